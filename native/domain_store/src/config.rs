@@ -1,0 +1,68 @@
+//! Where the database is, and how it may be used.
+
+use crate::Error;
+use std::fmt;
+use std::time::Duration;
+use url::Url;
+
+/// How to reach a database.
+#[derive(Clone)]
+pub struct Config {
+    /// `sqlite:path/to/file` or `postgres://user:password@host:port/database`.
+    pub url: String,
+    /// The most connections to hold at a time.
+    pub max_connections: u32,
+    /// The time limit of a connection attempt and of an operation.
+    pub query_timeout: Duration,
+}
+
+impl Config {
+    /// Two connections, five seconds.
+    pub fn new(url: impl Into<String>) -> Self {
+        Config { url: url.into(), max_connections: 2, query_timeout: Duration::from_secs(5) }
+    }
+
+    pub(crate) fn scheme(&self) -> Result<Scheme, Error> {
+        let (scheme, _) = self.url.split_once(':').ok_or_else(|| {
+            Error::bad_url("it has no scheme: use sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE")
+        })?;
+        match scheme {
+            "sqlite" => Ok(Scheme::Sqlite),
+            "postgres" | "postgresql" => Ok(Scheme::Postgres),
+            "mysql" | "mariadb" => Err(Error::unknown_scheme(
+                "MySQL and MariaDB are not supported yet: use sqlite: or postgres:",
+            )),
+            _ => Err(Error::unknown_scheme("the scheme must be sqlite: or postgres:")),
+        }
+    }
+
+    /// The URL taken apart, with only these parameters, so that one with a typo is not ignored.
+    pub(crate) fn parsed_url(&self, parameters: &[&str]) -> Result<Url, Error> {
+        let url = Url::parse(&self.url).map_err(|error| Error::bad_url(error.to_string()))?;
+        for (key, _) in url.query_pairs() {
+            if !parameters.contains(&&*key) {
+                let known = parameters.join(", ");
+                return Err(Error::bad_url(format!(
+                    "it has an unknown parameter {key:?}: the known ones are {known}"
+                )));
+            }
+        }
+        Ok(url)
+    }
+}
+
+/// Not the URL: it may hold a password.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("url", &"[redacted]")
+            .field("max_connections", &self.max_connections)
+            .field("query_timeout", &self.query_timeout)
+            .finish()
+    }
+}
+
+pub(crate) enum Scheme {
+    Sqlite,
+    Postgres,
+}

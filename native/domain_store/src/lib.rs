@@ -1,0 +1,213 @@
+//! The database: rows of domains and of events, in and out.
+//!
+//! It knows MongooseIM's three tables and the SQL of each database (one file per database:
+//! `sqlite.rs`, `postgres.rs`). It knows nothing of routing tables, positions or Erlang, and it has
+//! no policy: which rows to read, and what they mean, is for `domain_sync` and for the callers.
+//!
+//! Every operation has a time limit ([`Config::query_timeout`]). A connection on which an operation
+//! did not end properly is closed, not put back into the pool: the other side may be hanging.
+//! Writes are transactions; one that the database asks to repeat (serialization failure, deadlock,
+//! busy) is repeated.
+
+mod config;
+mod error;
+mod lease;
+mod operations;
+mod postgres;
+mod sqlite;
+
+pub use config::Config;
+pub use error::{Error, ErrorKind};
+
+use tokio::sync::mpsc;
+
+/// The status of a domain, as `domain_settings.status` holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// 0: known, but does not route.
+    Disabled,
+    /// 1: routes.
+    Enabled,
+    /// 2: is being removed; never routes again.
+    Deleting,
+}
+
+impl Status {
+    pub(crate) fn to_column(self) -> i16 {
+        match self {
+            Status::Disabled => 0,
+            Status::Enabled => 1,
+            Status::Deleting => 2,
+        }
+    }
+
+    /// A number that is none of the three does not route either.
+    pub(crate) fn from_column(status: i64) -> Self {
+        match status {
+            1 => Status::Enabled,
+            2 => Status::Deleting,
+            _ => Status::Disabled,
+        }
+    }
+}
+
+/// A row of `domain_settings`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// The row's id: pages are read by it.
+    pub id: i64,
+    /// The domain.
+    pub domain: String,
+    /// Its host type.
+    pub host_type: String,
+    /// Its status.
+    pub status: Status,
+}
+
+/// A row of `domain_events`: "look at this domain again".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its place in the log. Handed out before the commit.
+    pub id: i64,
+    /// The domain; empty in a dummy, the row that settles a gap.
+    pub domain: String,
+}
+
+/// An enabled domain and its host type.
+pub type Enabled = (String, String);
+
+/// What [`Store::insert_domain`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Insert {
+    /// The domain is new and enabled.
+    Inserted,
+    /// It is there already, as this row; nothing changed.
+    Exists(Setting),
+}
+
+/// What [`Store::set_status`] and [`Store::mark_deleting`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// The domain has the status now, or had it before.
+    Done,
+    /// There is no such domain.
+    NotFound,
+    /// It has this other host type; nothing changed.
+    WrongHostType(String),
+    /// It is marked for deletion; nothing changed.
+    Deleting,
+}
+
+/// A database, by its pool of connections. Cheap to clone.
+#[derive(Debug, Clone)]
+pub enum Store {
+    /// An SQLite file.
+    Sqlite(sqlite::Database),
+    /// PostgreSQL, or CockroachDB, which speaks its protocol.
+    Postgres(postgres::Database),
+}
+
+/// Calls the method of the same name on the database behind the store.
+macro_rules! on_database {
+    ($store:expr, $database:ident => $call:expr) => {
+        match $store {
+            Store::Sqlite($database) => $call,
+            Store::Postgres($database) => $call,
+        }
+    };
+}
+
+impl Store {
+    /// Prepares a pool; connects only when the first operation needs it. Must be called inside a
+    /// tokio runtime.
+    ///
+    /// Errors: [`ErrorKind::BadUrl`], [`ErrorKind::UnknownScheme`].
+    pub fn open(config: &Config) -> Result<Store, Error> {
+        match config.scheme()? {
+            config::Scheme::Sqlite => Ok(Store::Sqlite(sqlite::Database::open(config)?)),
+            config::Scheme::Postgres => Ok(Store::Postgres(postgres::Database::open(config)?)),
+        }
+    }
+
+    /// Closes all connections, as soon as their operations end.
+    pub async fn close(&self) {
+        on_database!(self, database => database.close().await)
+    }
+
+    /// Creates the tables that are missing.
+    pub async fn create_schema(&self) -> Result<(), Error> {
+        on_database!(self, database => database.create_schema().await)
+    }
+
+    /// The oldest and the newest event id, or `None` if the log is empty.
+    pub async fn event_bounds(&self) -> Result<Option<(i64, i64)>, Error> {
+        on_database!(self, database => database.event_bounds().await)
+    }
+
+    /// The first `limit` events with ids of `from` to `upto`, by id.
+    pub async fn events(&self, from: i64, upto: i64, limit: u32) -> Result<Vec<Event>, Error> {
+        on_database!(self, database => database.events(from, upto, limit).await)
+    }
+
+    /// The rows of these domains, in no order. Domains without a row are left out.
+    pub async fn settings(&self, domains: &[String]) -> Result<Vec<Setting>, Error> {
+        on_database!(self, database => database.settings(domains).await)
+    }
+
+    /// Inserts a dummy event for every id that has none, and returns how many it inserted. Waits for
+    /// transactions in flight that have inserted an event with one of the ids.
+    pub async fn settle_gaps(&self, ids: &[i64]) -> Result<u64, Error> {
+        on_database!(self, database => database.settle_gaps(ids).await)
+    }
+
+    /// Sends all enabled domains, of one moment in time, in batches of `batch`. Ends early, with
+    /// `Ok`, when the receiver is gone. The time limit is for each wait for the database.
+    pub async fn load(&self, batch: usize, to: mpsc::Sender<Vec<Enabled>>) -> Result<(), Error> {
+        on_database!(self, database => database.load(batch, to).await)
+    }
+
+    /// Deletes the oldest events with ids below `id`, at most `limit`, and returns how many.
+    pub async fn delete_events_below(&self, id: i64, limit: u32) -> Result<u64, Error> {
+        on_database!(self, database => database.delete_events_below(id, limit).await)
+    }
+
+    /// Inserts an enabled domain and its event.
+    pub async fn insert_domain(&self, domain: &str, host_type: &str) -> Result<Insert, Error> {
+        on_database!(self, database => database.insert_domain(domain, host_type).await)
+    }
+
+    /// Enables or disables a domain, with an event if that changes anything.
+    pub async fn set_status(&self, domain: &str, enabled: bool) -> Result<Change, Error> {
+        let status = if enabled { Status::Enabled } else { Status::Disabled };
+        on_database!(self, database => database.change(domain, None, status).await)
+    }
+
+    /// Marks a domain for deletion, with an event if it was not marked before.
+    pub async fn mark_deleting(&self, domain: &str, host_type: &str) -> Result<Change, Error> {
+        on_database!(self, database => {
+            database.change(domain, Some(host_type), Status::Deleting).await
+        })
+    }
+
+    /// Deletes the row of a domain that is marked for deletion, with an event. Returns whether there
+    /// was one.
+    pub async fn delete_domain(&self, domain: &str, host_type: &str) -> Result<bool, Error> {
+        on_database!(self, database => database.delete_domain(domain, host_type).await)
+    }
+
+    /// The row of a domain.
+    pub async fn select_domain(&self, domain: &str) -> Result<Option<Setting>, Error> {
+        let rows = self.settings(&[domain.to_owned()]).await?;
+        Ok(rows.into_iter().max_by_key(|row| row.id))
+    }
+
+    /// The first `limit` rows with ids above `after`, by id; with a status, only such rows.
+    pub async fn page(
+        &self,
+        status: Option<Status>,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Setting>, Error> {
+        on_database!(self, database => database.page(status, after, limit).await)
+    }
+}

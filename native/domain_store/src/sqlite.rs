@@ -1,0 +1,165 @@
+//! SQLite: the embedded default, one file.
+//!
+//! Write-ahead logging, so that readers and the one writer do not wait for each other. Transactions
+//! that write begin with the write lock (`BEGIN IMMEDIATE`): upgrading a read lock could fail.
+
+use crate::lease::{give_back, within};
+use crate::operations::{repeated, shared_operations, text};
+use crate::{Config, Enabled, Error, Setting};
+use futures_util::TryStreamExt;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
+use sqlx::sqlite::SqliteSynchronous;
+use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqlitePool};
+use std::str::FromStr;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+mod sql {
+    pub const SCHEMA: &str = include_str!("../../../priv/schema/sqlite.sql");
+    pub const TABLES: &str = "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' \
+         AND name IN ('domain_settings', 'domain_events', 'domain_admins')";
+    pub const BEGIN: &str = "BEGIN IMMEDIATE";
+    pub const EVENT_BOUNDS: &str = "SELECT MIN(id), MAX(id) FROM domain_events";
+    pub const EVENTS: &str =
+        "SELECT id, domain FROM domain_events WHERE id BETWEEN $1 AND $2 ORDER BY id LIMIT $3";
+    pub const DELETE_EVENTS: &str = "DELETE FROM domain_events WHERE id IN \
+         (SELECT id FROM domain_events WHERE id < $1 ORDER BY id LIMIT $2)";
+    pub const INSERT_EVENT: &str = "INSERT INTO domain_events (domain) VALUES ($1)";
+    pub const PAGE: &str = "SELECT id, domain, host_type, status FROM domain_settings \
+         WHERE id > $1 AND ($2 IS NULL OR status = $2) ORDER BY id LIMIT $3";
+    pub const SETTINGS: &str =
+        "SELECT id, domain, host_type, status FROM domain_settings WHERE domain IN (";
+    pub const ENABLED: &str = "SELECT domain, host_type FROM domain_settings WHERE status = 1";
+    pub const INSERT_DOMAIN: &str = "INSERT INTO domain_settings (domain, host_type, status) \
+         VALUES ($1, $2, 1) ON CONFLICT (domain) DO NOTHING";
+    pub const LOCK_DOMAIN: &str =
+        "SELECT id, domain, host_type, status FROM domain_settings WHERE domain = $1";
+    pub const SET_STATUS: &str = "UPDATE domain_settings SET status = $1 WHERE domain = $2";
+    pub const DELETE_DOMAIN: &str =
+        "DELETE FROM domain_settings WHERE domain = $1 AND host_type = $2 AND status = 2";
+}
+
+/// The most names or ids in one statement; SQLite's own limit is 32,766 parameters.
+const CHUNK: usize = 1_000;
+
+/// An SQLite file, by its pool.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: SqlitePool,
+    limit: Duration,
+}
+
+shared_operations!(Sqlite, SqliteRow);
+
+impl Database {
+    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
+        let bad = |error: sqlx::Error| Error::bad_url(error.to_string());
+        let path = config.url.trim_start_matches("sqlite:").trim_start_matches("//");
+        if path.is_empty() || path.starts_with('?') {
+            return Err(Error::bad_url("it names no file: use sqlite:path/to/file"));
+        }
+        if path.starts_with(":memory:") || path.contains("mode=memory") {
+            return Err(Error::bad_url("an in-memory database cannot be shared: name a file"));
+        }
+        let mut options = SqliteConnectOptions::from_str(&config.url)
+            .map_err(bad)?
+            .busy_timeout(config.query_timeout)
+            .synchronous(SqliteSynchronous::Normal);
+        // With a mode in the URL the file is opened just as it says.
+        if !path.contains("mode=") {
+            options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+        }
+        let pool = SqlitePoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(config.query_timeout)
+            .idle_timeout(Duration::from_secs(60))
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // The embedded database makes its own tables. It looks first: looking needs no
+                    // right to write.
+                    let tables: i64 =
+                        sqlx::query_scalar(sql::TABLES).fetch_one(&mut *connection).await?;
+                    if tables < 3 {
+                        sqlx::raw_sql(sql::SCHEMA).execute(connection).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options);
+        Ok(Database { pool, limit: config.query_timeout })
+    }
+
+    pub(crate) async fn create_schema(&self) -> Result<(), Error> {
+        // Connecting has done it.
+        give_back(self.lease().await?);
+        Ok(())
+    }
+
+    pub(crate) async fn settings(&self, domains: &[String]) -> Result<Vec<Setting>, Error> {
+        let mut settings = Vec::with_capacity(domains.len());
+        let mut lease = self.lease().await?;
+        for chunk in domains.chunks(CHUNK) {
+            let mut query = QueryBuilder::<Sqlite>::new(sql::SETTINGS);
+            let mut names = query.separated(", ");
+            for domain in chunk {
+                names.push_bind(domain);
+            }
+            query.push(")");
+            let rows = within(self.limit, query.build().fetch_all(&mut **lease)).await?;
+            for row in &rows {
+                settings.push(Self::setting(row)?);
+            }
+        }
+        give_back(lease);
+        Ok(settings)
+    }
+
+    pub(crate) async fn settle_gaps(&self, ids: &[i64]) -> Result<u64, Error> {
+        repeated!(self.try_settle_gaps(ids))
+    }
+
+    async fn try_settle_gaps(&self, ids: &[i64]) -> Result<u64, Error> {
+        let mut inserted = 0;
+        let mut lease = self.lease().await?;
+        for chunk in ids.chunks(CHUNK) {
+            let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO domain_events (id, domain) ");
+            query.push_values(chunk, |mut row, id| {
+                row.push_bind(id).push("''");
+            });
+            query.push(" ON CONFLICT DO NOTHING");
+            let result = within(self.limit, query.build().execute(&mut **lease)).await?;
+            inserted += result.rows_affected();
+        }
+        give_back(lease);
+        Ok(inserted)
+    }
+
+    pub(crate) async fn load(
+        &self,
+        batch: usize,
+        to: mpsc::Sender<Vec<Enabled>>,
+    ) -> Result<(), Error> {
+        let mut lease = self.lease().await?;
+        let mut rows = sqlx::query(sql::ENABLED).fetch(&mut **lease);
+        let mut enabled = Vec::with_capacity(batch);
+        loop {
+            let next = timeout(self.limit, rows.try_next()).await;
+            let Some(row) = next.map_err(|_| Error::timeout(self.limit))?? else { break };
+            enabled.push((text!(row, 0), text!(row, 1)));
+            if enabled.len() == batch {
+                let full = std::mem::replace(&mut enabled, Vec::with_capacity(batch));
+                if to.send(full).await.is_err() {
+                    return Ok(());
+                }
+            }
+        }
+        drop(rows);
+        give_back(lease);
+        if !enabled.is_empty() {
+            // Nobody there to take it: nobody to tell either.
+            let _ = to.send(enabled).await;
+        }
+        Ok(())
+    }
+}
