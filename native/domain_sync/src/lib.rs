@@ -1,0 +1,14 @@
+//! The follower of the event log: brings the routing table to what the database says, and keeps it
+//! there.
+//!
+//! - [`check`]: what to read, and what it means. A pure state machine: no I/O, no clock.
+//! - [`position`]: how far the log has been followed.
+//! - [`routing`]: a table with the position it stands at, and batches of changes to it.
+//! - [`driver`]: runs a check on a real store and hands out batches.
+//!
+//! It knows the store's rows and the table's operations; nothing of SQL or Erlang.
+
+pub mod check;
+pub mod driver;
+pub mod position;
+pub mod routing;
