@@ -1,0 +1,165 @@
+%% @doc The functions in Rust, and the loader of their library. Nothing else.
+%%
+%% A function that needs the routing table raises `badarg' when there is none, as a read of a missing
+%% ETS table does. Terms of the wrong type raise `badarg', too.
+%%
+%% Requests to databases are answered by messages `{mongoose_domain_nif, Ref, Reply}' to the process
+%% that called, where `Ref' is the reference it gave: always, and the final one exactly once.
+-module(mongoose_domain_nif).
+
+-export([start_table/3, stop_table/0, check_start_args/2, check_name/1]).
+-export([get_host_type/1, is_static/1, is_host_type_allowed/1, domains_count/0]).
+-export([get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1]).
+-export([get_start_args/0, insert/3, delete/1]).
+-export([open_database/1, close_database/1, request/3]).
+-export([check/4, cancel/1, apply_batch/2, take_ignored/1, forget_position/0]).
+
+-on_load(load/0).
+-nifs([start_table/3, stop_table/0, check_start_args/2, check_name/1,
+       get_host_type/1, is_static/1, is_host_type_allowed/1, domains_count/0,
+       get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1,
+       get_start_args/0, insert/3, delete/1,
+       open_database/1, close_database/1, request/3,
+       check/4, cancel/1, apply_batch/2, take_ignored/1, forget_position/0]).
+
+-export_type([database/0, database_options/0, request/0, row/0, failure/0, job/0, batch/0,
+              transition/0, ignored/0]).
+
+-type domain() :: binary().
+-type host_type() :: binary().
+
+-opaque database() :: reference().
+-opaque job() :: reference().
+-opaque batch() :: reference().
+
+-type database_options() ::
+    #{url := binary(),
+      max_connections := 1..100,
+      %% In milliseconds, for each connection attempt and each operation.
+      query_timeout := 1..3600000}.
+
+-type failure() :: {Reason :: atom(), Text :: binary()}.
+
+-type row() :: {Id :: integer(), domain(), host_type(), disabled | enabled | deleting}.
+
+%% A request, and its reply. Any of them may be answered `{error, failure()}'.
+-type request() ::
+    create_schema                                       %% {ok, done}
+  | {insert_domain, domain(), host_type()}              %% {ok, inserted | {exists, row()}}
+  | {enable_domain, domain()}                           %% {ok, done | not_found | deleting}
+  | {disable_domain, domain()}                          %% {ok, done | not_found | deleting}
+  | {mark_deleting, domain(), host_type()}              %% {ok, done | not_found
+                                                        %%      | {wrong_host_type, host_type()}}
+  | {delete_domain, domain(), host_type()}              %% {ok, done | not_found}
+  | {select_domain, domain()}                           %% {ok, row() | not_found}
+  | {select_page, any | disabled | enabled | deleting, After :: integer(), Limit :: 1..10000}
+                                                        %% {ok, [row()]}, by id
+  | newest_event                                        %% {ok, integer() | nil}
+  | {delete_events_below, integer(), Limit :: 1..10000}. %% {ok, non_neg_integer()}
+
+%% A domain lost a host type, got one, or both.
+-type transition() :: {domain(), Removed :: host_type() | undefined,
+                       Added :: host_type() | undefined}.
+
+-type ignored() :: {What :: atom(), Count :: pos_integer(),
+                    [{domain(), CoreHostType :: host_type() | undefined,
+                      DbHostType :: host_type()}]}.
+
+%% The library lies in the application's `priv', or, when the modules were put into another
+%% application (a MongooseIM release), in the `priv' beside this module's `ebin'.
+-spec load() -> ok | {error, term()}.
+load() ->
+    Beside = filename:join([filename:dirname(code:which(?MODULE)), "..", "priv"]),
+    Dirs = case code:priv_dir(mongoose_domain_native) of
+               {error, bad_name} -> [Beside];
+               Dir -> [Dir, Beside]
+           end,
+    Files = [filename:join(Dir, ?MODULE_STRING) || Dir <- Dirs],
+    Found = [File || File <- Files, filelib:is_regular(File ++ ".so")],
+    erlang:load_nif(hd(Found ++ Files), 0).
+
+%% Begins with a fresh table; or keeps the one that the same owner (the supervisor) started with the
+%% same arguments and that was not stopped.
+-spec start_table([{domain(), host_type()}], [host_type()], Owner :: term()) -> fresh | kept.
+start_table(_Pairs, _AllowedHostTypes, _Owner) -> erlang:nif_error(not_loaded).
+
+-spec stop_table() -> ok.
+stop_table() -> erlang:nif_error(not_loaded).
+
+-spec check_start_args(term(), term()) -> ok | {error, Argument :: 1..2, binary()}.
+check_start_args(_Pairs, _AllowedHostTypes) -> erlang:nif_error(not_loaded).
+
+%% May a domain or a host type be called so? Says what is wrong, as in `must not be empty'.
+-spec check_name(term()) -> ok | {error, binary()}.
+check_name(_Name) -> erlang:nif_error(not_loaded).
+
+-spec get_host_type(domain()) -> {ok, host_type()} | {error, not_found}.
+get_host_type(_Domain) -> erlang:nif_error(not_loaded).
+
+-spec is_static(domain()) -> boolean().
+is_static(_Domain) -> erlang:nif_error(not_loaded).
+
+-spec is_host_type_allowed(host_type()) -> boolean().
+is_host_type_allowed(_HostType) -> erlang:nif_error(not_loaded).
+
+-spec domains_count() -> non_neg_integer().
+domains_count() -> erlang:nif_error(not_loaded).
+
+-spec get_all_static() -> [{domain(), host_type()}].
+get_all_static() -> erlang:nif_error(not_loaded).
+
+-spec get_all_dynamic() -> [{domain(), host_type()}].
+get_all_dynamic() -> erlang:nif_error(not_loaded).
+
+-spec get_all_outdated(Source :: term()) -> [{domain(), host_type()}].
+get_all_outdated(_Source) -> erlang:nif_error(not_loaded).
+
+-spec get_domains_by_host_type(host_type()) -> [domain()].
+get_domains_by_host_type(_HostType) -> erlang:nif_error(not_loaded).
+
+-spec get_start_args() -> [term()].
+get_start_args() -> erlang:nif_error(not_loaded).
+
+%% Only for the process that writes the table.
+-spec insert(domain(), host_type(), Source :: term()) ->
+    inserted | refreshed | {error, unknown_host_type | static | bad_insert}.
+insert(_Domain, _HostType, _Source) -> erlang:nif_error(not_loaded).
+
+%% Only for the process that writes the table.
+-spec delete(domain()) -> {removed, host_type()} | absent | {error, static}.
+delete(_Domain) -> erlang:nif_error(not_loaded).
+
+%% Checks the options; connects only when the first request needs it.
+-spec open_database(database_options()) -> {ok, database()} | {error, failure()}.
+open_database(_Options) -> erlang:nif_error(not_loaded).
+
+-spec close_database(database()) -> ok.
+close_database(_Database) -> erlang:nif_error(not_loaded).
+
+-spec request(database(), request(), reference()) -> ok | {error, failure()}.
+request(_Database, _Request, _Ref) -> erlang:nif_error(not_loaded).
+
+%% Starts a check of the event log, or a load if the table has no position yet. `MaxAge' is the age in
+%% seconds from which on events are cleaned away. Messages: `{batch, batch()}', to be applied in that
+%% order; at the end `{ok, current | loaded}', `{reload, too_old | went_backwards}' or
+%% `{error, failure()}'.
+-spec check(database(), Source :: term(), MaxAge :: non_neg_integer(), reference()) ->
+    {ok, job()} | {error, failure()}.
+check(_Database, _Source, _MaxAge, _Ref) -> erlang:nif_error(not_loaded).
+
+-spec cancel(job()) -> ok.
+cancel(_Job) -> erlang:nif_error(not_loaded).
+
+%% Applies up to `Limit' changes. `stale': the table that the batch was made for is gone. Only for the
+%% process that writes the table.
+-spec apply_batch(batch(), Limit :: pos_integer()) ->
+    {more | done, [transition()]} | {error, stale}.
+apply_batch(_Batch, _Limit) -> erlang:nif_error(not_loaded).
+
+%% What a job ignored so far: each kind with a count and the first ten. Each is reported once.
+-spec take_ignored(job()) -> [ignored()].
+take_ignored(_Job) -> erlang:nif_error(not_loaded).
+
+%% The next check loads everything.
+-spec forget_position() -> ok.
+forget_position() -> erlang:nif_error(not_loaded).

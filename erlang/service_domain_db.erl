@@ -1,0 +1,319 @@
+%% @doc The database service of one node: it loads the domains, then follows the event log.
+%%
+%% Takes the place of MongooseIM's module of this name. What to read and what it means is in Rust;
+%% this process starts one check after the other, hands the batches of changes that come from it to
+%% `mongoose_domain_core', and answers a {@link ping/1} only when what was asked of it before is done.
+%%
+%% The position in the event log lives with the routing table. A crash of this process loses nothing.
+-module(service_domain_db).
+
+-behaviour(gen_server).
+
+-include_lib("kernel/include/logger.hrl").
+
+%% mongoose_service
+-export([start/1, stop/0, config_spec/0]).
+
+%% API
+-export([start_link/0, restart/0, enabled/0, force_check_for_updates/0, sync_local/0, ping/1]).
+
+%% gen_server
+-export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-ignore_xref([config_spec/0, ping/1, start_link/0]).
+
+-define(SCOPE, mim_scope).
+-define(GROUP, service_domain_db_group).
+%% Milliseconds from the end of one check to the next, if nobody asks for one.
+-define(CHECK_INTERVAL, 30000).
+%% Milliseconds: after a failure the next try comes after 0.5 s, 1 s, 2 s …, less up to a half of it.
+-define(FIRST_RETRY, 500).
+-define(MAX_RETRY, 30000).
+%% Milliseconds that a ping waits for its answer, as the other nodes of a cluster do.
+-define(PING_TIMEOUT, 15000).
+%% Milliseconds that sync_local/0 waits for this node's process to come back.
+-define(COMEBACK, 5000).
+
+-type opts() :: #{db_pool => atom(), event_cleaning_interval => pos_integer(),
+                  event_max_age => pos_integer(), _ => _}.
+
+-record(state, {database :: mongoose_domain_nif:database() | undefined,
+                max_age :: pos_integer(),
+                %% The check or load that runs now.
+                job :: undefined | {reference(), mongoose_domain_nif:job(), StartedAt :: integer()},
+                %% Was another check asked for since it started?
+                again = false :: boolean(),
+                %% Pings to answer when it ends; and those to answer after the one that follows.
+                pings = [] :: [gen_server:from()],
+                later_pings = [] :: [gen_server:from()],
+                timer :: undefined | reference(),
+                failures = 0 :: non_neg_integer()}).
+
+%% mongoose_service
+
+%% @doc Starts the service. `Opts' are those of `[services.service_domain_db]', each with a default.
+-spec start(opts()) -> ok.
+start(Opts) ->
+    persistent_term:put({?MODULE, opts}, Opts),
+    ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, []}, restart => permanent,
+                  shutdown => infinity, type => worker, modules => [?MODULE]},
+    mongoose_domain_host:start_service(ChildSpec, Opts).
+
+-spec stop() -> ok.
+stop() ->
+    mongoose_domain_host:stop_service(?MODULE).
+
+%% @doc The options, as MongooseIM's records of its configuration: tuples, because the records are
+%% not ours. `{section, Items, ValidateKeys, Required, Validate, FormatItems, Process, Defaults,
+%% Wrap, Include}' and `{option, Type, Validate, Process, Wrap}'.
+-spec config_spec() -> tuple().
+config_spec() ->
+    Items = #{<<"db_pool">> => {option, atom, pool_name, [], default},
+              <<"event_cleaning_interval">> => {option, integer, positive, [], default},
+              <<"event_max_age">> => {option, integer, positive, [], default}},
+    Defaults = #{<<"db_pool">> => global,
+                 <<"event_cleaning_interval">> => 1800,
+                 <<"event_max_age">> => 7200},
+    {section, Items, any, [], any, map, [], Defaults, default, when_present}.
+
+%% API
+
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% @doc Loads everything again: the process forgets its position, stops, and is restarted by its
+%% supervisor. Returns when it has stopped; at once if it is the process itself that calls.
+-spec restart() -> ok.
+restart() ->
+    ok = mongoose_domain_nif:forget_position(),
+    case whereis(?MODULE) of
+        undefined ->
+            ok;
+        Pid when Pid =:= self() ->
+            gen_server:cast(Pid, restart);
+        Pid ->
+            Monitor = monitor(process, Pid),
+            gen_server:cast(Pid, restart),
+            receive {'DOWN', Monitor, process, Pid, _Reason} -> ok end
+    end.
+
+-spec enabled() -> boolean().
+enabled() ->
+    mongoose_domain_host:is_service_loaded(?MODULE).
+
+%% @doc Asks the services of all nodes to look at the event log now.
+-spec force_check_for_updates() -> ok.
+force_check_for_updates() ->
+    lists:foreach(fun(Pid) -> Pid ! check_for_updates end, pg:get_members(?SCOPE, ?GROUP)).
+
+%% @doc When it returns, every check that any node had asked for before is done on this node. Goes
+%% over a restart of this node's process.
+-spec sync_local() -> pong.
+sync_local() ->
+    sync_local(erlang:monotonic_time(millisecond) + ?COMEBACK).
+
+-spec ping(pid()) -> pong.
+ping(Pid) ->
+    gen_server:call(Pid, ping, ?PING_TIMEOUT).
+
+%% gen_server
+
+%% @private
+-spec init([]) -> {ok, #state{}, {continue, open}}.
+init([]) ->
+    %% So that a clean stop is told from a crash, in terminate/2.
+    process_flag(trap_exit, true),
+    ok = pg:join(?SCOPE, ?GROUP, self()),
+    #{event_max_age := MaxAge} = opts(),
+    {ok, #state{max_age = MaxAge}, {continue, open}}.
+
+%% @private
+-spec handle_continue(open, #state{}) -> {noreply, #state{}}.
+handle_continue(open, State) ->
+    {noreply, start_check(State)}.
+
+%% @private
+-spec handle_call(term(), gen_server:from(), #state{}) ->
+    {reply, term(), #state{}} | {noreply, #state{}}.
+handle_call(ping, From, State = #state{again = true, later_pings = Later}) ->
+    {noreply, State#state{later_pings = [From | Later]}};
+handle_call(ping, From, State = #state{pings = Pings}) ->
+    case is_busy(State) of
+        true -> {noreply, State#state{pings = [From | Pings]}};
+        false -> {reply, pong, State}
+    end;
+handle_call(Request, From, State) ->
+    ?LOG_WARNING(#{what => unexpected_call, server => ?MODULE, request => Request, from => From}),
+    {reply, ok, State}.
+
+%% @private
+-spec handle_cast(term(), #state{}) -> {noreply, #state{}} | {stop, shutdown, #state{}}.
+handle_cast(restart, State) ->
+    {stop, shutdown, State};
+handle_cast(Message, State) ->
+    ?LOG_WARNING(#{what => unexpected_cast, server => ?MODULE, message => Message}),
+    {noreply, State}.
+
+%% @private
+-spec handle_info(term(), #state{}) -> {noreply, #state{}}.
+handle_info(check_for_updates, State = #state{job = undefined}) ->
+    {noreply, start_check(State)};
+handle_info(check_for_updates, State) ->
+    {noreply, State#state{again = true}};
+handle_info({mongoose_domain_nif, Ref, Message}, State = #state{job = {Ref, _, _}}) ->
+    {noreply, handle_job(Message, State)};
+handle_info({mongoose_domain_nif, _OldRef, _Message}, State) ->
+    {noreply, State};
+handle_info(restart_without_effect, State) ->
+    {noreply, answer_pings(State)};
+handle_info(Message, State) ->
+    ?LOG_WARNING(#{what => unexpected_message, server => ?MODULE, message => Message}),
+    {noreply, State}.
+
+%% @private
+-spec terminate(term(), #state{}) -> ok.
+terminate(Reason, State) ->
+    _ = cancel_job(State),
+    case mongoose_domain_host:is_clean_stop(Reason) of
+        true -> mongoose_domain_nif:forget_position();
+        false -> ok
+    end,
+    case State#state.database of
+        undefined -> ok;
+        Database -> mongoose_domain_nif:close_database(Database)
+    end.
+
+%% Checks
+
+%% Never with a job running.
+start_check(State = #state{database = undefined}) ->
+    case open_database() of
+        {ok, Database} -> start_check(State#state{database = Database});
+        {error, Failure} -> failed(Failure, State)
+    end;
+start_check(State0 = #state{database = Database, max_age = MaxAge}) ->
+    State = cancel_timer(State0#state{again = false}),
+    Ref = make_ref(),
+    case mongoose_domain_nif:check(Database, self(), MaxAge, Ref) of
+        {ok, Job} ->
+            State#state{job = {Ref, Job, erlang:monotonic_time(millisecond)}};
+        {error, Failure} ->
+            failed(Failure, State)
+    end.
+
+handle_job({batch, Batch}, State) ->
+    try mongoose_domain_core:apply_batch(Batch) of
+        ok -> State;
+        {error, stale} -> start_check(cancel_job(State))
+    catch
+        %% It is down. Its successor asks for a check.
+        exit:_ -> failed({no_table, <<"mongoose_domain_core is not running">>}, State)
+    end;
+handle_job({ok, loaded}, State) ->
+    {_Ref, _Job, StartedAt} = State#state.job,
+    ?LOG_NOTICE(#{what => domains_loaded, domains => mongoose_domain_core:domains_count(),
+                  milliseconds => erlang:monotonic_time(millisecond) - StartedAt}),
+    %% What changed while the load ran. Whoever waits for the load waits for this check, too.
+    start_check(later_pings_are_due(job_ended(State)));
+handle_job({ok, current}, State = #state{again = Again}) ->
+    Current = answer_pings(job_ended(State#state{failures = 0})),
+    case Again of
+        true -> start_check(later_pings_are_due(Current));
+        false -> check_after(?CHECK_INTERVAL, Current)
+    end;
+handle_job({reload, Reason}, State) ->
+    ?LOG_WARNING(#{what => domains_must_be_reloaded, reason => Reason}),
+    Ended = check_after(?CHECK_INTERVAL, later_pings_are_due(job_ended(State))),
+    service_domain_db:restart(),
+    %% Comes behind the message of a restart that has an effect.
+    self() ! restart_without_effect,
+    Ended#state{again = false};
+handle_job({error, Failure}, State) ->
+    failed(Failure, State).
+
+failed({Reason, Text}, State0 = #state{failures = Failures}) ->
+    Retry = min(?MAX_RETRY, ?FIRST_RETRY bsl min(Failures, 16)),
+    Wait = Retry - rand:uniform(Retry div 2),
+    ?LOG_ERROR(#{what => domain_check_failed, reason => Reason, text => Text,
+                 retry_after_milliseconds => Wait}),
+    %% Who waits goes on waiting: what was asked for is not done.
+    State = later_pings_are_due(cancel_job(State0)),
+    check_after(Wait, State#state{failures = Failures + 1, again = false}).
+
+job_ended(State = #state{job = {_Ref, Job, _StartedAt}}) ->
+    lists:foreach(fun log_ignored/1, mongoose_domain_nif:take_ignored(Job)),
+    State#state{job = undefined}.
+
+cancel_job(State = #state{job = undefined}) ->
+    State;
+cancel_job(State = #state{job = {_Ref, Job, _StartedAt}}) ->
+    ok = mongoose_domain_nif:cancel(Job),
+    job_ended(State).
+
+%% A failed check is work that is still to be done.
+is_busy(#state{job = Job, failures = Failures}) ->
+    Job =/= undefined orelse Failures > 0.
+
+answer_pings(State = #state{pings = Pings}) ->
+    lists:foreach(fun(From) -> gen_server:reply(From, pong) end, Pings),
+    State#state{pings = []}.
+
+later_pings_are_due(State = #state{pings = Pings, later_pings = Later}) ->
+    State#state{pings = Later ++ Pings, later_pings = []}.
+
+check_after(Milliseconds, State0) ->
+    State = cancel_timer(State0),
+    State#state{timer = erlang:send_after(Milliseconds, self(), check_for_updates)}.
+
+cancel_timer(State = #state{timer = undefined}) ->
+    State;
+cancel_timer(State = #state{timer = Timer}) ->
+    _ = erlang:cancel_timer(Timer),
+    State#state{timer = undefined}.
+
+%% Internal
+
+open_database() ->
+    case mongoose_domain_host:database_options(opts()) of
+        {ok, Options} -> mongoose_domain_nif:open_database(Options);
+        {error, Failure} -> {error, Failure}
+    end.
+
+opts() ->
+    Defaults = #{db_pool => global, event_cleaning_interval => 1800, event_max_age => 7200},
+    maps:merge(Defaults, persistent_term:get({?MODULE, opts}, #{})).
+
+log_ignored({What, Count, Rows}) ->
+    ?LOG_WARNING(#{what => What, count => Count, domains => [Domain || {Domain, _, _} <- Rows],
+                   core_host_type => [OfCore || {_, OfCore, _} <- Rows],
+                   db_host_type => [OfDb || {_, _, OfDb} <- Rows]}).
+
+sync_local(Deadline) ->
+    case whereis(?MODULE) of
+        undefined -> come_back(noproc, Deadline);
+        Local -> sync_local(Local, Deadline)
+    end.
+
+sync_local(Local, Deadline) ->
+    Nodes = lists:usort([node() | [node(Pid) || Pid <- pg:get_members(?SCOPE, ?GROUP)]]),
+    Answers = erpc:multicall(Nodes, ?MODULE, ping, [Local]),
+    case {lists:flatmap(fun problem/1, Answers), is_process_alive(Local)} of
+        {[], _} -> pong;
+        {[Problem | _], true} -> exit(Problem);
+        {[Problem | _], false} -> come_back(Problem, Deadline)
+    end.
+
+%% The messages of a node that is gone have arrived before that was known.
+problem({ok, pong}) -> [];
+problem({error, {erpc, noconnection}}) -> [];
+problem({_Class, Reason}) -> [Reason].
+
+come_back(Problem, Deadline) ->
+    case erlang:monotonic_time(millisecond) < Deadline of
+        true ->
+            timer:sleep(20),
+            sync_local(Deadline);
+        false ->
+            exit(Problem)
+    end.

@@ -1,0 +1,252 @@
+//! Databases, and requests to them.
+
+use crate::runtime::{Address, Reply, Threads, aside};
+use crate::term::{KeptTerm, binary, database_failure, failure, row};
+use crate::{bad_database_option, deleting, done, exists, inserted, invalid_name, not_found, ok};
+use crate::{stopped, wrong_host_type};
+use domain_store::{Change, Config, Insert, Setting, Status, Store};
+use domain_table::check_name;
+use parking_lot::Mutex;
+use rustler::{Atom, Encoder, Env, NifMap, NifTaggedEnum, NifUnitEnum, Resource, ResourceArc, Term};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The most connections that one may ask for: sqlx sets memory aside for each.
+const MAX_CONNECTIONS: u32 = 100;
+/// The longest time limit, in milliseconds: an hour.
+const MAX_TIMEOUT: u64 = 3_600_000;
+/// The most rows in a page, or events deleted at a time.
+const MAX_ROWS: u32 = 10_000;
+
+/// An open database, until it is closed or nobody refers to it any more.
+pub struct Database(Mutex<Option<Open>>);
+
+#[derive(Clone)]
+pub struct Open {
+    pub store: Store,
+    pub threads: Arc<Threads>,
+}
+
+#[rustler::resource_impl]
+impl Resource for Database {}
+
+impl Database {
+    /// The database, if it is still open.
+    pub fn open(&self) -> Option<Open> {
+        self.0.lock().clone()
+    }
+
+    fn close(&self) {
+        if let Some(Open { store, threads }) = self.0.lock().take() {
+            aside(move || {
+                if let Some(runtime) = threads.runtime() {
+                    let close = async { tokio::time::timeout(Duration::from_secs(2), store.close()).await };
+                    // Too late for manners: the end of the runtime cuts the connections.
+                    let _ = runtime.block_on(close);
+                }
+            });
+        }
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Where a database is and how it may be used.
+#[derive(NifMap)]
+struct Options {
+    url: String,
+    max_connections: u32,
+    query_timeout: u64,
+}
+
+/// Opens a database: checks the options, connects only when needed.
+#[rustler::nif(schedule = "DirtyIo")]
+fn open_database<'a>(env: Env<'a>, options: Options) -> Term<'a> {
+    let wrong = |text| failure(env, bad_database_option(), text);
+    let Options { url, max_connections, query_timeout } = options;
+    if !(1..=MAX_CONNECTIONS).contains(&max_connections) {
+        return wrong("max_connections must be 1 to 100");
+    }
+    if !(1..=MAX_TIMEOUT).contains(&query_timeout) {
+        return wrong("query_timeout must be 1 to 3600000 milliseconds");
+    }
+    let threads = match Threads::share() {
+        Ok(threads) => threads,
+        Err(error) => return failure(env, stopped(), &format!("no thread to be had: {error}")),
+    };
+    let Some(runtime) = threads.runtime() else {
+        return failure(env, stopped(), "the runtime is stopping");
+    };
+    let query_timeout = Duration::from_millis(query_timeout);
+    let opened = {
+        let _inside = runtime.enter();
+        Store::open(&Config { url, max_connections, query_timeout })
+    };
+    match opened {
+        Ok(store) => {
+            let database = Database(Mutex::new(Some(Open { store, threads })));
+            (ok(), ResourceArc::new(database)).encode(env)
+        }
+        Err(error) => database_failure(env, &error),
+    }
+}
+
+/// Closes a database. Requests in progress come to their end or to an error.
+#[rustler::nif(schedule = "DirtyIo")]
+fn close_database(database: ResourceArc<Database>) -> Atom {
+    database.close();
+    ok()
+}
+
+/// What can be asked of a database.
+#[derive(NifTaggedEnum)]
+enum Request {
+    CreateSchema,
+    InsertDomain(String, String),
+    EnableDomain(String),
+    DisableDomain(String),
+    MarkDeleting(String, String),
+    DeleteDomain(String, String),
+    SelectDomain(String),
+    SelectPage(StatusFilter, i64, u32),
+    NewestEvent,
+    DeleteEventsBelow(i64, u32),
+}
+
+/// Which rows a page has.
+#[derive(NifUnitEnum)]
+enum StatusFilter {
+    Any,
+    Disabled,
+    Enabled,
+    Deleting,
+}
+
+/// What a database answers.
+enum Answer {
+    Done,
+    Inserted(Insert),
+    Changed(Change),
+    Deleted(bool),
+    Row(Option<Setting>),
+    Rows(Vec<Setting>),
+    Newest(Option<i64>),
+    Count(u64),
+}
+
+impl Request {
+    /// Names that a request is about must be possible ones, before any SQL runs.
+    fn check(&self) -> Result<(), String> {
+        let check = |what: &str, name: &str| {
+            check_name(name.as_bytes()).map(|_| ()).map_err(|reason| format!("{what} {reason}"))
+        };
+        match self {
+            Request::InsertDomain(domain, host_type)
+            | Request::MarkDeleting(domain, host_type)
+            | Request::DeleteDomain(domain, host_type) => {
+                check("domain", domain)?;
+                check("host type", host_type)
+            }
+            Request::EnableDomain(domain)
+            | Request::DisableDomain(domain)
+            | Request::SelectDomain(domain) => check("domain", domain),
+            _ => Ok(()),
+        }
+    }
+
+    async fn run(self, store: &Store) -> Result<Answer, domain_store::Error> {
+        Ok(match self {
+            Request::CreateSchema => {
+                store.create_schema().await?;
+                Answer::Done
+            }
+            Request::InsertDomain(domain, host_type) => {
+                Answer::Inserted(store.insert_domain(&domain, &host_type).await?)
+            }
+            Request::EnableDomain(domain) => Answer::Changed(store.set_status(&domain, true).await?),
+            Request::DisableDomain(domain) => Answer::Changed(store.set_status(&domain, false).await?),
+            Request::MarkDeleting(domain, host_type) => {
+                Answer::Changed(store.mark_deleting(&domain, &host_type).await?)
+            }
+            Request::DeleteDomain(domain, host_type) => {
+                Answer::Deleted(store.delete_domain(&domain, &host_type).await?)
+            }
+            Request::SelectDomain(domain) => Answer::Row(store.select_domain(&domain).await?),
+            Request::SelectPage(filter, after, limit) => {
+                let status = match filter {
+                    StatusFilter::Any => None,
+                    StatusFilter::Disabled => Some(Status::Disabled),
+                    StatusFilter::Enabled => Some(Status::Enabled),
+                    StatusFilter::Deleting => Some(Status::Deleting),
+                };
+                Answer::Rows(store.page(status, after, limit.min(MAX_ROWS)).await?)
+            }
+            Request::NewestEvent => {
+                Answer::Newest(store.event_bounds().await?.map(|(_, newest)| newest))
+            }
+            Request::DeleteEventsBelow(id, limit) => {
+                Answer::Count(store.delete_events_below(id, limit.min(MAX_ROWS)).await?)
+            }
+        })
+    }
+}
+
+impl Answer {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        match self {
+            Answer::Done | Answer::Changed(Change::Done) | Answer::Deleted(true) => done().encode(env),
+            Answer::Inserted(Insert::Inserted) => inserted().encode(env),
+            Answer::Inserted(Insert::Exists(found)) => (exists(), row(env, found)).encode(env),
+            Answer::Changed(Change::NotFound) | Answer::Deleted(false) | Answer::Row(None) => {
+                not_found().encode(env)
+            }
+            Answer::Changed(Change::WrongHostType(host_type)) => {
+                (wrong_host_type(), binary(env, host_type.as_bytes())).encode(env)
+            }
+            Answer::Changed(Change::Deleting) => deleting().encode(env),
+            Answer::Row(Some(found)) => row(env, found),
+            Answer::Rows(rows) => {
+                rows.iter().map(|found| row(env, found)).collect::<Vec<_>>().encode(env)
+            }
+            Answer::Newest(newest) => newest.encode(env),
+            Answer::Count(count) => count.encode(env),
+        }
+    }
+}
+
+/// Sends a request to a database. The reply comes as `{mongoose_domain_nif, Ref, Reply}`, always, and
+/// once.
+#[rustler::nif(name = "request")]
+fn send_request<'a>(
+    env: Env<'a>,
+    database: ResourceArc<Database>,
+    request: Request,
+    reference: rustler::Reference<'a>,
+) -> Term<'a> {
+    if let Err(text) = request.check() {
+        return failure(env, invalid_name(), &text);
+    }
+    let Some(open) = database.open() else {
+        return failure(env, stopped(), "the database is closed");
+    };
+    let address = Address { pid: env.pid(), reference: KeptTerm::new(reference.encode(env)) };
+    let reply = Reply::to(address);
+    let Open { store, threads } = open;
+    match threads.runtime() {
+        Some(runtime) => {
+            runtime.spawn(async move {
+                let result = request.run(&store).await;
+                reply.send(|env| match &result {
+                    Ok(answer) => (ok(), answer.encode(env)).encode(env),
+                    Err(error) => database_failure(env, error),
+                });
+            });
+            ok().encode(env)
+        }
+        None => failure(env, stopped(), "the runtime is stopping"),
+    }
+}
