@@ -7,7 +7,9 @@ use crate::{stopped, wrong_host_type};
 use domain_store::{Change, Config, Insert, Setting, Status, Store};
 use domain_table::check_name;
 use parking_lot::Mutex;
-use rustler::{Atom, Encoder, Env, NifMap, NifTaggedEnum, NifUnitEnum, Resource, ResourceArc, Term};
+use rustler::{
+    Atom, Encoder, Env, NifMap, NifTaggedEnum, NifUnitEnum, Resource, ResourceArc, Term,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +42,8 @@ impl Database {
         if let Some(Open { store, threads }) = self.0.lock().take() {
             aside(move || {
                 if let Some(runtime) = threads.runtime() {
-                    let close = async { tokio::time::timeout(Duration::from_secs(2), store.close()).await };
+                    let close =
+                        async { tokio::time::timeout(Duration::from_secs(2), store.close()).await };
                     // Too late for manners: the end of the runtime cuts the connections.
                     let _ = runtime.block_on(close);
                 }
@@ -167,8 +170,12 @@ impl Request {
             Request::InsertDomain(domain, host_type) => {
                 Answer::Inserted(store.insert_domain(&domain, &host_type).await?)
             }
-            Request::EnableDomain(domain) => Answer::Changed(store.set_status(&domain, true).await?),
-            Request::DisableDomain(domain) => Answer::Changed(store.set_status(&domain, false).await?),
+            Request::EnableDomain(domain) => {
+                Answer::Changed(store.set_status(&domain, true).await?)
+            }
+            Request::DisableDomain(domain) => {
+                Answer::Changed(store.set_status(&domain, false).await?)
+            }
             Request::MarkDeleting(domain, host_type) => {
                 Answer::Changed(store.mark_deleting(&domain, &host_type).await?)
             }
@@ -198,7 +205,9 @@ impl Request {
 impl Answer {
     fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
         match self {
-            Answer::Done | Answer::Changed(Change::Done) | Answer::Deleted(true) => done().encode(env),
+            Answer::Done | Answer::Changed(Change::Done) | Answer::Deleted(true) => {
+                done().encode(env)
+            }
             Answer::Inserted(Insert::Inserted) => inserted().encode(env),
             Answer::Inserted(Insert::Exists(found)) => (exists(), row(env, found)).encode(env),
             Answer::Changed(Change::NotFound) | Answer::Deleted(false) | Answer::Row(None) => {

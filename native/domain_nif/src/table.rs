@@ -132,8 +132,7 @@ fn start_table<'a>(
         return Ok(kept());
     }
     let pairs = decode_list(pairs, decode_pair).map_err(|_| Error::BadArg)?;
-    let allowed = decode_list(allowed, |term| decode_name(term, "host type"));
-    let allowed = allowed.map_err(|_| Error::BadArg)?;
+    let allowed = decode_list(allowed, decode_name).map_err(|_| Error::BadArg)?;
     let routing = Arc::new(Routing::new(Table::new(pairs, allowed)));
     CURRENT.store(Some(Arc::new(Node { routing, start_args, owner })));
     Ok(fresh())
@@ -148,7 +147,7 @@ fn stop_table() -> Atom {
 /// `ok`, or `{error, Text}`: why no domain and no host type can be called so.
 #[rustler::nif(name = "check_name")]
 fn check_name_term<'a>(env: Env<'a>, name: Term<'a>) -> Term<'a> {
-    match decode_name(name, "it") {
+    match decode_name(name) {
         Ok(_) => ok().encode(env),
         Err(text) => (error(), binary(env, text.as_bytes())).encode(env),
     }
@@ -157,13 +156,12 @@ fn check_name_term<'a>(env: Env<'a>, name: Term<'a>) -> Term<'a> {
 /// `ok`, or `{error, Argument, Text}`: what is wrong with the first or second argument.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn check_start_args<'a>(env: Env<'a>, pairs: Term<'a>, allowed: Term<'a>) -> Term<'a> {
-    let wrong = |argument: u32, text: String| {
-        (error(), argument, binary(env, text.as_bytes())).encode(env)
-    };
+    let wrong =
+        |argument: u32, text: String| (error(), argument, binary(env, text.as_bytes())).encode(env);
     if let Err(text) = decode_list(pairs, decode_pair) {
         return wrong(1, text);
     }
-    match decode_list(allowed, |term| decode_name(term, "host type")) {
+    match decode_list(allowed, decode_name) {
         Ok(_) => ok().encode(env),
         Err(text) => wrong(2, text),
     }
@@ -177,7 +175,8 @@ fn decode_list<'a, T>(
     // The length first: iterating over an improper list ends as if it were a proper one.
     let length = list.list_length().map_err(|_| not_a_list())?;
     let items: ListIterator<'a> = list.decode().map_err(|_| not_a_list())?;
-    let number = |(place, item)| decode(item).map_err(|text| format!("element {}: {text}", place + 1));
+    let number =
+        |(place, item)| decode(item).map_err(|text| format!("element {}: {text}", place + 1));
     let decoded: Vec<T> = items.enumerate().map(number).collect::<Result<_, _>>()?;
     if decoded.len() == length { Ok(decoded) } else { Err(not_a_list()) }
 }
@@ -186,12 +185,14 @@ fn decode_pair(pair: Term<'_>) -> Result<Pair, String> {
     let (domain, host_type) = pair
         .decode::<(Term<'_>, Term<'_>)>()
         .map_err(|_| "not a pair {Domain, HostType}".to_owned())?;
-    Ok((decode_name(domain, "domain")?, decode_name(host_type, "host type")?))
+    let domain = decode_name(domain).map_err(|text| format!("the domain {text}"))?;
+    let host_type = decode_name(host_type).map_err(|text| format!("the host type {text}"))?;
+    Ok((domain, host_type))
 }
 
-fn decode_name(name: Term<'_>, what: &str) -> Result<Name, String> {
-    let bytes: Binary<'_> = name.decode().map_err(|_| format!("{what} must be a binary"))?;
-    check_name(&bytes).map_err(|reason| format!("{what} {reason}"))?;
+fn decode_name(name: Term<'_>) -> Result<Name, String> {
+    let bytes: Binary<'_> = name.decode().map_err(|_| "must be a binary".to_owned())?;
+    check_name(&bytes).map_err(|reason| reason.to_string())?;
     Ok(bytes.as_slice().into())
 }
 

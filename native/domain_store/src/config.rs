@@ -24,7 +24,9 @@ impl Config {
 
     pub(crate) fn scheme(&self) -> Result<Scheme, Error> {
         let (scheme, _) = self.url.split_once(':').ok_or_else(|| {
-            Error::bad_url("it has no scheme: use sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE")
+            Error::bad_url(
+                "it has no scheme: use sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE",
+            )
         })?;
         match scheme {
             "sqlite" => Ok(Scheme::Sqlite),

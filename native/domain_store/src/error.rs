@@ -73,7 +73,9 @@ impl From<sqlx::Error> for Error {
                  reached or has no connection left"
                     .into(),
             ),
-            sqlx::Error::Io(error) => unavailable(format!("no connection to the database: {error}")),
+            sqlx::Error::Io(error) => {
+                unavailable(format!("no connection to the database: {error}"))
+            }
             sqlx::Error::Tls(error) => unavailable(format!("no TLS with the database: {error}")),
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 unavailable("the connection to the database is closed".into())
@@ -91,7 +93,9 @@ fn from_database(error: &dyn sqlx::error::DatabaseError) -> Error {
     let sqlite = error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
     let (kind, text, retry) = if sqlite {
         match code.parse::<u32>().unwrap_or_default() & 0xff {
-            5 | 6 => (ErrorKind::Unavailable, format!("the database file is busy: {message}"), true),
+            5 | 6 => {
+                (ErrorKind::Unavailable, format!("the database file is busy: {message}"), true)
+            }
             8 => (ErrorKind::ReadOnly, format!("the database is read-only: {message}"), false),
             14 => (
                 ErrorKind::Unavailable,
@@ -103,7 +107,9 @@ fn from_database(error: &dyn sqlx::error::DatabaseError) -> Error {
                 format!("the file is not an SQLite database: {message}"),
                 false,
             ),
-            1 if message.starts_with("no such table") => (ErrorKind::MissingTables, missing(message), false),
+            1 if message.starts_with("no such table") => {
+                (ErrorKind::MissingTables, missing(message), false)
+            }
             _ => (ErrorKind::QueryFailed, message.to_owned(), false),
         }
     } else {
@@ -115,7 +121,9 @@ fn from_database(error: &dyn sqlx::error::DatabaseError) -> Error {
                 format!("the database server refuses access: {message}"),
                 false,
             ),
-            "25006" => (ErrorKind::ReadOnly, format!("the database is read-only: {message}"), false),
+            "25006" => {
+                (ErrorKind::ReadOnly, format!("the database is read-only: {message}"), false)
+            }
             "55P03" | "57014" => (ErrorKind::Timeout, message.to_owned(), false),
             code if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
                 (ErrorKind::Unavailable, format!("the database is not available: {message}"), false)

@@ -222,7 +222,9 @@ macro_rules! shared_operations {
                     id: row.try_get_unchecked(0)?,
                     domain: text!(row, 1),
                     host_type: text!(row, 2),
-                    status: crate::Status::from_column(i64::from(row.try_get_unchecked::<i16, _>(3)?)),
+                    status: crate::Status::from_column(i64::from(
+                        row.try_get_unchecked::<i16, _>(3)?,
+                    )),
                 })
             }
         }

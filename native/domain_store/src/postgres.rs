@@ -44,8 +44,18 @@ mod sql {
 
 /// The parameters of a URL that sqlx knows.
 const URL_PARAMETERS: [&str; 12] = [
-    "sslmode", "sslrootcert", "sslcert", "sslkey", "statement-cache-capacity", "host", "hostaddr",
-    "port", "dbname", "user", "password", "application_name",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
 ];
 
 /// A PostgreSQL database, by its pool.

@@ -7,8 +7,8 @@ use crate::lease::{give_back, within};
 use crate::operations::{repeated, shared_operations, text};
 use crate::{Config, Enabled, Error, Setting};
 use futures_util::TryStreamExt;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
 use sqlx::sqlite::SqliteSynchronous;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqlitePool};
 use std::str::FromStr;
 use std::time::Duration;
@@ -65,7 +65,8 @@ impl Database {
         let mut options = SqliteConnectOptions::from_str(&config.url)
             .map_err(bad)?
             .busy_timeout(config.query_timeout)
-            .synchronous(SqliteSynchronous::Normal);
+            // What was committed is there after a loss of power, too.
+            .synchronous(SqliteSynchronous::Full);
         // With a mode in the URL the file is opened just as it says.
         if !path.contains("mode=") {
             options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);

@@ -248,7 +248,8 @@ async fn every_wrong_database_has_its_own_error_without_the_password() {
     let db = TestDatabase::postgres().await;
     let dir = db.url.rsplit_once('/').unwrap().0;
     let file = std::env::temp_dir().join(format!("not-a-database-{}", std::process::id()));
-    std::fs::write(&file, "no database, but text, and long enough to be looked at ".repeat(20)).unwrap();
+    std::fs::write(&file, "no database, but text, and long enough to be looked at ".repeat(20))
+        .unwrap();
     let not_sqlite = format!("sqlite:{}", file.display());
     let cases = [
         ("postgres//host/db", ErrorKind::BadUrl),

@@ -147,7 +147,13 @@ impl Walk {
     /// part of it.
     fn read_upto(self, upto: i64, oldest: i64) -> Step {
         let from = self.covered.as_ref().map_or(oldest, Covered::tail_start);
-        Step::ReadEvents(ReadEvents { from, upto, limit: PAGE + TAIL as u32, floor: None, walk: self })
+        Step::ReadEvents(ReadEvents {
+            from,
+            upto,
+            limit: PAGE + TAIL as u32,
+            floor: None,
+            walk: self,
+        })
     }
 
     /// A page of new events is covered as far as `self.covered` says; the domains are to be looked at.
@@ -158,9 +164,12 @@ impl Walk {
             named.filter(|domain| !domain.is_empty() && seen.insert(*domain)).cloned().collect();
         match self.task {
             Task::Load => self.go_on(next),
-            Task::Follow if domains.is_empty() => {
-                Step::Apply(Apply { changes: Vec::new(), position: self.position(), next, walk: self })
-            }
+            Task::Follow if domains.is_empty() => Step::Apply(Apply {
+                changes: Vec::new(),
+                position: self.position(),
+                next,
+                walk: self,
+            }),
             Task::Follow => Step::ReadSettings(ReadSettings { domains, next, walk: self }),
         }
     }

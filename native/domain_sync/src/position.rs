@@ -63,7 +63,11 @@ impl Covered {
         let Some(first) = events[..known].first() else { return Recognition::Gone };
         // The oldest ones may have been cleaned away; from the first that is left on, all count.
         let remembered = self.tail.iter().skip_while(|event| event.id < first.id);
-        if remembered.eq(&events[..known]) { Recognition::Same(known) } else { Recognition::Differs }
+        if remembered.eq(&events[..known]) {
+            Recognition::Same(known)
+        } else {
+            Recognition::Differs
+        }
     }
 
     /// Covers the next id.

@@ -205,7 +205,9 @@ impl<S: Clone + Eq + Hash> Batch<S> {
         };
         match change {
             Change::Put { domain, host_type } => {
-                if check_name(domain.as_bytes()).is_err() || check_name(host_type.as_bytes()).is_err() {
+                if check_name(domain.as_bytes()).is_err()
+                    || check_name(host_type.as_bytes()).is_err()
+                {
                     self.ignored.count(Kind::InvalidName, &domain, None, &host_type);
                     return None;
                 }

@@ -16,12 +16,14 @@ async fn insert(db: &TestDatabase, domain: &str) {
 
 /// Appends events with these ids, whose transactions have committed.
 async fn events(db: &TestDatabase, rows: impl IntoIterator<Item = (i64, String)>) {
-    let rows: Vec<String> = rows.into_iter().map(|(id, domain)| format!("({id}, '{domain}')")).collect();
+    let rows: Vec<String> =
+        rows.into_iter().map(|(id, domain)| format!("({id}, '{domain}')")).collect();
     db.execute(&format!("INSERT INTO domain_events (id, domain) VALUES {}", rows.join(", "))).await;
 }
 
 async fn enabled(db: &TestDatabase, domain: &str) {
-    let insert = format!("INSERT INTO domain_settings (domain, host_type) VALUES ('{domain}', 'type1')");
+    let insert =
+        format!("INSERT INTO domain_settings (domain, host_type) VALUES ('{domain}', 'type1')");
     db.execute(&insert).await;
 }
 
@@ -362,7 +364,11 @@ async fn i3_an_open_transaction_holds_up_the_position_but_nobody_else() {
 async fn i5_nothing_flickers_while_a_reload_runs() {
     let db = TestDatabase::sqlite().await;
     let rows: Vec<String> = (0..5_000).map(|n| format!("('d{n}.example', 'type1')")).collect();
-    db.execute(&format!("INSERT INTO domain_settings (domain, host_type) VALUES {}", rows.join(","))).await;
+    db.execute(&format!(
+        "INSERT INTO domain_settings (domain, host_type) VALUES {}",
+        rows.join(",")
+    ))
+    .await;
     let mut node = Node::new();
     node.load(&db.store).await;
     let routing = node.routing.clone();
@@ -372,14 +378,20 @@ async fn i5_nothing_flickers_while_a_reload_runs() {
         while stopped.try_recv().is_err() {
             for n in 0..5_000 {
                 let domain = format!("d{n}.example");
-                assert!(routing.table().host_type(domain.as_bytes()).is_some(), "{domain} flickered");
+                assert!(
+                    routing.table().host_type(domain.as_bytes()).is_some(),
+                    "{domain} flickered"
+                );
                 reads += 1;
             }
         }
         reads
     });
     for host_type in ["type2", "type1", "type2"] {
-        db.execute(&format!("UPDATE domain_settings SET host_type = '{host_type}' WHERE id % 2 = 0")).await;
+        db.execute(&format!(
+            "UPDATE domain_settings SET host_type = '{host_type}' WHERE id % 2 = 0"
+        ))
+        .await;
         node.reload(&db.store).await;
     }
     stop.send(()).unwrap();

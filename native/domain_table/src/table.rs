@@ -204,7 +204,12 @@ impl<S: Clone + Eq + Hash> Table<S> {
 
     /// Inserts a dynamic domain, as a caller of `mongoose_domain_core:insert/3` asks for it: a
     /// domain that has another host type is refused.
-    pub fn insert(&self, domain: &[u8], host_type: &[u8], source: &S) -> Result<Inserted, InsertError> {
+    pub fn insert(
+        &self,
+        domain: &[u8],
+        host_type: &[u8],
+        source: &S,
+    ) -> Result<Inserted, InsertError> {
         let id = self.allowed_id(host_type).ok_or(InsertError::UnknownHostType)?;
         let mut books = self.books.write();
         match self.entry(domain) {

@@ -93,7 +93,8 @@ impl Node {
     /// The transitions since the last call, as `-type1 domain +type2`.
     pub fn told(&self) -> Vec<String> {
         let text = |sign: &str, name: Option<Name>| {
-            name.map(|name| format!("{sign}{} ", String::from_utf8_lossy(&name))).unwrap_or_default()
+            name.map(|name| format!("{sign}{} ", String::from_utf8_lossy(&name)))
+                .unwrap_or_default()
         };
         let told = std::mem::take(&mut *self.told.lock().unwrap());
         told.into_iter()

@@ -1,0 +1,48 @@
+# The front door. Each target installs what is missing (see script/install-deps) and builds.
+
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+# Nodes talk on the loopback interface only.
+export ERL_EPMD_ADDRESS ?= 127.0.0.1
+# For a target that takes one: DATABASE=sqlite:path/to/file or postgres://user:password@host/database
+DATABASE ?=
+
+EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
+
+.PHONY: build demo shell schema test test-rust test-erlang lint bench clean
+
+build:
+	@script/install-deps
+	@rebar3 compile
+
+# Two nodes over one database, and how quickly the second follows the first.
+demo: build
+	@erl -noshell $(EBIN) -s mongoose_domain_demo main "$(DATABASE)"
+
+# An Erlang shell on a standalone node, with the configuration of config/sys.config.
+shell: build
+	@mkdir -p data
+	@erl $(EBIN) -config config/sys -s mongoose_domain_demo shell "$(DATABASE)"
+
+# Creates MongooseIM's tables in a database.
+schema: build
+	@test -n "$(DATABASE)" || { echo "usage: make schema DATABASE=url"; exit 1; }
+	@erl -noshell $(EBIN) -s mongoose_domain_demo schema "$(DATABASE)"
+
+test: test-rust test-erlang
+
+test-rust:
+	@script/install-deps test
+	cargo test --release --workspace --locked
+
+test-erlang:
+	@script/install-deps test
+	rebar3 ct
+
+lint:
+	@script/install-deps test
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	rebar3 do xref, dialyzer
+
+clean:
+	rm -rf _build target priv/*.so data

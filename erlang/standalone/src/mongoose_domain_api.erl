@@ -1,0 +1,246 @@
+%% @doc The public API of a standalone node: adds, enables, disables, removes and shows domains.
+%%
+%% Domains are nameprepped by the caller. Every change is written to the database, and then all nodes
+%% are asked to look; {@link service_domain_db:sync_local/0} waits until this node has.
+%%
+%% Errors are `{Reason, Text}', the reason for programs, the text for people:
+%%
+%% - `static', `unknown_host_type', `duplicate', `not_found', `wrong_host_type', `deleted': see each
+%%   function;
+%% - `invalid_domain', `invalid_host_type': no database column can hold the name (empty, over 250
+%%   characters, not UTF-8, NUL inside, not a binary);
+%% - `db_error': the database failed; `service_disabled': no database is configured.
+%%
+%% Stands in for MongooseIM's module of this name.
+-module(mongoose_domain_api).
+
+-export([insert_domain/2, delete_domain/2, request_delete_domain/2]).
+-export([enable_domain/1, disable_domain/1, get_domain_details/1]).
+-export([check_host_type_and_get_domains/1, get_host_type/1, get_domain_host_type/1]).
+-export([get_all_static/0, get_all_dynamic/0, get_domains_by_host_type/1, get_all_domains/0]).
+
+-ignore_xref(?MODULE).
+
+-export_type([details/0, reason/0]).
+
+-type domain() :: mongoose_domain_core:domain().
+-type host_type() :: mongoose_domain_core:host_type().
+-type status() :: enabled | disabled | deleting | deleted.
+-type details() :: #{domain := domain(), host_type := host_type(), status := status()}.
+-type reason() :: static | unknown_host_type | duplicate | not_found | wrong_host_type | deleted
+                | invalid_domain | invalid_host_type | db_error | service_disabled
+                | removal_failed.
+-type error() :: {reason(), Text :: binary()}.
+
+-define(PAGE, 1000).
+
+%% @doc Adds a domain. The same pair again is fine: then its row stays as it is, and the status says
+%% how. `duplicate': it has another host type, or is just being removed.
+-spec insert_domain(domain(), host_type()) -> {ok, details()} | error().
+insert_domain(Domain, HostType) ->
+    run([names(Domain, HostType), not_static(Domain), allowed(HostType)], fun() ->
+        case request({insert_domain, Domain, HostType}) of
+            {ok, inserted} ->
+                service_domain_db:force_check_for_updates(),
+                {ok, details(Domain, HostType, enabled)};
+            {ok, {exists, {_, _, HostType, Status}}} when Status =/= deleting ->
+                {ok, details(Domain, HostType, Status)};
+            {ok, {exists, _Other}} ->
+                failure(duplicate);
+            {error, Failure} ->
+                db_failure(Failure)
+        end
+    end).
+
+%% @doc Removes a domain and returns when it is gone, with the data that removal handlers keep of it.
+%% `removal_failed': a handler failed; the domain does not route any more, stays marked for deletion,
+%% and the removal is tried again later.
+-spec delete_domain(domain(), host_type()) -> {ok, details()} | error().
+delete_domain(Domain, HostType) ->
+    mark_deleting(Domain, HostType, fun() ->
+        case mongoose_domain_remover:remove(HostType, Domain) of
+            ok ->
+                {ok, details(Domain, HostType, deleted)};
+            {error, {database, Failure}} ->
+                ok = mongoose_domain_remover:wake(),
+                db_failure(Failure);
+            {error, {handler_failed, {Id, _Reason} = Reason}} ->
+                ok = mongoose_domain_remover:wake(),
+                logger:error(#{what => domain_removal_failed, host_type => HostType,
+                               domain => Domain, reason => Reason}),
+                Text = io_lib:format("The removal handler ~tp failed", [Id]),
+                {removal_failed, unicode:characters_to_binary(Text)}
+        end
+    end).
+
+%% @doc Marks a domain for deletion, so that it routes no more, and returns; the rest is done by
+%% itself.
+-spec request_delete_domain(domain(), host_type()) -> {ok, details()} | error().
+request_delete_domain(Domain, HostType) ->
+    mark_deleting(Domain, HostType, fun() ->
+        ok = mongoose_domain_remover:wake(),
+        {ok, details(Domain, HostType, deleting)}
+    end).
+
+%% @doc Lets a domain route. `deleted': it is marked for deletion.
+-spec enable_domain(domain()) -> {ok, #{domain := domain(), status := enabled}} | error().
+enable_domain(Domain) ->
+    set_status(Domain, enable_domain, enabled).
+
+%% @doc Keeps a domain, but lets it route no more. `deleted': it is marked for deletion.
+-spec disable_domain(domain()) -> {ok, #{domain := domain(), status := disabled}} | error().
+disable_domain(Domain) ->
+    set_status(Domain, disable_domain, disabled).
+
+%% @doc What the database says of a domain.
+-spec get_domain_details(domain()) -> {ok, details()} | error().
+get_domain_details(Domain) ->
+    run([name(invalid_domain, Domain), not_static(Domain)], fun() ->
+        case select(Domain) of
+            {ok, HostType, Status} -> {ok, details(Domain, HostType, Status)};
+            Error -> Error
+        end
+    end).
+
+%% @doc The domains that route by a host type on this node.
+-spec check_host_type_and_get_domains(host_type()) -> {ok, [domain()]} | error().
+check_host_type_and_get_domains(HostType) ->
+    run([name(invalid_host_type, HostType), allowed(HostType)], fun() ->
+        {ok, mongoose_domain_core:get_domains_by_host_type(HostType)}
+    end).
+
+-spec get_host_type(domain()) -> {ok, host_type()} | {error, not_found}.
+get_host_type(Domain) ->
+    mongoose_domain_core:get_host_type(Domain).
+
+-spec get_domain_host_type(domain()) -> {ok, host_type()} | {error, not_found}.
+get_domain_host_type(Domain) ->
+    mongoose_domain_core:get_host_type(Domain).
+
+-spec get_all_static() -> [{domain(), host_type()}].
+get_all_static() ->
+    mongoose_domain_core:get_all_static().
+
+-spec get_all_dynamic() -> [{domain(), host_type()}].
+get_all_dynamic() ->
+    mongoose_domain_core:get_all_dynamic().
+
+-spec get_domains_by_host_type(host_type()) -> [domain()].
+get_domains_by_host_type(HostType) ->
+    mongoose_domain_core:get_domains_by_host_type(HostType).
+
+%% @doc Every domain of the database, in the order in which they were added.
+-spec get_all_domains() -> [details()] | error().
+get_all_domains() ->
+    get_all_domains(0, []).
+
+%% Internal
+
+get_all_domains(After, Pages) ->
+    case request({select_page, any, After, ?PAGE}) of
+        {ok, []} ->
+            lists:append(lists:reverse(Pages));
+        {ok, Rows} ->
+            {LastId, _, _, _} = lists:last(Rows),
+            Page = [details(Domain, HostType, Status) || {_, Domain, HostType, Status} <- Rows],
+            get_all_domains(LastId, [Page | Pages]);
+        {error, Failure} ->
+            db_failure(Failure)
+    end.
+
+mark_deleting(Domain, HostType, Then) ->
+    run([names(Domain, HostType), not_static(Domain), allowed(HostType)], fun() ->
+        case request({mark_deleting, Domain, HostType}) of
+            {ok, done} ->
+                service_domain_db:force_check_for_updates(),
+                Then();
+            {ok, not_found} -> failure(not_found);
+            {ok, {wrong_host_type, _}} -> failure(wrong_host_type);
+            {error, Failure} -> db_failure(Failure)
+        end
+    end).
+
+set_status(Domain, Request, Status) ->
+    run([name(invalid_domain, Domain), not_static(Domain)], fun() ->
+        case select(Domain) of
+            {ok, HostType, _Status} ->
+                run([allowed(HostType)], fun() -> do_set_status(Domain, Request, Status) end);
+            Error ->
+                Error
+        end
+    end).
+
+do_set_status(Domain, Request, Status) ->
+    case request({Request, Domain}) of
+        {ok, done} ->
+            service_domain_db:force_check_for_updates(),
+            {ok, #{domain => Domain, status => Status}};
+        {ok, not_found} -> failure(not_found);
+        {ok, deleting} -> failure(deleted);
+        {error, Failure} -> db_failure(Failure)
+    end.
+
+select(Domain) ->
+    case request({select_domain, Domain}) of
+        {ok, {_Id, _Domain, HostType, Status}} -> {ok, HostType, Status};
+        {ok, not_found} -> failure(not_found);
+        {error, Failure} -> db_failure(Failure)
+    end.
+
+request(Request) ->
+    mongoose_domain_sql:request(Request).
+
+%% Runs the checks in order, then the action. The first failure is the result.
+run([], Action) ->
+    Action();
+run([Check | Checks], Action) ->
+    case Check() of
+        ok -> run(Checks, Action);
+        Error -> Error
+    end.
+
+names(Domain, HostType) ->
+    fun() -> run([name(invalid_domain, Domain), name(invalid_host_type, HostType)],
+                 fun() -> ok end)
+    end.
+
+name(Reason, Name) ->
+    fun() ->
+        case mongoose_domain_nif:check_name(Name) of
+            ok -> ok;
+            {error, Text} -> {Reason, <<(subject(Reason))/binary, Text/binary>>}
+        end
+    end.
+
+subject(invalid_domain) -> <<"Domain ">>;
+subject(invalid_host_type) -> <<"Host type ">>.
+
+not_static(Domain) ->
+    fun() ->
+        case mongoose_domain_core:is_static(Domain) of
+            true -> failure(static);
+            false -> ok
+        end
+    end.
+
+allowed(HostType) ->
+    fun() ->
+        case mongoose_domain_core:is_host_type_allowed(HostType) of
+            true -> ok;
+            false -> failure(unknown_host_type)
+        end
+    end.
+
+details(Domain, HostType, Status) ->
+    #{domain => Domain, host_type => HostType, status => Status}.
+
+db_failure(service_disabled) -> failure(service_disabled);
+db_failure({_Reason, Text}) -> {db_error, Text}.
+
+failure(static) -> {static, <<"Domain is static">>};
+failure(unknown_host_type) -> {unknown_host_type, <<"Unknown host type">>};
+failure(duplicate) -> {duplicate, <<"Domain already exists">>};
+failure(not_found) -> {not_found, <<"Given domain does not exist">>};
+failure(wrong_host_type) -> {wrong_host_type, <<"Wrong host type was provided">>};
+failure(deleted) -> {deleted, <<"Domain has been deleted">>};
+failure(service_disabled) -> {service_disabled, <<"No database is configured">>}.

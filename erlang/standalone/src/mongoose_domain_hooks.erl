@@ -1,0 +1,149 @@
+%% @doc Removal handlers, and listeners of added and removed domains: how other code takes part.
+%%
+%% A *removal handler* removes its data of a domain that is being removed, and returns `ok'. It may be
+%% called again for the same domain, also on another node at the same time, until all handlers have
+%% returned `ok'; anything else leaves the domain `deleting' and the removal is tried again. A handler
+%% that must not miss a removal that a crash interrupted belongs into the configuration
+%% (`removal_handlers'), because interrupted removals are resumed when the node starts.
+%%
+%% A *listener* is told of every domain that routes now on this node, or routes no more, one after the
+%% other, in the order in which it happened.
+-module(mongoose_domain_hooks).
+
+-behaviour(gen_server).
+
+-include_lib("kernel/include/logger.hrl").
+
+%% API
+-export([add_removal_handler/2, delete_removal_handler/1, add_listener/2, delete_listener/1]).
+
+%% For the application
+-export([create_tables/0, start_link/0, domain_added/2, domain_removed/2, run_removal_handlers/2]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
+
+-ignore_xref([add_removal_handler/2, delete_removal_handler/1, add_listener/2, delete_listener/1,
+              domain_added/2, domain_removed/2, start_link/0]).
+
+-export_type([removal_handler/0, listener/0]).
+
+-type domain() :: mongoose_domain_core:domain().
+-type host_type() :: mongoose_domain_core:host_type().
+-type removal_handler() :: fun((host_type(), domain()) -> ok | term()).
+-type listener() :: fun((added | removed, host_type(), domain()) -> any()).
+
+-define(HANDLERS, mongoose_domain_removal_handlers).
+-define(LISTENERS, mongoose_domain_listeners).
+
+%% @doc Registers a removal handler, in the place of one with the same id.
+-spec add_removal_handler(Id :: term(), removal_handler()) -> ok.
+add_removal_handler(Id, Fun) when is_function(Fun, 2) ->
+    true = ets:insert(?HANDLERS, {Id, Fun}),
+    ok.
+
+-spec delete_removal_handler(Id :: term()) -> ok.
+delete_removal_handler(Id) ->
+    true = ets:delete(?HANDLERS, Id),
+    ok.
+
+%% @doc Registers a listener, in the place of one with the same id.
+-spec add_listener(Id :: term(), listener()) -> ok.
+add_listener(Id, Fun) when is_function(Fun, 3) ->
+    true = ets:insert(?LISTENERS, {Id, Fun}),
+    ok.
+
+-spec delete_listener(Id :: term()) -> ok.
+delete_listener(Id) ->
+    true = ets:delete(?LISTENERS, Id),
+    ok.
+
+%% For the application
+
+%% @private
+-spec create_tables() -> ok.
+create_tables() ->
+    Tables = [{?HANDLERS, removal_handlers, 2}, {?LISTENERS, listeners, 3}],
+    lists:foreach(fun create_table/1, Tables).
+
+%% @private
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+
+%% @private
+-spec domain_added(host_type(), domain()) -> ok.
+domain_added(HostType, Domain) ->
+    tell(added, HostType, Domain).
+
+%% @private
+-spec domain_removed(host_type(), domain()) -> ok.
+domain_removed(HostType, Domain) ->
+    tell(removed, HostType, Domain).
+
+%% @private
+%% @doc Runs all handlers in the calling process, until one fails.
+-spec run_removal_handlers(host_type(), domain()) -> ok | {error, {Id :: term(), Reason :: term()}}.
+run_removal_handlers(HostType, Domain) ->
+    run_removal_handlers(ets:tab2list(?HANDLERS), HostType, Domain).
+
+run_removal_handlers([], _HostType, _Domain) ->
+    ok;
+run_removal_handlers([{Id, Fun} | Handlers], HostType, Domain) ->
+    try Fun(HostType, Domain) of
+        ok -> run_removal_handlers(Handlers, HostType, Domain);
+        Other -> {error, {Id, Other}}
+    catch
+        Class:Reason:Stacktrace -> {error, {Id, {Class, Reason, Stacktrace}}}
+    end.
+
+%% gen_server: tells the listeners
+
+%% @private
+-spec init([]) -> {ok, no_state}.
+init([]) ->
+    {ok, no_state}.
+
+%% @private
+-spec handle_call(term(), gen_server:from(), no_state) -> {reply, ok, no_state}.
+handle_call(Request, _From, State) ->
+    ?LOG_WARNING(#{what => unexpected_call, server => ?MODULE, request => Request}),
+    {reply, ok, State}.
+
+%% @private
+-spec handle_cast(term(), no_state) -> {noreply, no_state}.
+handle_cast({What, HostType, Domain}, State) ->
+    Tell = fun({Id, Fun}) ->
+               try
+                   _ = Fun(What, HostType, Domain),
+                   ok
+               catch
+                   Class:Reason:Stacktrace ->
+                       ?LOG_ERROR(#{what => domain_listener_failed, listener => Id, change => What,
+                                    host_type => HostType, domain => Domain, class => Class,
+                                    reason => Reason, stacktrace => Stacktrace})
+               end
+           end,
+    lists:foreach(Tell, ets:tab2list(?LISTENERS)),
+    {noreply, State}.
+
+%% @private
+-spec handle_info(term(), no_state) -> {noreply, no_state}.
+handle_info(Message, State) ->
+    ?LOG_WARNING(#{what => unexpected_message, server => ?MODULE, message => Message}),
+    {noreply, State}.
+
+%% Internal
+
+%% Without listeners no message: a load of a million domains would be a million of them. On a node
+%% without the standalone application there is no table.
+tell(What, HostType, Domain) ->
+    case ets:info(?LISTENERS, size) of
+        N when N =:= 0; N =:= undefined -> ok;
+        _ -> gen_server:cast(?MODULE, {What, HostType, Domain})
+    end.
+
+create_table({Table, Option, Arity}) ->
+    Table = ets:new(Table, [named_table, public, ordered_set, {read_concurrency, true}]),
+    {ok, Callbacks} = application:get_env(mongoose_domain_standalone, Option),
+    Rows = [{{Module, Function}, fun Module:Function/Arity} || {Module, Function} <- Callbacks],
+    true = ets:insert(Table, Rows),
+    ok.

@@ -1,0 +1,99 @@
+%% @doc Starts a node without MongooseIM: the routing table, and, if a database is configured, the
+%% service that follows it.
+%%
+%% The configuration is the environment of the application; `config/sys.config' explains it.
+-module(mongoose_domain_standalone_app).
+
+-behaviour(application).
+
+-export([start/2, stop/1]).
+
+-define(APP, mongoose_domain_standalone).
+
+%% @private
+-spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
+start(_Type, _Args) ->
+    case check_options() of
+        ok -> start_supervisor();
+        {error, Option, Text} -> {error, {bad_option, Option, Text}}
+    end.
+
+%% @private
+-spec stop(term()) -> ok.
+stop(_State) ->
+    mongoose_domain_sql:stop().
+
+start_supervisor() ->
+    case mongoose_domain_standalone_sup:start_link() of
+        {ok, Pid} -> start_service(Pid, application:get_env(?APP, database));
+        {error, Reason} -> {error, Reason}
+    end.
+
+start_service(Pid, undefined) ->
+    {ok, Pid};
+start_service(Pid, {ok, _Url}) ->
+    Opts = maps:merge(default_service_opts(), application:get_env(?APP, service, #{})),
+    try service_domain_db:start(Opts) of
+        ok ->
+            ok = mongoose_domain_remover:wake(),
+            {ok, Pid}
+    catch
+        error:{database, Failure} ->
+            unlink(Pid),
+            exit(Pid, shutdown),
+            {error, {bad_option, database, Failure}}
+    end.
+
+default_service_opts() ->
+    #{db_pool => global, event_cleaning_interval => 1800, event_max_age => 7200}.
+
+%% Options
+
+check_options() ->
+    first_error([fun check_domains/0, fun check_service/0,
+                 fun() -> check_callbacks(removal_handlers) end,
+                 fun() -> check_callbacks(listeners) end]).
+
+first_error([]) -> ok;
+first_error([Check | Checks]) ->
+    case Check() of
+        ok -> first_error(Checks);
+        Error -> Error
+    end.
+
+check_domains() ->
+    {ok, Pairs} = application:get_env(?APP, static_domains),
+    {ok, HostTypes} = application:get_env(?APP, host_types),
+    case mongoose_domain_nif:check_start_args(Pairs, HostTypes) of
+        ok -> ok;
+        {error, 1, Text} -> {error, static_domains, Text};
+        {error, 2, Text} -> {error, host_types, Text}
+    end.
+
+check_service() ->
+    case application:get_env(?APP, service) of
+        {ok, Opts} when is_map(Opts) ->
+            Wrong = [Key || {Key, Value} <- maps:to_list(Opts), not is_service_opt(Key, Value)],
+            case Wrong of
+                [] -> ok;
+                _ -> {error, service, {bad_options, Wrong, service_opts_text()}}
+            end;
+        _ ->
+            {error, service, service_opts_text()}
+    end.
+
+is_service_opt(db_pool, Value) -> is_atom(Value);
+is_service_opt(event_cleaning_interval, Value) -> is_integer(Value) andalso Value > 0;
+is_service_opt(event_max_age, Value) -> is_integer(Value) andalso Value > 0;
+is_service_opt(_Key, _Value) -> false.
+
+service_opts_text() ->
+    <<"a map of event_cleaning_interval and event_max_age, both positive seconds">>.
+
+check_callbacks(Option) ->
+    {ok, Callbacks} = application:get_env(?APP, Option),
+    case is_list(Callbacks) andalso
+         lists:all(fun({M, F}) -> is_atom(M) andalso is_atom(F); (_) -> false end, Callbacks) of
+        true -> ok;
+        false -> {error, Option, <<"must be a list of {Module, Function}">>}
+    end.

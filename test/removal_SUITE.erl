@@ -1,0 +1,131 @@
+%% @doc Removals that a crash or a failure interrupts (invariant I10), on every kind of database.
+-module(removal_SUITE).
+
+-compile([export_all, nowarn_export_all]).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-define(D, <<"a.example">>).
+-define(T, <<"type1">>).
+
+all() ->
+    test_helper:databases().
+
+groups() ->
+    Cases = [a_node_that_starts_finishes_what_a_crash_left,
+             a_failing_handler_leaves_the_domain_deleting_and_it_never_routes_again,
+             a_removal_is_tried_again_when_the_handler_works,
+             handlers_of_the_configuration_are_there_when_removals_are_resumed,
+             an_unknown_host_type_waits_until_it_is_configured,
+             many_requested_removals_all_end],
+    [{Kind, [], Cases} || {group, Kind} <- test_helper:databases()].
+
+init_per_group(Kind, Config) ->
+    test_helper:init_database(Kind, Config).
+
+end_per_group(_Kind, Config) ->
+    test_helper:end_database(Config).
+
+init_per_testcase(_Case, Config) ->
+    Url = test_helper:fresh_url(Config),
+    start(Url),
+    [{url, Url} | Config].
+
+end_per_testcase(_Case, _Config) ->
+    test_helper:stop_standalone().
+
+start(Url) ->
+    start(Url, #{}).
+
+start(Url, Env) ->
+    {ok, _} = test_helper:start_standalone(Env#{database => Url}),
+    pong = service_domain_db:sync_local().
+
+%% Cases
+
+a_node_that_starts_finishes_what_a_crash_left(Config) ->
+    Url = ?config(url, Config),
+    insert(?D),
+    test_helper:stop_standalone(),
+    test_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
+    start(Url),
+    gone(?D).
+
+a_failing_handler_leaves_the_domain_deleting_and_it_never_routes_again(Config) ->
+    insert(?D),
+    ok = mongoose_domain_hooks:add_removal_handler(broken, fun(?T, ?D) -> {error, broken} end),
+    ?assertMatch({removal_failed, _}, mongoose_domain_api:delete_domain(?D, ?T)),
+    ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
+    ?assertEqual({error, not_found}, mongoose_domain_core:get_host_type(?D)),
+    ?assertMatch({deleted, _}, mongoose_domain_api:enable_domain(?D)),
+    ?assertMatch({duplicate, _}, mongoose_domain_api:insert_domain(?D, ?T)),
+    test_helper:stop_standalone(),
+    %% Also after a restart.
+    start(?config(url, Config), #{host_types => [<<"type2">>]}),
+    ?assertEqual({error, not_found}, mongoose_domain_core:get_host_type(?D)).
+
+a_removal_is_tried_again_when_the_handler_works(_Config) ->
+    insert(?D),
+    ok = mongoose_domain_hooks:add_removal_handler(h, fun(_, _) -> error(out_of_order) end),
+    ?assertMatch({removal_failed, _}, mongoose_domain_api:delete_domain(?D, ?T)),
+    %% The remover has tried, too, when it answers.
+    ok = gen_server:call(mongoose_domain_remover, are_you_done),
+    ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
+    ok = mongoose_domain_hooks:add_removal_handler(h, fun(_, _) -> ok end),
+    ?assertMatch({ok, #{status := deleted}}, mongoose_domain_api:delete_domain(?D, ?T)),
+    gone(?D).
+
+handlers_of_the_configuration_are_there_when_removals_are_resumed(Config) ->
+    Url = ?config(url, Config),
+    insert(?D),
+    test_helper:stop_standalone(),
+    test_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
+    true = register(removal_witness, self()),
+    start(Url, #{removal_handlers => [{?MODULE, witness_removal}]}),
+    receive {removed, ?T, ?D} -> ok after 10000 -> ct:fail(handler_not_called) end,
+    unregister(removal_witness),
+    gone(?D).
+
+an_unknown_host_type_waits_until_it_is_configured(Config) ->
+    Url = ?config(url, Config),
+    insert(?D),
+    test_helper:stop_standalone(),
+    test_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
+    start(Url, #{host_types => [<<"type2">>]}),
+    ?assertMatch({unknown_host_type, _}, mongoose_domain_api:delete_domain(?D, ?T)),
+    mongoose_domain_remover:wake(),
+    %% The remover has looked when it answers.
+    ok = gen_server:call(mongoose_domain_remover, are_you_done),
+    ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
+    test_helper:stop_standalone(),
+    start(Url),
+    gone(?D).
+
+many_requested_removals_all_end(_Config) ->
+    Domains = [<<"d", (integer_to_binary(N))/binary, ".example">> || N <- lists:seq(1, 50)],
+    lists:foreach(fun insert/1, Domains),
+    [?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:request_delete_domain(D, ?T))
+     || D <- Domains],
+    lists:foreach(fun gone/1, Domains),
+    ?assertEqual([], mongoose_domain_api:get_all_domains()).
+
+%% Helpers
+
+insert(Domain) ->
+    {ok, _} = mongoose_domain_api:insert_domain(Domain, ?T),
+    pong = service_domain_db:sync_local(),
+    {ok, ?T} = mongoose_domain_core:get_host_type(Domain).
+
+gone(Domain) ->
+    test_helper:wait_until(fun() ->
+        case mongoose_domain_api:get_domain_details(Domain) of
+            {not_found, _} -> true;
+            Other -> Other
+        end
+    end),
+    ?assertEqual({error, not_found}, mongoose_domain_core:get_host_type(Domain)).
+
+witness_removal(HostType, Domain) ->
+    removal_witness ! {removed, HostType, Domain},
+    ok.

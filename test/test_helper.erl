@@ -1,0 +1,193 @@
+%% @doc What the suites share: databases of their own, standalone nodes, waiting.
+-module(test_helper).
+
+-export([databases/0, init_database/2, end_database/1, fresh_url/1, sql/2, control/2]).
+-export([start_standalone/1, start_standalone/2, stop_standalone/0]).
+-export([start_node/2, stop_node/1, call/4, connect/1, node_env/2]).
+-export([wait_until/1, wait_until/2, data_name/1]).
+
+-include_lib("common_test/include/ct.hrl").
+
+-define(APP, mongoose_domain_standalone).
+-define(WAIT, 20000).
+
+%% Databases
+%%
+%% A suite runs its cases in a group per kind of database. init_per_group calls init_database/2, which
+%% starts a server where one is needed; every case gets a fresh database by fresh_url/1.
+
+-spec databases() -> [{group, atom()}].
+databases() ->
+    [{group, sqlite}, {group, postgres}].
+
+init_database(sqlite, Config) ->
+    [{kind, sqlite} | Config];
+init_database(postgres, Config) ->
+    {Owner, Control, Url} = start_postgres(),
+    [{kind, postgres}, {owner, Owner}, {control, Control}, {server_url, Url} | Config].
+
+end_database(Config) ->
+    case ?config(owner, Config) of
+        undefined -> ok;
+        Owner -> Owner ! stop, wait_until(fun() -> not is_process_alive(Owner) end)
+    end.
+
+%% @doc The URL of a new, empty database with MongooseIM's tables.
+fresh_url(Config) ->
+    Name = data_name(domains),
+    case ?config(kind, Config) of
+        sqlite ->
+            "sqlite:" ++ filename:join(?config(priv_dir, Config), Name);
+        postgres ->
+            Server = ?config(server_url, Config),
+            sql(Server, "CREATE DATABASE " ++ Name),
+            Url = lists:flatten(string:replace(Server, "/postgres", "/" ++ Name, trailing)),
+            {ok, Schema} = file:read_file(schema_file()),
+            sql(Url, Schema),
+            Url
+    end.
+
+%% @doc Runs SQL beside our own code, with the database's own client; returns what it prints.
+sql(Url, Statements) ->
+    Command = case Url of
+                  "sqlite:" ++ File -> ["sqlite3 -bail -cmd '.timeout 10000' ", File];
+                  _ -> ["psql -X -q -A -t -v ON_ERROR_STOP=1 ", Url]
+              end,
+    Script = filename:join("/tmp", data_name(sql)),
+    ok = file:write_file(Script, Statements),
+    Output = os:cmd(lists:flatten([Command, " < ", Script, " 2>&1; echo \"|$?\""])),
+    ok = file:delete(Script),
+    case string:split(Output, "|", trailing) of
+        [Printed, "0\n"] -> string:trim(Printed);
+        _ -> error({sql_failed, Statements, Output})
+    end.
+
+%% @doc Runs the server's control script: "start", "stop" (at once) or "kill".
+control(What, Config) ->
+    os:cmd(?config(control, Config) ++ " " ++ What).
+
+data_name(Prefix) ->
+    lists:concat([Prefix, "_", os:getpid(), "_", erlang:unique_integer([positive])]).
+
+%% A process of its own holds the server's standard input: it lives as long as its group of cases.
+start_postgres() ->
+    Parent = self(),
+    Script = filename:join(root_dir(), "script/throwaway-postgres"),
+    Owner = spawn(fun() ->
+                      Port = open_port({spawn_executable, Script}, [{line, 1000}, exit_status]),
+                      own_server(Port, Parent, #{})
+                  end),
+    receive
+        {Owner, #{"control" := Control, "url" := Url}} -> {Owner, Control, Url};
+        {Owner, {exit_status, Status}} -> error({throwaway_postgres, Status})
+    after 60000 ->
+        error(throwaway_postgres_timeout)
+    end.
+
+own_server(Port, Parent, Facts) ->
+    receive
+        {Port, {data, {eol, Line}}} ->
+            [Key, Value] = string:split(Line, " "),
+            NewFacts = Facts#{Key => Value},
+            _ = [Parent ! {self(), NewFacts} || Key =:= "url"],
+            own_server(Port, Parent, NewFacts);
+        {Port, {exit_status, Status}} ->
+            Parent ! {self(), {exit_status, Status}};
+        stop ->
+            port_close(Port)
+    end.
+
+%% The compiled suites lie in _build; the sources in the project.
+root_dir() ->
+    find_root(filename:dirname(code:which(?MODULE))).
+
+find_root(Dir) ->
+    case filelib:is_regular(filename:join(Dir, "script/throwaway-postgres")) of
+        true -> Dir;
+        false -> find_root(filename:dirname(Dir))
+    end.
+
+schema_file() ->
+    filename:join(root_dir(), "priv/schema/postgres.sql").
+
+%% Standalone, on the node of the tests
+
+%% @doc Starts the standalone application; the environment is `#{Option => Value}' over one static
+%% domain and two host types.
+start_standalone(Env) ->
+    start_standalone(Env, fun(App) -> application:ensure_all_started(App) end).
+
+start_standalone(Env, Start) ->
+    _ = application:load(?APP),
+    lists:foreach(fun({Key, Value}) -> application:set_env(?APP, Key, Value) end,
+                  maps:to_list(maps:merge(default_env(), Env))),
+    Start(?APP).
+
+stop_standalone() ->
+    _ = application:stop(?APP),
+    _ = application:unload(?APP),
+    ok.
+
+default_env() ->
+    #{static_domains => [{<<"static.example">>, <<"type1">>}],
+      host_types => [<<"type1">>, <<"type2">>]}.
+
+%% Nodes of their own
+
+%% @doc Starts a node with the standalone application. The nodes talk on the loopback interface; the
+%% tests talk to them by call/4, not by distribution, so it works also when that is cut.
+start_node(Name, Env) ->
+    {ok, Peer, Node} =
+        peer:start(#{name => data_name(Name), host => "127.0.0.1", longnames => true,
+                     connection => standard_io, wait_boot => 60000,
+                     env => [{"ERL_EPMD_ADDRESS", "127.0.0.1"}],
+                     args => ["-setcookie", "domains", "-connect_all", "false",
+                              "-kernel", "inet_dist_use_interface", "{127,0,0,1}",
+                              "-pa" | code_paths()]}),
+    {ok, _} = call(Peer, ?MODULE, start_standalone, [Env]),
+    {Peer, Node}.
+
+stop_node({Peer, _Node}) ->
+    catch peer:stop(Peer),
+    ok.
+
+call({Peer, _Node}, M, F, A) ->
+    call(Peer, M, F, A);
+call(Peer, M, F, A) ->
+    peer:call(Peer, M, F, A, 120000).
+
+%% @doc Connects the nodes with each other.
+connect(Nodes) ->
+    Names = [Node || {_, Node} <- Nodes],
+    _ = [true = call(Peer, net_kernel, connect_node, [Other])
+         || {Peer, Node} <- Nodes, Other <- Names, Other =/= Node],
+    Known = fun({Peer, _}) ->
+                Pids = call(Peer, pg, get_members, [mim_scope, service_domain_db_group]),
+                length(Pids) =:= length(Nodes)
+            end,
+    wait_until(fun() -> lists:all(Known, Nodes) end).
+
+node_env(Url, Env) ->
+    Env#{database => Url}.
+
+code_paths() ->
+    [Path || Path <- code:get_path(), string:find(Path, "_build") =/= nomatch].
+
+%% Waiting
+
+wait_until(Fun) ->
+    wait_until(Fun, ?WAIT).
+
+wait_until(Fun, Milliseconds) ->
+    wait_until_deadline(Fun, erlang:monotonic_time(millisecond) + Milliseconds).
+
+wait_until_deadline(Fun, Deadline) ->
+    case Fun() of
+        true ->
+            ok;
+        Other ->
+            case erlang:monotonic_time(millisecond) < Deadline of
+                true -> timer:sleep(10), wait_until_deadline(Fun, Deadline);
+                false -> error({timeout_waiting, Fun, Other})
+            end
+    end.
