@@ -21,7 +21,7 @@ start(_Type, _Args) ->
 %% @private
 -spec stop(term()) -> ok.
 stop(_State) ->
-    mongoose_domain_sql:stop().
+    ok.
 
 start_supervisor() ->
     case mongoose_domain_standalone_sup:start_link() of

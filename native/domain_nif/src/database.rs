@@ -99,7 +99,7 @@ fn open_database<'a>(env: Env<'a>, options: Options) -> Term<'a> {
 }
 
 /// Closes a database. Requests in progress come to their end or to an error.
-#[rustler::nif(schedule = "DirtyIo")]
+#[rustler::nif]
 fn close_database(database: ResourceArc<Database>) -> Atom {
     database.close();
     ok()
