@@ -16,17 +16,17 @@ build:
 
 # Two nodes over one database, and how quickly the second follows the first.
 demo: build
-	@erl -noshell $(EBIN) -s mongoose_domain_demo main "$(DATABASE)"
+	@erl -noshell $(EBIN) -run mongoose_domain_demo main "$(DATABASE)"
 
 # An Erlang shell on a standalone node, with the configuration of config/sys.config.
 shell: build
 	@mkdir -p data
-	@erl $(EBIN) -config config/sys -s mongoose_domain_demo shell "$(DATABASE)"
+	@erl $(EBIN) -config config/sys -run mongoose_domain_shell shell "$(DATABASE)"
 
 # Creates MongooseIM's tables in a database.
 schema: build
 	@test -n "$(DATABASE)" || { echo "usage: make schema DATABASE=url"; exit 1; }
-	@erl -noshell $(EBIN) -s mongoose_domain_demo schema "$(DATABASE)"
+	@erl -noshell $(EBIN) -run mongoose_domain_shell schema "$(DATABASE)"
 
 test: test-rust test-erlang
 

@@ -175,6 +175,8 @@ handle_info(Message, State) ->
 -spec terminate(term(), #state{}) -> ok.
 terminate(Reason, State) ->
     _ = cancel_job(State),
+    %% The group would notice by itself, but later.
+    _ = (catch pg:leave(?SCOPE, ?GROUP, self())),
     case mongoose_domain_host:is_clean_stop(Reason) of
         true -> mongoose_domain_nif:forget_position();
         false -> ok

@@ -5,6 +5,7 @@
 -export([start_standalone/1, start_standalone/2, stop_standalone/0]).
 -export([start_node/2, stop_node/1, call/4, connect/1, node_env/2]).
 -export([wait_until/1, wait_until/2, data_name/1]).
+-export([capture_logs/0, release_logs/0, logged/1, log/2]).
 
 -include_lib("common_test/include/ct.hrl").
 
@@ -191,3 +192,26 @@ wait_until_deadline(Fun, Deadline) ->
                 false -> error({timeout_waiting, Fun, Other})
             end
     end.
+
+%% Logs
+
+%% @doc Keeps the reports that are logged from now on, until release_logs/0.
+capture_logs() ->
+    ?MODULE = ets:new(?MODULE, [named_table, public, ordered_set]),
+    ok = logger:add_handler(?MODULE, ?MODULE, #{level => all}).
+
+release_logs() ->
+    _ = logger:remove_handler(?MODULE),
+    catch ets:delete(?MODULE),
+    ok.
+
+%% @doc The reports with this `what', in their order.
+logged(What) ->
+    [Report#{level => Level}
+     || {_, #{level := Level, msg := {report, Report = #{what := W}}}} <- ets:tab2list(?MODULE),
+        W =:= What].
+
+%% Called by logger.
+log(Event, _Config) ->
+    catch ets:insert(?MODULE, {erlang:unique_integer([monotonic]), Event}),
+    ok.

@@ -1,0 +1,152 @@
+%% @doc The database goes away and comes back (invariant I6). PostgreSQL: SQLite has no server.
+-module(outage_SUITE).
+
+-compile([export_all, nowarn_export_all]).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-define(T1, <<"type1">>).
+
+all() ->
+    [{group, postgres}].
+
+groups() ->
+    [{postgres, [], [routing_goes_on_and_a_change_made_meanwhile_arrives_by_itself,
+                     a_server_that_hangs_does_not_block_the_node,
+                     a_node_that_starts_without_its_database_loads_when_it_comes,
+                     an_open_transaction_holds_up_nobody_else,
+                     connections_cut_by_the_server_are_replaced]}].
+
+init_per_group(Kind, Config) ->
+    test_helper:init_database(Kind, Config).
+
+end_per_group(_Kind, Config) ->
+    test_helper:end_database(Config).
+
+init_per_testcase(_Case, Config) ->
+    Url = test_helper:fresh_url(Config),
+    test_helper:capture_logs(),
+    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    {ok, _} = mongoose_domain_api:insert_domain(<<"a.example">>, ?T1),
+    pong = service_domain_db:sync_local(),
+    [{url, Url} | Config].
+
+end_per_testcase(_Case, Config) ->
+    test_helper:stop_standalone(),
+    test_helper:release_logs(),
+    _ = test_helper:control("start", Config).
+
+%% Cases
+
+routing_goes_on_and_a_change_made_meanwhile_arrives_by_itself(Config) ->
+    Reader = start_reader(<<"a.example">>),
+    Service = whereis(service_domain_db),
+    _ = test_helper:control("kill", Config),
+    ok = service_domain_db:force_check_for_updates(),
+    test_helper:wait_until(fun() -> test_helper:logged(domain_check_failed) =/= [] end),
+    ?assertMatch({db_error, _}, mongoose_domain_api:disable_domain(<<"a.example">>)),
+    _ = test_helper:control("start", Config),
+    sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ('b.example', 'type1');",
+                 "INSERT INTO domain_events (domain) VALUES ('b.example');"]),
+    wait_for(<<"b.example">>, {ok, ?T1}),
+    ?assert(stop_reader(Reader) > 0),
+    ?assertEqual(Service, whereis(service_domain_db)),
+    ?assertEqual(1, length(test_helper:logged(domains_loaded))),
+    [?assertEqual(nomatch, string:find(Text, "secret"))
+     || #{text := Text} <- test_helper:logged(domain_check_failed)].
+
+a_server_that_hangs_does_not_block_the_node(Config) ->
+    Reader = start_reader(<<"a.example">>),
+    signal_backends("STOP", Config),
+    ok = service_domain_db:force_check_for_updates(),
+    %% While the check waits for its answer.
+    ok = mongoose_domain_core:insert(<<"other.example">>, ?T1, somebody_else),
+    ok = mongoose_domain_core:delete(<<"other.example">>),
+    test_helper:wait_until(fun() -> test_helper:logged(domain_check_failed) =/= [] end),
+    signal_backends("CONT", Config),
+    sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ('b.example', 'type1');",
+                 "INSERT INTO domain_events (domain) VALUES ('b.example');"]),
+    wait_for(<<"b.example">>, {ok, ?T1}),
+    ?assert(stop_reader(Reader) > 0).
+
+a_node_that_starts_without_its_database_loads_when_it_comes(Config) ->
+    test_helper:stop_standalone(),
+    _ = test_helper:control("stop", Config),
+    {ok, _} = test_helper:start_standalone(#{database => ?config(url, Config)}),
+    ?assertEqual({ok, ?T1}, mongoose_domain_core:get_host_type(<<"static.example">>)),
+    ?assertMatch({db_error, _}, mongoose_domain_api:get_domain_details(<<"a.example">>)),
+    _ = test_helper:control("start", Config),
+    wait_for(<<"a.example">>, {ok, ?T1}).
+
+an_open_transaction_holds_up_nobody_else(Config) ->
+    %% The transaction takes the next event id and stays open for some seconds.
+    Self = self(),
+    _ = spawn_link(fun() ->
+            sql(Config, ["BEGIN;",
+                         "INSERT INTO domain_settings (domain, host_type) ",
+                         "VALUES ('slow.example', 'type1');",
+                         "INSERT INTO domain_events (domain) VALUES ('slow.example');",
+                         "SELECT pg_sleep(7);",
+                         "COMMIT;"]),
+            Self ! committed
+        end),
+    test_helper:wait_until(fun() ->
+        sql(Config, "SELECT COUNT(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(7)%' "
+                    "AND state = 'active' AND pid <> pg_backend_pid()") =/= "0"
+    end),
+    {ok, _} = mongoose_domain_api:insert_domain(<<"quick.example">>, ?T1),
+    wait_for(<<"quick.example">>, {ok, ?T1}),
+    receive committed -> ct:fail("the quick domain waited for the slow transaction") after 0 -> ok end,
+    wait_for(<<"slow.example">>, {ok, ?T1}),
+    ?assertEqual("0", sql(Config, "SELECT COUNT(*) FROM domain_events WHERE domain = ''")).
+
+connections_cut_by_the_server_are_replaced(Config) ->
+    [begin
+         _ = sql(Config, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                         "WHERE datname = current_database() AND pid <> pg_backend_pid()"),
+         Domain = iolist_to_binary(["d", integer_to_list(N), ".example"]),
+         {ok, _} = mongoose_domain_api:insert_domain(Domain, ?T1),
+         pong = service_domain_db:sync_local(),
+         ?assertEqual({ok, ?T1}, mongoose_domain_core:get_host_type(Domain))
+     end || N <- lists:seq(1, 5)].
+
+%% Helpers
+
+sql(Config, Statements) ->
+    test_helper:sql(?config(url, Config), Statements).
+
+wait_for(Domain, Expected) ->
+    test_helper:wait_until(fun() -> mongoose_domain_core:get_host_type(Domain) =:= Expected end,
+                           45000).
+
+%% Only the processes of the server that serve this test's database: a new connection still works.
+signal_backends(Signal, Config) ->
+    Pids = case Signal of
+               "STOP" ->
+                   Found = sql(Config, "SELECT pid FROM pg_stat_activity WHERE datname = "
+                                       "current_database() AND pid <> pg_backend_pid()"),
+                   put(stopped, Found),
+                   Found;
+               "CONT" ->
+                   get(stopped)
+           end,
+    ?assertNotEqual("", Pids),
+    _ = os:cmd("kill -" ++ Signal ++ " " ++ lists:flatten(string:replace(Pids, "\n", " ", all))).
+
+%% Reads one domain over and over; a miss kills the test.
+start_reader(Domain) ->
+    spawn_link(fun() -> read(Domain, 0) end).
+
+read(Domain, Count) ->
+    {ok, _} = mongoose_domain_core:get_host_type(Domain),
+    receive
+        {stop, From} -> From ! {reads, Count + 1}
+    after 0 ->
+        Count rem 1000 =:= 0 andalso timer:sleep(1),
+        read(Domain, Count + 1)
+    end.
+
+stop_reader(Reader) ->
+    Reader ! {stop, self()},
+    receive {reads, Count} -> Count end.

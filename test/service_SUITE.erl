@@ -1,0 +1,381 @@
+%% @doc Section 2 of the contract: the database service of one node, on every kind of database.
+-module(service_SUITE).
+
+-compile([export_all, nowarn_export_all]).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-define(D, <<"a.example">>).
+-define(STATIC, <<"static.example">>).
+-define(T1, <<"type1">>).
+-define(T2, <<"type2">>).
+
+all() ->
+    [config_spec_is_a_section_of_mongooseim | test_helper:databases()].
+
+groups() ->
+    Cases = [start_starts_the_sql_then_the_process_then_the_cleaner,
+             stop_stops_the_cleaner_and_deletes_the_process,
+             it_can_be_stopped_and_started_again,
+             the_process_is_a_permanent_child_that_may_take_its_time_to_stop,
+             it_joins_the_group_of_the_cluster,
+             enabled_is_what_mongoose_service_says,
+             a_change_arrives_with_check_for_updates,
+             a_ping_is_answered_when_the_checks_before_it_are_done,
+             many_messages_collapse_into_one_check,
+             unknown_messages_are_logged_and_ignored,
+             restart_loads_everything_and_removes_what_is_gone,
+             restart_stops_the_process_with_reason_shutdown,
+             sync_local_goes_over_a_restart,
+             a_crash_of_the_service_goes_on_from_the_position,
+             a_clean_restart_of_the_core_loads_at_once,
+             a_crash_of_the_core_keeps_the_table_and_goes_on,
+             a_log_that_went_backwards_calls_restart_by_name_and_goes_on_serving,
+             an_out_of_date_node_reloads_and_writes_nothing,
+             another_host_type_is_a_removal_and_an_addition,
+             the_hooks_of_a_load_come_from_the_core_once_per_domain,
+             domains_of_others_are_left_alone_but_not_by_a_reload,
+             only_enabled_rows_of_allowed_host_types_route,
+             static_domains_win_and_are_logged_once_per_kind,
+             unknown_host_types_are_logged_with_a_count_and_the_first_ten,
+             a_missing_id_is_settled_by_a_dummy],
+    %% Takes 30 s, and is the same on every database.
+    Slow = #{postgres => [without_messages_it_checks_by_itself]},
+    [{Kind, [], Cases ++ maps:get(Kind, Slow, [])} || {group, Kind} <- test_helper:databases()].
+
+init_per_group(Kind, Config) ->
+    test_helper:init_database(Kind, Config).
+
+end_per_group(_Kind, Config) ->
+    test_helper:end_database(Config).
+
+init_per_testcase(config_spec_is_a_section_of_mongooseim, Config) ->
+    Config;
+init_per_testcase(_Case, Config) ->
+    Url = test_helper:fresh_url(Config),
+    test_helper:capture_logs(),
+    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    pong = service_domain_db:sync_local(),
+    [{url, Url} | Config].
+
+end_per_testcase(_Case, _Config) ->
+    _ = (catch meck:unload()),
+    test_helper:stop_standalone(),
+    test_helper:release_logs().
+
+%% Cases
+
+config_spec_is_a_section_of_mongooseim(_Config) ->
+    {section, Items, any, [], any, map, [], Defaults, default, when_present} =
+        service_domain_db:config_spec(),
+    Positive = {option, integer, positive, [], default},
+    ?assertEqual(#{<<"db_pool">> => {option, atom, pool_name, [], default},
+                   <<"event_cleaning_interval">> => Positive,
+                   <<"event_max_age">> => Positive}, Items),
+    ?assertEqual(#{<<"db_pool">> => global, <<"event_cleaning_interval">> => 1800,
+                   <<"event_max_age">> => 7200}, Defaults).
+
+start_starts_the_sql_then_the_process_then_the_cleaner(_Config) ->
+    ok = service_domain_db:stop(),
+    ok = meck:new([mongoose_domain_sql, mongoose_domain_db_cleaner], [passthrough]),
+    Running = fun() -> is_pid(whereis(service_domain_db)) end,
+    Self = self(),
+    Note = fun(What) -> fun(Opts) -> Self ! {What, Opts, Running()}, meck:passthrough([Opts]) end end,
+    ok = meck:expect(mongoose_domain_sql, start, Note(sql)),
+    ok = meck:expect(mongoose_domain_db_cleaner, start, Note(cleaner)),
+    ok = service_domain_db:start(opts()),
+    ?assertEqual([{sql, opts(), false}, {cleaner, opts(), true}], flush()).
+
+stop_stops_the_cleaner_and_deletes_the_process(_Config) ->
+    ok = service_domain_db:stop(),
+    ?assertEqual(undefined, whereis(service_domain_db)),
+    ?assertEqual(undefined, whereis(mongoose_domain_db_cleaner)),
+    ?assertMatch({error, not_found}, supervisor:get_childspec(ejabberd_sup, service_domain_db)),
+    ?assertEqual([], pg:get_members(mim_scope, service_domain_db_group)).
+
+it_can_be_stopped_and_started_again(_Config) ->
+    insert(?D, ?T1),
+    [begin
+         ok = service_domain_db:stop(),
+         ?assertEqual({ok, ?T1}, host_type(?D)),
+         ok = service_domain_db:start(opts()),
+         pong = service_domain_db:sync_local()
+     end || _ <- lists:seq(1, 5)],
+    ?assertEqual({ok, ?T1}, host_type(?D)).
+
+the_process_is_a_permanent_child_that_may_take_its_time_to_stop(_Config) ->
+    {ok, Spec} = supervisor:get_childspec(ejabberd_sup, service_domain_db),
+    ?assertMatch(#{start := {service_domain_db, start_link, []}, restart := permanent,
+                   shutdown := infinity, type := worker, modules := [service_domain_db]}, Spec).
+
+it_joins_the_group_of_the_cluster(_Config) ->
+    ?assertEqual([whereis(service_domain_db)],
+                 pg:get_local_members(mim_scope, service_domain_db_group)).
+
+enabled_is_what_mongoose_service_says(_Config) ->
+    ?assert(service_domain_db:enabled()),
+    ok = meck:new(mongoose_service, [non_strict]),
+    ok = meck:expect(mongoose_service, is_loaded, fun(service_domain_db) -> false end),
+    ?assertNot(service_domain_db:enabled()).
+
+a_change_arrives_with_check_for_updates(Config) ->
+    sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ('a.example', 'type1');",
+                 "INSERT INTO domain_events (domain) VALUES ('a.example');"]),
+    ok = service_domain_db:force_check_for_updates(),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual({ok, ?T1}, host_type(?D)).
+
+a_ping_is_answered_when_the_checks_before_it_are_done(Config) ->
+    Service = whereis(service_domain_db),
+    [begin
+         Domain = <<"d", (integer_to_binary(N))/binary, ".example">>,
+         sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ('", Domain,
+                      "', 'type1'); INSERT INTO domain_events (domain) VALUES ('", Domain, "');"]),
+         %% One check may run already, from before the write.
+         [Service ! check_for_updates || _ <- lists:seq(1, 1 + N rem 3)],
+         pong = service_domain_db:ping(Service),
+         ?assertEqual({ok, ?T1}, host_type(Domain))
+     end || N <- lists:seq(1, 30)].
+
+many_messages_collapse_into_one_check(_Config) ->
+    Service = whereis(service_domain_db),
+    1 = erlang:trace(Service, true, [call]),
+    1 = erlang:trace_pattern({mongoose_domain_nif, check, 4}, true, [global]),
+    ok = sys:suspend(Service),
+    [Service ! check_for_updates || _ <- lists:seq(1, 1000)],
+    ok = sys:resume(Service),
+    pong = service_domain_db:ping(Service),
+    Checks = length([check || {trace, _, call, _} <- flush()]),
+    ?assert(Checks >= 1 andalso Checks =< 3).
+
+without_messages_it_checks_by_itself(Config) ->
+    sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ('a.example', 'type1');",
+                 "INSERT INTO domain_events (domain) VALUES ('a.example');"]),
+    test_helper:wait_until(fun() -> host_type(?D) =:= {ok, ?T1} end, 45000).
+
+unknown_messages_are_logged_and_ignored(_Config) ->
+    Service = whereis(service_domain_db),
+    Service ! hello,
+    gen_server:cast(Service, hello),
+    ok = gen_server:call(Service, hello),
+    pong = service_domain_db:ping(Service),
+    [?assertMatch([#{level := warning}], test_helper:logged(What))
+     || What <- [unexpected_message, unexpected_cast, unexpected_call]].
+
+restart_loads_everything_and_removes_what_is_gone(Config) ->
+    insert(?D, ?T1),
+    insert(<<"stays.example">>, ?T1),
+    %% Without an event: only a reload can notice.
+    sql(Config, "DELETE FROM domain_settings WHERE domain = 'a.example'"),
+    ok = service_domain_db:force_check_for_updates(),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual({ok, ?T1}, host_type(?D)),
+    ok = service_domain_db:restart(),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual({error, not_found}, host_type(?D)),
+    ?assertEqual({ok, ?T1}, host_type(<<"stays.example">>)).
+
+restart_stops_the_process_with_reason_shutdown(_Config) ->
+    Service = whereis(service_domain_db),
+    Monitor = monitor(process, Service),
+    ok = service_domain_db:restart(),
+    receive {'DOWN', Monitor, process, Service, Reason} -> ?assertEqual(shutdown, Reason) end,
+    test_helper:wait_until(fun() -> is_pid(whereis(service_domain_db)) end).
+
+sync_local_goes_over_a_restart(_Config) ->
+    [begin
+         ok = service_domain_db:restart(),
+         pong = service_domain_db:sync_local()
+     end || _ <- lists:seq(1, 5)].
+
+a_crash_of_the_service_goes_on_from_the_position(Config) ->
+    insert(?D, ?T1),
+    insert(<<"b.example">>, ?T1),
+    Loads = length(test_helper:logged(domains_loaded)),
+    ok = sys:suspend(service_domain_db),
+    %% One change without an event, which only a load would see, and one with.
+    sql(Config, ["DELETE FROM domain_settings WHERE domain = 'a.example';",
+                 "DELETE FROM domain_settings WHERE domain = 'b.example';",
+                 "INSERT INTO domain_events (domain) VALUES ('b.example');"]),
+    kill(service_domain_db),
+    test_helper:wait_until(fun() -> host_type(<<"b.example">>) =:= {error, not_found} end),
+    ?assertEqual({ok, ?T1}, host_type(?D)),
+    ?assertEqual(Loads, length(test_helper:logged(domains_loaded))).
+
+a_clean_restart_of_the_core_loads_at_once(_Config) ->
+    insert(?D, ?T1),
+    Args = mongoose_domain_core:get_start_args(),
+    {ok, _} = mongoose_domain_sup:restart_core(Args),
+    %% Long before the 30 s to the next check.
+    test_helper:wait_until(fun() -> host_type(?D) =:= {ok, ?T1} end, 10000),
+    {ok, _} = mongoose_domain_sup:restart_core([[{<<"other.example">>, ?T1}], [?T2]]),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual([{<<"other.example">>, ?T1}], mongoose_domain_core:get_all_static()),
+    ?assertEqual([], mongoose_domain_core:get_all_dynamic()).
+
+a_crash_of_the_core_keeps_the_table_and_goes_on(_Config) ->
+    insert(?D, ?T1),
+    Loads = length(test_helper:logged(domains_loaded)),
+    kill(mongoose_domain_core),
+    ?assertEqual({ok, ?T1}, host_type(?D)),
+    insert(<<"b.example">>, ?T1),
+    ?assertEqual(Loads, length(test_helper:logged(domains_loaded))).
+
+a_log_that_went_backwards_calls_restart_by_name_and_goes_on_serving(Config) ->
+    insert(?D, ?T1),
+    ok = meck:new(service_domain_db, [passthrough]),
+    ok = meck:expect(service_domain_db, restart, fun() -> ok end),
+    sql(Config, ["DELETE FROM domain_settings; DELETE FROM domain_events;"]),
+    Service = whereis(service_domain_db),
+    [begin
+         Service ! check_for_updates,
+         pong = service_domain_db:ping(Service),
+         ?assertEqual(Times, meck:num_calls(service_domain_db, restart, [])),
+         ?assertEqual({ok, ?T1}, host_type(?D)),
+         ?assertEqual("0", sql(Config, "SELECT COUNT(*) FROM domain_events"))
+     end || Times <- [1, 2, 3]],
+    ?assertEqual(Service, whereis(service_domain_db)),
+    ok = meck:unload(service_domain_db),
+    Service ! check_for_updates,
+    test_helper:wait_until(fun() -> host_type(?D) =:= {error, not_found} end),
+    ?assertNotEqual(Service, whereis(service_domain_db)).
+
+an_out_of_date_node_reloads_and_writes_nothing(Config) ->
+    insert(?D, ?T1),
+    sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ('b.example', 'type1');",
+                 "DELETE FROM domain_settings WHERE domain = 'a.example';",
+                 "DELETE FROM domain_events;",
+                 "INSERT INTO domain_events (id, domain) VALUES (50000, 'b.example');"]),
+    ok = service_domain_db:force_check_for_updates(),
+    test_helper:wait_until(fun() -> host_type(<<"b.example">>) =:= {ok, ?T1} end),
+    ?assertEqual({error, not_found}, host_type(?D)),
+    ?assertEqual("1", sql(Config, "SELECT COUNT(*) FROM domain_events")),
+    ?assertMatch([#{reason := too_old}], test_helper:logged(domains_must_be_reloaded)).
+
+another_host_type_is_a_removal_and_an_addition(Config) ->
+    insert(?D, ?T1),
+    witness_hooks(),
+    sql(Config, ["UPDATE domain_settings SET host_type = 'type2';",
+                 "INSERT INTO domain_events (domain) VALUES ('a.example');"]),
+    ok = service_domain_db:force_check_for_updates(),
+    pong = service_domain_db:sync_local(),
+    Core = whereis(mongoose_domain_core),
+    ?assertEqual([{Core, maybe_remove_domain, ?T1, ?D}, {Core, remove_domain, ?T1, ?D},
+                  {Core, add_domain, ?T2, ?D}], flush()),
+    ?assertEqual({ok, ?T2}, host_type(?D)).
+
+the_hooks_of_a_load_come_from_the_core_once_per_domain(Config) ->
+    Values = lists:join(",", [io_lib:format("('d~b.example', 'type1')", [N])
+                              || N <- lists:seq(1, 2500)]),
+    sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ", Values]),
+    witness_hooks(),
+    ok = service_domain_db:restart(),
+    pong = service_domain_db:sync_local(),
+    Core = whereis(mongoose_domain_core),
+    Told = flush(),
+    Expected = [{Core, add_domain, ?T1, iolist_to_binary(["d", integer_to_list(N), ".example"])}
+                || N <- lists:seq(1, 2500)],
+    ?assertEqual(lists:sort(Expected), lists:sort(Told)),
+    %% A reload refreshes, and nobody is told.
+    ok = service_domain_db:restart(),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual([], flush()).
+
+domains_of_others_are_left_alone_but_not_by_a_reload(_Config) ->
+    ok = mongoose_domain_core:insert(<<"foreign.example">>, ?T1, somebody_else),
+    insert(?D, ?T1),
+    ?assertEqual({ok, ?T1}, host_type(<<"foreign.example">>)),
+    ok = service_domain_db:restart(),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual({error, not_found}, host_type(<<"foreign.example">>)),
+    ?assertEqual({ok, ?T1}, host_type(?D)),
+    ?assertEqual([], mongoose_domain_core:get_all_outdated(whereis(service_domain_db))).
+
+only_enabled_rows_of_allowed_host_types_route(Config) ->
+    sql(Config, ["INSERT INTO domain_settings (domain, host_type, status) VALUES ",
+                 "('disabled.example', 'type1', 0), ('enabled.example', 'type1', 1), ",
+                 "('deleting.example', 'nobody', 2), ('elsewhere.example', 'nobody', 1);"]),
+    ok = service_domain_db:restart(),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual([{<<"enabled.example">>, ?T1}], mongoose_domain_core:get_all_dynamic()),
+    sql(Config, ["UPDATE domain_settings SET status = 1 WHERE domain = 'disabled.example';",
+                 "INSERT INTO domain_events (domain) VALUES ('disabled.example');",
+                 "UPDATE domain_settings SET status = 0 WHERE domain = 'enabled.example';",
+                 "INSERT INTO domain_events (domain) VALUES ('enabled.example');"]),
+    ok = service_domain_db:force_check_for_updates(),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual([{<<"disabled.example">>, ?T1}], mongoose_domain_core:get_all_dynamic()).
+
+static_domains_win_and_are_logged_once_per_kind(Config) ->
+    sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ",
+                 "('static.example', 'type2');"]),
+    ok = service_domain_db:restart(),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual({ok, ?T1}, host_type(?STATIC)),
+    ?assertMatch([#{level := warning, count := 1, domains := [?STATIC]}],
+                 test_helper:logged(domain_static_but_in_db)),
+    ?assertMatch([#{count := 1, core_host_type := [?T1], db_host_type := [?T2]}],
+                 test_helper:logged(ignore_domain_from_db_with_different_host_type)),
+    sql(Config, ["DELETE FROM domain_settings;",
+                 "INSERT INTO domain_events (domain) VALUES ('static.example');"]),
+    ok = service_domain_db:force_check_for_updates(),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual({ok, ?T1}, host_type(?STATIC)),
+    ?assertMatch([#{count := 1, domains := [?STATIC]}],
+                 test_helper:logged(domain_static_but_was_in_db)).
+
+unknown_host_types_are_logged_with_a_count_and_the_first_ten(Config) ->
+    Values = lists:join(",", [io_lib:format("('d~b.example', 'nobody')", [N])
+                              || N <- lists:seq(1, 2500)]),
+    sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ", Values]),
+    ok = service_domain_db:restart(),
+    pong = service_domain_db:sync_local(),
+    [#{count := 2500, domains := First}] =
+        test_helper:logged(ignore_domain_from_db_with_unknown_host_type),
+    ?assertEqual(10, length(First)).
+
+a_missing_id_is_settled_by_a_dummy(Config) ->
+    insert(?D, ?T1),
+    sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ('b.example', 'type1');",
+                 "INSERT INTO domain_events (id, domain) VALUES (4, 'b.example');"]),
+    ok = service_domain_db:force_check_for_updates(),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual({ok, ?T1}, host_type(<<"b.example">>)),
+    ?assertEqual("2\n3", sql(Config, "SELECT id FROM domain_events WHERE domain = '' ORDER BY id")).
+
+%% Helpers
+
+opts() ->
+    #{db_pool => global, event_cleaning_interval => 1800, event_max_age => 7200}.
+
+sql(Config, Statements) ->
+    test_helper:sql(?config(url, Config), Statements).
+
+insert(Domain, HostType) ->
+    {ok, _} = mongoose_domain_api:insert_domain(Domain, HostType),
+    pong = service_domain_db:sync_local(),
+    {ok, HostType} = host_type(Domain).
+
+host_type(Domain) ->
+    mongoose_domain_core:get_host_type(Domain).
+
+kill(Name) ->
+    Pid = whereis(Name),
+    exit(Pid, kill),
+    test_helper:wait_until(fun() ->
+        New = whereis(Name),
+        is_pid(New) andalso New =/= Pid
+    end).
+
+%% MongooseIM's modules that are told of changes, as far as a test needs them.
+witness_hooks() ->
+    Self = self(),
+    Note = fun(Name) -> fun(HostType, Domain) -> Self ! {self(), Name, HostType, Domain}, ok end end,
+    ok = meck:new([mongoose_subdomain_core, mongoose_lazy_routing], [non_strict, no_link]),
+    ok = meck:expect(mongoose_subdomain_core, add_domain, Note(add_domain)),
+    ok = meck:expect(mongoose_subdomain_core, remove_domain, Note(remove_domain)),
+    ok = meck:expect(mongoose_lazy_routing, maybe_remove_domain, Note(maybe_remove_domain)).
+
+flush() ->
+    receive Message -> [Message | flush()] after 0 -> [] end.
