@@ -12,7 +12,7 @@ EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mon
 
 build:
 	@script/install-deps
-	@rebar3 compile
+	@rebar3 compile </dev/null
 
 # Two nodes over one database, and how quickly the second follows the first.
 demo: build
@@ -43,6 +43,11 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	rebar3 do xref, dialyzer
+
+# The cold load of a million domains from PostgreSQL, against COPY of the same rows to a pipe.
+bench: build
+	@script/install-deps test
+	@bench/cold_load
 
 clean:
 	rm -rf _build target priv/*.so data

@@ -49,7 +49,7 @@
 start_link(Pairs, AllowedHostTypes) ->
     case mongoose_domain_nif:check_start_args(Pairs, AllowedHostTypes) of
         ok ->
-            gen_server:start_link({local, ?MODULE}, ?MODULE, [Pairs, AllowedHostTypes], []);
+            gen_server:start_link({local, ?MODULE}, ?MODULE, {Pairs, AllowedHostTypes}, []);
         {error, Argument, Text} ->
             bad_argument([Pairs, AllowedHostTypes], Argument, Text)
     end.
@@ -134,8 +134,8 @@ apply_batch(Batch) ->
 %% gen_server
 
 %% @private
--spec init([term()]) -> {ok, no_state, {continue, table_started}}.
-init([Pairs, AllowedHostTypes]) ->
+-spec init({[pair()], [host_type()]}) -> {ok, no_state, {continue, table_started}}.
+init({Pairs, AllowedHostTypes}) ->
     %% So that a clean stop is told from a crash, in terminate/2.
     process_flag(trap_exit, true),
     mongoose_domain_host:load_modules(),

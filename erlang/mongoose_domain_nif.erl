@@ -67,7 +67,7 @@
 
 %% The library lies in the application's `priv', or, when the modules were put into another
 %% application (a MongooseIM release), in the `priv' beside this module's `ebin'.
--spec load() -> ok | {error, term()}.
+-spec load() -> ok | {error, {atom(), string()}}.
 load() ->
     Beside = filename:join([filename:dirname(code:which(?MODULE)), "..", "priv"]),
     Dirs = case code:priv_dir(mongoose_domain_native) of

@@ -21,6 +21,8 @@
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -ignore_xref([config_spec/0, ping/1, start_link/0]).
+%% The exact type would say no more than the function does.
+-dialyzer({no_underspecs, [config_spec/0]}).
 
 -define(SCOPE, mim_scope).
 -define(GROUP, service_domain_db_group).

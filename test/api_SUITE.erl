@@ -84,8 +84,11 @@ init_per_testcase(_Case, Config) ->
     start(Url, #{}),
     [{url, Url} | Config].
 
-end_per_testcase(a_failing_database_is_a_db_error_and_the_table_still_answers, Config) ->
+end_per_testcase(Case, Config) when
+        Case =:= bad_names_are_refused_before_any_sql_runs;
+        Case =:= a_failing_database_is_a_db_error_and_the_table_still_answers ->
     test_helper:stop_standalone(),
+    %% Also when the case has failed.
     mend_database(Config);
 end_per_testcase(_Case, _Config) ->
     test_helper:stop_standalone().

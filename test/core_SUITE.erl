@@ -4,8 +4,10 @@
 
 -compile([export_all, nowarn_export_all]).
 
--include_lib("proper/include/proper.hrl").
 -include_lib("stdlib/include/assert.hrl").
+
+%% By hand: Debian's package of PropEr has no proper.hrl.
+-import(proper_types, [frequency/1, list/1, oneof/1]).
 
 -define(CORE, mongoose_domain_core).
 -define(SUP, mongoose_domain_sup).
@@ -280,13 +282,14 @@ changes_go_through_the_process(_Config) ->
     ?assertEqual([{?D, ?T1}], ?CORE:get_all_dynamic()).
 
 any_changes_leave_what_a_simple_model_has(_Config) ->
-    Property = ?FORALL(Changes, list(change()),
-                       begin
-                           {ok, _} = ?SUP:restart_core([?PAIRS, ?TYPES]),
-                           lists:foldl(fun change_both/2, #{}, Changes),
-                           true
-                       end),
-    ?assert(proper:quickcheck(Property, [{numtests, 200}, {to_file, user}, quiet])).
+    Same = fun(Changes) ->
+               {ok, _} = ?SUP:restart_core([?PAIRS, ?TYPES]),
+               _ = lists:foldl(fun change_both/2, #{}, Changes),
+               true
+           end,
+    %% Either true or the counterexample.
+    ?assertEqual(true, proper:quickcheck(proper:forall(list(change()), Same),
+                                         [{numtests, 200}, quiet, long_result])).
 
 %% Walks
 
@@ -584,9 +587,7 @@ names_of_250_characters_pass(_Config) ->
     Names = [binary:copy(Char, 250)
              || Char <- [<<"a">>, <<"é"/utf8>>, <<"語"/utf8>>, <<"😀"/utf8>>]],
     [begin
-         {ok, _} = ?SUP:restart_core([[{<<"s", (binary:part(Name, 0, 240))/binary>>, Name}
-                                       || binary:last(Name) < 128],
-                                      [Name]]),
+         {ok, _} = ?SUP:restart_core([[], [Name]]),
          ?assert(?CORE:is_host_type_allowed(Name)),
          ?assertEqual(ok, ?CORE:insert(Name, Name, source)),
          ?assertEqual({ok, Name}, ?CORE:get_host_type(Name)),
@@ -908,7 +909,7 @@ bad_names() ->
 bad_lists(Good) ->
     [none, 1, {}, #{}, <<"list">>, hd(Good), Good ++ improper, [hd(Good) | hd(Good)]].
 
-%% `match' if the error of start_link is a badarg whose text, for people, says this of this argument.
+%% `match' if the error of start_link is a badarg whose text says this of this argument.
 refused(Args, Argument, Text) ->
     try apply(?CORE, start_link, Args) of
         Started -> {started, Started}
@@ -925,8 +926,7 @@ refused_insert(Domain, Text) ->
 
 explains(Stacktrace, Argument, Text) ->
     Exception = unicode:characters_to_list(erl_error:format_exception(error, badarg, Stacktrace)),
-    Nth = #{1 => "1st", 2 => "2nd"},
-    Pattern = [maps:get(Argument, Nth), " argument: [^*]*", Text],
+    Pattern = ["\\*\\*\\* argument ", integer_to_list(Argument), ": [^*]*", Text],
     case re:run(Exception, Pattern, [{capture, none}, unicode, dotall]) of
         match -> match;
         nomatch -> {no, Exception}

@@ -19,11 +19,12 @@
 %% So many at a time, so that no statement takes long.
 -define(CHUNK, 10000).
 
+-type opts() :: #{event_cleaning_interval := pos_integer(), event_max_age := pos_integer(), _ => _}.
+
 -record(state, {interval :: pos_integer(), max_age :: pos_integer()}).
 
 %% @doc Starts it under `ejabberd_sup'.
--spec start(#{event_cleaning_interval := pos_integer(), event_max_age := pos_integer(), _ => _}) ->
-    ok.
+-spec start(opts()) -> ok.
 start(Opts) ->
     _ = stop(),
     ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, [Opts]}},
@@ -37,12 +38,12 @@ stop() ->
     ok.
 
 %% @private
--spec start_link(map()) -> {ok, pid()} | {error, term()}.
+-spec start_link(opts()) -> {ok, pid()} | {error, term()}.
 start_link(Opts) ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, Opts, []).
 
 %% @private
--spec init(map()) -> {ok, #state{}}.
+-spec init(opts()) -> {ok, #state{}}.
 init(#{event_cleaning_interval := Interval, event_max_age := MaxAge}) ->
     State = #state{interval = Interval, max_age = MaxAge},
     next_note(State),

@@ -63,7 +63,8 @@ run(Url, IsOurs) ->
     {not_found, _} = call(Second, mongoose_domain_api, get_domain_details, [Domain]),
     say("the second node reads the database: the domain does not exist any more", []),
     lists:foreach(fun({Peer, _}) -> peer:stop(Peer) end, Nodes),
-    _ = [say("the ~b domains d1.~ts.demo … stay in the database", [?COUNT, Suffix]) || not IsOurs],
+    _ = [say("the domains d1.~ts.demo to d~b.~ts.demo stay in the database",
+             [string:lowercase(Suffix), ?COUNT, string:lowercase(Suffix)]) || not IsOurs],
     say("done", []).
 
 create_tables(Url) ->

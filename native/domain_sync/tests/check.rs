@@ -1,5 +1,6 @@
 //! Corners of the state machine that a database does not show on demand: what changes in the log
 //! between two reads of one check.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use domain_store::Event;
 use domain_sync::check::{Outcome, PAGE, Reason, Step, start};

@@ -1,4 +1,5 @@
 //! The follower on real databases: what a node's table comes to.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The table against a plain model, and under concurrent readers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use domain_table::{DeleteError, InsertError, Inserted, Name, Pair, Put, Table};
 use proptest::prelude::*;

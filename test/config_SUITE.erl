@@ -1,0 +1,537 @@
+%% @doc The configuration of the standalone application: wrong in itself, wrong only at run time, and
+%% right, many times in one virtual machine. No password is ever shown.
+-module(config_SUITE).
+
+-compile([export_all, nowarn_export_all]).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-define(APP, mongoose_domain_standalone).
+-define(D, <<"a.example">>).
+-define(STATIC, <<"static.example">>).
+-define(T, <<"type1">>).
+%% In every URL here that has a password, the password has this in it.
+-define(SECRET, "secret").
+
+all() ->
+    [%% Wrong in itself
+     static_domains_must_be_a_list_of_pairs_of_names,
+     host_types_must_be_a_list_of_names,
+     service_options_must_be_known_and_in_range,
+     removal_handlers_must_be_functions_by_name,
+     listeners_must_be_functions_by_name,
+     the_database_must_be_a_string,
+     the_database_must_be_of_a_known_kind,
+     a_database_url_with_a_typo_is_refused,
+     an_unknown_parameter_of_a_database_url_is_refused,
+     a_database_url_must_name_something_to_share,
+     what_is_wrong_with_an_element_is_said_with_its_place,
+     the_first_wrong_option_stops_the_start_and_nothing_runs,
+     %% Wrong at run time
+     a_wrong_password_is_named_but_not_shown,
+     missing_tables_are_named,
+     a_database_that_does_not_exist_is_named,
+     a_refused_connection_is_named,
+     a_file_that_is_no_database_is_named,
+     a_directory_that_does_not_exist_is_named,
+     a_file_that_must_exist_is_not_made,
+     a_database_opened_read_only_is_read_but_not_written,
+     a_database_that_becomes_right_loads_by_itself,
+     %% Right
+     without_a_database_static_domains_route,
+     without_any_option_it_starts_and_nothing_routes,
+     urls_may_be_strings_and_binaries,
+     special_characters_of_a_password_are_written_with_percent,
+     of_a_repeated_static_domain_the_first_pair_counts,
+     handlers_and_listeners_of_the_configuration_are_called,
+     the_example_configuration_has_every_option_and_starts,
+     it_starts_and_stops_many_times_with_other_databases_and_arguments,
+     it_stops_while_the_database_is_out_of_reach].
+
+init_per_suite(Config) ->
+    test_helper:init_database(postgres, Config).
+
+end_per_suite(Config) ->
+    test_helper:end_database(Config).
+
+init_per_testcase(_Case, Config) ->
+    [{log, collect_log()} | Config].
+
+end_per_testcase(_Case, Config) ->
+    test_helper:stop_standalone(),
+    stop_collecting(?config(log, Config)).
+
+%% Wrong in itself
+
+static_domains_must_be_a_list_of_pairs_of_names(Config) ->
+    Pair = {?STATIC, ?T},
+    Wrong = [not_a_list, ?STATIC, Pair, [Pair | improper], [Pair | Pair], #{?STATIC => ?T},
+             [?STATIC], [{?STATIC}], [{?STATIC, ?T, extra}], [Pair, not_a_pair], undefined]
+            ++ [[Pair, {Name, ?T}] || Name <- bad_names()]
+            ++ [[Pair, {?D, Name}] || Name <- bad_names()],
+    refused(static_domains, Wrong, Config).
+
+host_types_must_be_a_list_of_names(Config) ->
+    Wrong = [not_a_list, ?T, [?T | improper], [?T | ?T], [{?T, ?T}], undefined]
+            ++ [[?T, Name] || Name <- bad_names()],
+    refused(host_types, Wrong, Config).
+
+service_options_must_be_known_and_in_range(Config) ->
+    Wrong = [not_a_map, [], [{event_max_age, 10}], undefined, #{unknown => 1},
+             #{"event_max_age" => 10}, #{<<"event_max_age">> => 10}, #{db_pool => "global"}]
+            ++ [#{Key => Value} || Key <- [event_cleaning_interval, event_max_age],
+                                   Value <- [0, -1, 1.0, infinity, "10", <<"10">>, undefined]]
+            ++ [#{event_cleaning_interval => 10, event_max_age => 0},
+                #{event_max_age => 10, event_max_aeg => 10}],
+    refused(service, Wrong, Config).
+
+removal_handlers_must_be_functions_by_name(Config) ->
+    refused(removal_handlers, wrong_callbacks(), Config).
+
+listeners_must_be_functions_by_name(Config) ->
+    refused(listeners, wrong_callbacks(), Config).
+
+the_database_must_be_a_string(Config) ->
+    Url = "postgres://user:secret@127.0.0.1/db",
+    refused(database, [undefined, 5432, {url, Url}, #{url => Url}, [Url | improper], [{Url}],
+                       [Url, -1], [Url, 16#D800], <<255, "postgres://user:secret@127.0.0.1/db">>],
+            Config).
+
+the_database_must_be_of_a_known_kind(Config) ->
+    refused(database, ["", <<>>, "domains.db", "/var/lib/domains.db", "user:secret@127.0.0.1/db",
+                       "postgress://user:secret@127.0.0.1/db", "http://user:secret@127.0.0.1/db",
+                       "postgres//user:secret@127.0.0.1/db", " sqlite:domains.db",
+                       "oracle://user:secret@127.0.0.1/db", "://user:secret@127.0.0.1/db"],
+            Config).
+
+a_database_url_with_a_typo_is_refused(Config) ->
+    refused(database, ["postgres://user:secret@host:port/db", "postgres://user:secret@host:5432x/db",
+                       "postgres://user:secret@host:65536/db", "postgres://user:secret@/db",
+                       "postgres:user:secret@127.0.0.1/db", "postgres://user:secret@[::1/db",
+                       "postgres://user:sec#secret@127.0.0.1/db",
+                       "postgres://user:%ff-secret@127.0.0.1/db",
+                       <<"postgres://user:secret@host:port/db">>], Config).
+
+an_unknown_parameter_of_a_database_url_is_refused(Config) ->
+    Postgres = "postgres://user:secret@127.0.0.1/db?",
+    Wrong = [Postgres ++ Parameters || Parameters <- ["ssl_mode=require", "sslmode=maybe",
+                                                      "port=many", "sslmode=disable&prot=5432"]],
+    Error = start_error(#{database => Postgres ++ "ssl_mode=require"}),
+    %% The text has the wrong name and the right one.
+    ?assertNotEqual(nomatch, string:find(text(Error), "ssl_mode")),
+    ?assertNotEqual(nomatch, string:find(text(Error), "sslmode")),
+    refused(database, ["sqlite:domains.db?mod=ro", "sqlite:domains.db?mode=readonly" | Wrong],
+            Config).
+
+a_database_url_must_name_something_to_share(Config) ->
+    refused(database, ["sqlite:", "sqlite://", "sqlite:?mode=ro", "sqlite::memory:",
+                       "sqlite:domains.db?mode=memory"], Config).
+
+what_is_wrong_with_an_element_is_said_with_its_place(_Config) ->
+    Pair = {?STATIC, ?T},
+    [?assertMatch({error, {?APP, {{bad_option, Option, Text}, _}}}, start_error(#{Option => Value}))
+     || {Option, Value, Text} <-
+            [{static_domains, [Pair, {<<>>, ?T}], <<"element 2: the domain must not be empty">>},
+             {static_domains, [{?D, ?T}, Pair, {?D, <<255>>}],
+              <<"element 3: the host type must be valid UTF-8">>},
+             {static_domains, [Pair, ?D], <<"element 2: not a pair {Domain, HostType}">>},
+             {static_domains, [Pair | ?D], <<"not a proper list">>},
+             {host_types, [?T, "type2"], <<"element 2: must be a binary">>}]].
+
+the_first_wrong_option_stops_the_start_and_nothing_runs(Config) ->
+    Names = [ejabberd_sup, mongoose_domain_sup, mongoose_domain_core, mongoose_domain_hooks,
+             mongoose_domain_remover, mongoose_domain_sql, service_domain_db, mim_scope],
+    Running = fun() -> [Name || Name <- Names, whereis(Name) =/= undefined] end,
+    [begin
+         _ = start_error(Env),
+         test_helper:wait_until(fun() -> Running() =:= [] end),
+         ?assertError(badarg, mongoose_domain_core:get_host_type(?STATIC)),
+         ?assertNot(lists:keymember(?APP, 1, application:which_applications()))
+     end || Env <- [#{static_domains => wrong}, #{host_types => wrong}, #{service => wrong},
+                    #{listeners => wrong}, #{removal_handlers => wrong}, #{database => "wrong"}]],
+    {ok, _} = test_helper:start_standalone(#{database => sqlite_url(Config), service => #{},
+                                             listeners => [], removal_handlers => []}),
+    ?assertEqual(Names -- [mongoose_domain_db_cleaner], Running()).
+
+%% Wrong at run time
+
+a_wrong_password_is_named_but_not_shown(Config) ->
+    Url = test_helper:fresh_url(Config),
+    Wrong = string:replace(Url, ":secret@", ":my-secret-password@"),
+    fails_at_run_time(lists:flatten(Wrong), access_denied, "password authentication failed", Url,
+                      Config).
+
+missing_tables_are_named(Config) ->
+    Wrong = other_database(empty_database(Config), Config),
+    fails_at_run_time(Wrong, missing_tables, "make schema", test_helper:fresh_url(Config), Config).
+
+a_database_that_does_not_exist_is_named(Config) ->
+    Wrong = other_database("there_is_none", Config),
+    fails_at_run_time(Wrong, access_denied, "database \"there_is_none\" does not exist",
+                      test_helper:fresh_url(Config), Config).
+
+a_refused_connection_is_named(Config) ->
+    Wrong = "postgres://domains:secret@127.0.0.1:" ++ integer_to_list(free_port()) ++ "/domains",
+    fails_at_run_time(Wrong, database_unavailable, "the database server is down",
+                      test_helper:fresh_url(Config), Config).
+
+a_file_that_is_no_database_is_named(Config) ->
+    File = data_file(Config),
+    Text = binary:copy(<<"This is a text and not a database.\n">>, 1000),
+    ok = file:write_file(File, Text),
+    fails_at_run_time("sqlite:" ++ File, not_a_database, "the file is not an SQLite database",
+                      sqlite_url(Config), Config),
+    ?assertEqual({ok, Text}, file:read_file(File)).
+
+a_directory_that_does_not_exist_is_named(Config) ->
+    Directory = data_file(Config),
+    fails_at_run_time("sqlite:" ++ filename:join(Directory, "domains.db"), database_unavailable,
+                      "the database file cannot be opened", sqlite_url(Config), Config),
+    ?assertNot(filelib:is_file(Directory)).
+
+a_file_that_must_exist_is_not_made(Config) ->
+    [begin
+         File = data_file(Config),
+         fails_at_run_time("sqlite:" ++ File ++ "?mode=" ++ Mode, database_unavailable,
+                           "the database file cannot be opened", sqlite_url(Config), Config),
+         ?assertNot(filelib:is_file(File))
+     end || Mode <- ["ro", "rw"]].
+
+a_database_opened_read_only_is_read_but_not_written(Config) ->
+    Url = sqlite_url(Config),
+    add_row(Url, ?D),
+    {ok, _} = test_helper:start_standalone(#{database => Url ++ "?mode=ro",
+                                             service => #{event_cleaning_interval => 1,
+                                                          event_max_age => 1}}),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?D)),
+    ?assertMatch({ok, #{status := enabled}}, mongoose_domain_api:get_domain_details(?D)),
+    Domain = <<"b.example">>,
+    [begin
+         {db_error, Text} = Result,
+         ?assertNotEqual(nomatch, string:find(Text, "the database is read-only"))
+     end || Result <- [mongoose_domain_api:insert_domain(Domain, ?T),
+                       mongoose_domain_api:disable_domain(?D),
+                       mongoose_domain_api:delete_domain(?D, ?T)]],
+    %% The cleaner would write, too.
+    wait_for_log(read_only, Config),
+    ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?D)),
+    start_again_well(Url),
+    ?assertMatch({ok, _}, mongoose_domain_api:insert_domain(Domain, ?T)).
+
+a_database_that_becomes_right_loads_by_itself(Config) ->
+    Name = empty_database(Config),
+    Url = other_database(Name, Config),
+    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    wait_for_log(missing_tables, Config),
+    {ok, Schema} = file:read_file(filename:join(root_dir(), "priv/schema/postgres.sql")),
+    "" = test_helper:sql(Url, Schema),
+    add_row(Url, ?D),
+    test_helper:wait_until(fun() -> {ok, ?T} =:= mongoose_domain_core:get_host_type(?D) end),
+    no_secret(logged(Config)).
+
+%% Right
+
+without_a_database_static_domains_route(Config) ->
+    {ok, _} = test_helper:start_standalone(#{}),
+    ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?STATIC)),
+    ?assertMatch({service_disabled, _}, mongoose_domain_api:insert_domain(?D, ?T)),
+    ?assertEqual(undefined, whereis(service_domain_db)),
+    ?assertEqual([], problems(Config)).
+
+without_any_option_it_starts_and_nothing_routes(_Config) ->
+    {ok, _} = application:ensure_all_started(?APP),
+    ?assertEqual(0, mongoose_domain_core:domains_count()),
+    ?assertEqual([[], []], mongoose_domain_core:get_start_args()).
+
+urls_may_be_strings_and_binaries(Config) ->
+    Postgres = test_helper:fresh_url(Config),
+    "postgres:" ++ OfPostgres = Postgres,
+    File = data_file(Config),
+    Chardata = ["sqlite", $:, [list_to_binary(File)]],
+    Urls = [Postgres, "postgresql:" ++ OfPostgres, Postgres ++ "?sslmode=disable",
+            "sqlite:" ++ data_file(Config), "sqlite://" ++ data_file(Config),
+            "sqlite:" ++ data_file(Config) ++ "?mode=rwc",
+            "sqlite:" ++ filename:join(?config(priv_dir, Config), "прüfung_"
+                                       ++ filename:basename(data_file(Config)))],
+    [begin
+         {ok, _} = test_helper:start_standalone(#{database => As}),
+         {ok, _} = mongoose_domain_api:insert_domain(?D, ?T),
+         pong = service_domain_db:sync_local(),
+         ?assertEqual({As, {ok, ?T}}, {As, mongoose_domain_core:get_host_type(?D)}),
+         test_helper:stop_standalone()
+     end || Url <- Urls ++ [Chardata], As <- [Url, unicode:characters_to_binary(Url)]],
+    ?assert(filelib:is_regular(File)),
+    ?assertEqual([], problems(Config)),
+    no_secret(logged(Config)).
+
+special_characters_of_a_password_are_written_with_percent(Config) ->
+    Url = test_helper:fresh_url(Config),
+    "" = test_helper:sql(Url, <<"CREATE ROLE \"us@er\" SUPERUSER LOGIN "
+                                "PASSWORD 's@:/?#%é secret'"/utf8>>),
+    Encoded = "us%40er:s%40%3A%2F%3F%23%25%C3%A9%20secret@",
+    Special = lists:flatten(string:replace(Url, "domains:secret@", Encoded)),
+    ?assertNotEqual(Url, Special),
+    start_again_well(Special),
+    ?assertEqual([], problems(Config)),
+    no_secret(logged(Config)).
+
+of_a_repeated_static_domain_the_first_pair_counts(_Config) ->
+    Pairs = [{?STATIC, <<"not allowed">>}, {?STATIC, ?T}, {?D, ?T}],
+    {ok, _} = test_helper:start_standalone(#{static_domains => Pairs}),
+    ?assertEqual([{?D, ?T}, {?STATIC, <<"not allowed">>}],
+                 lists:sort(mongoose_domain_core:get_all_static())).
+
+handlers_and_listeners_of_the_configuration_are_called(Config) ->
+    true = register(config_witness, self()),
+    {ok, _} = test_helper:start_standalone(#{database => sqlite_url(Config),
+                                             removal_handlers => [{?MODULE, witness_removal}],
+                                             listeners => [{?MODULE, witness_change}]}),
+    {ok, _} = mongoose_domain_api:insert_domain(?D, ?T),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual({added, ?T, ?D}, witnessed()),
+    {ok, _} = mongoose_domain_api:delete_domain(?D, ?T),
+    %% The handler and the listener run in two processes.
+    ?assertEqual([{removed, ?T, ?D}, {removing, ?T, ?D}], lists:sort([witnessed(), witnessed()])),
+    unregister(config_witness).
+
+the_example_configuration_has_every_option_and_starts(Config) ->
+    {ok, [Example]} = file:consult(filename:join(root_dir(), "config/sys.config")),
+    ?assertMatch([{?APP, _}], Example),
+    [{?APP, Options}] = Example,
+    ok = application:load(?APP),
+    Known = [Option || {Option, _} <- application:get_all_env(?APP)],
+    ?assertEqual(lists:usort([database | Known]), lists:sort([Option || {Option, _} <- Options])),
+    ok = application:set_env(Example),
+    {ok, Directory} = file:get_cwd(),
+    Place = data_file(Config),
+    ok = filelib:ensure_dir(filename:join([Place, "data", "domains.db"])),
+    ok = file:set_cwd(Place),
+    try
+        {ok, _} = application:ensure_all_started(?APP),
+        {ok, _} = mongoose_domain_api:insert_domain(?D, <<"type2">>),
+        pong = service_domain_db:sync_local(),
+        ?assertEqual({ok, <<"type2">>}, mongoose_domain_core:get_host_type(?D)),
+        ?assertEqual({ok, <<"type1">>}, mongoose_domain_core:get_host_type(<<"localhost">>)),
+        test_helper:stop_standalone()
+    after
+        ok = file:set_cwd(Directory)
+    end,
+    ?assert(filelib:is_regular(filename:join([Place, "data", "domains.db"]))),
+    ?assertEqual([], problems(Config)).
+
+it_starts_and_stops_many_times_with_other_databases_and_arguments(Config) ->
+    Urls = [test_helper:fresh_url(Config), sqlite_url(Config), test_helper:fresh_url(Config),
+            sqlite_url(Config)],
+    Databases = lists:zip(Urls, [<<"w.example">>, <<"x.example">>, <<"y.example">>,
+                                 <<"z.example">>]),
+    [add_row(Url, Domain) || {Url, Domain} <- Databases],
+    [begin
+         {Url, Domain} = lists:nth(1 + N rem 4, Databases),
+         Static = <<"static", (integer_to_binary(N))/binary, ".example">>,
+         %% Every third time the rows' host type is not configured.
+         {HostTypes, Dynamic} = case N rem 3 of
+                                    0 -> {[<<"type2">>], []};
+                                    _ -> {[<<"type2">>, ?T], [{Domain, ?T}]}
+                                end,
+         {ok, _} = test_helper:start_standalone(#{static_domains => [{Static, ?T}],
+                                                  host_types => HostTypes, database => Url}),
+         pong = service_domain_db:sync_local(),
+         ?assertEqual({N, [{Static, ?T}]}, {N, mongoose_domain_core:get_all_static()}),
+         ?assertEqual({N, Dynamic}, {N, mongoose_domain_core:get_all_dynamic()}),
+         ?assertEqual({N, lists:member(?T, HostTypes)},
+                      {N, mongoose_domain_core:is_host_type_allowed(?T)}),
+         ?assertEqual([Domain], [D || #{domain := D} <- mongoose_domain_api:get_all_domains()]),
+         ok = application:stop(?APP),
+         ?assertError(badarg, mongoose_domain_core:get_host_type(Static)),
+         ok = application:unload(?APP)
+     end || N <- lists:seq(1, 20)],
+    no_secret(logged(Config)).
+
+it_stops_while_the_database_is_out_of_reach(Config) ->
+    Url = test_helper:fresh_url(Config),
+    %% It takes connections and never says a word.
+    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Socket),
+    Silent = "postgres://domains:secret@127.0.0.1:" ++ integer_to_list(Port) ++ "/domains",
+    [begin
+         {ok, _} = test_helper:start_standalone(#{database => Silent}),
+         {ok, Connection} = gen_tcp:accept(Socket, 10000),
+         ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?STATIC)),
+         ok = application:stop(?APP),
+         ok = gen_tcp:close(Connection),
+         start_again_well(Url),
+         test_helper:stop_standalone()
+     end || _ <- [1, 2, 3]],
+    ok = gen_tcp:close(Socket),
+    no_secret(logged(Config)).
+
+%% Helpers
+
+bad_names() ->
+    [<<>>, "example", example, 1, <<1:3>>, binary:copy(<<"a">>, 251), <<255>>, <<"a", 0, "b">>].
+
+wrong_callbacks() ->
+    [not_a_list, {lists, append}, [lists], [{lists, append, 2}],
+     [{lists, append}, fun lists:append/2], [{"lists", append}], [{lists, <<"append">>}], [{1, 2}], undefined].
+
+%% Each of the wrong values is refused by its option's name, and then a right configuration starts.
+refused(Option, WrongValues, Config) ->
+    Url = sqlite_url(Config),
+    add_row(Url, ?D),
+    lists:foreach(
+        fun(Wrong) ->
+            Error = start_error(#{Option => Wrong}),
+            ?assertMatch({Wrong, {error, {?APP, {{bad_option, Option, _Text}, _}}}},
+                         {Wrong, Error}),
+            ?assertNot(lists:keymember(?APP, 1, application:which_applications())),
+            ?assertError(badarg, mongoose_domain_core:get_host_type(?STATIC)),
+            no_secret([text(Error)])
+        end, WrongValues),
+    start_again_well(Url),
+    ?assertNotEqual([], problems(Config)),
+    no_secret(logged(Config)).
+
+start_error(Env) ->
+    nothing_runs(),
+    {error, _} = Error = test_helper:start_standalone(Env),
+    nothing_runs(),
+    ok = application:unload(?APP),
+    Error.
+
+%% The supervisor of a failed start may go a moment after the error is returned.
+nothing_runs() ->
+    test_helper:wait_until(fun() -> whereis(ejabberd_sup) =:= undefined end).
+
+%% Stops, and starts with a database that has the domain and works.
+start_again_well(Url) ->
+    test_helper:stop_standalone(),
+    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    {ok, _} = mongoose_domain_api:insert_domain(?D, ?T),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual([{?STATIC, ?T}], mongoose_domain_core:get_all_static()),
+    ?assertEqual([{?D, ?T}], mongoose_domain_core:get_all_dynamic()).
+
+%% With the wrong URL the application starts, says what is wrong, and can be started again with the
+%% good one, whose domain then routes.
+fails_at_run_time(Wrong, Reason, Text, Good, Config) ->
+    add_row(Good, ?D),
+    {ok, _} = test_helper:start_standalone(#{database => Wrong}),
+    ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?STATIC)),
+    ?assertEqual([], mongoose_domain_core:get_all_dynamic()),
+    [begin
+         {db_error, Said} = Result,
+         ?assertMatch({true, _}, {string:find(Said, Text) =/= nomatch, Said}),
+         no_secret([text(Result)])
+     end || Result <- [mongoose_domain_api:get_domain_details(?D),
+                       mongoose_domain_api:insert_domain(?D, ?T),
+                       mongoose_domain_api:get_all_domains()]],
+    wait_for_log(Reason, Config),
+    ?assert(lists:keymember(?APP, 1, application:which_applications())),
+    ok = application:stop(?APP),
+    {ok, _} = test_helper:start_standalone(#{database => Good}),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual([{?D, ?T}], mongoose_domain_core:get_all_dynamic()),
+    test_helper:stop_standalone(),
+    no_secret(logged(Config)).
+
+witness_removal(HostType, Domain) ->
+    config_witness ! {removing, HostType, Domain},
+    ok.
+
+witness_change(What, HostType, Domain) ->
+    config_witness ! {What, HostType, Domain}.
+
+witnessed() ->
+    receive Witnessed -> Witnessed
+    after 10000 -> nothing
+    end.
+
+%% Databases
+
+data_file(Config) ->
+    filename:join(?config(priv_dir, Config), test_helper:data_name(config)).
+
+%% A new database with the tables: those that the node makes by itself.
+sqlite_url(Config) ->
+    Url = "sqlite:" ++ data_file(Config),
+    {ok, Schema} = file:read_file(filename:join(root_dir(), "priv/schema/sqlite.sql")),
+    "" = test_helper:sql(Url, Schema),
+    Url.
+
+empty_database(Config) ->
+    Name = test_helper:data_name(empty),
+    "" = test_helper:sql(?config(server_url, Config), "CREATE DATABASE " ++ Name),
+    Name.
+
+other_database(Name, Config) ->
+    lists:flatten(string:replace(?config(server_url, Config), "/postgres", "/" ++ Name, trailing)).
+
+add_row(Url, Domain) ->
+    "" = test_helper:sql(Url, ["INSERT INTO domain_settings (domain, host_type) VALUES ('", Domain,
+                               "', 'type1');"
+                               "INSERT INTO domain_events (domain) VALUES ('", Domain, "');"]).
+
+free_port() ->
+    {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Socket),
+    ok = gen_tcp:close(Socket),
+    Port.
+
+root_dir() ->
+    find_root(filename:dirname(code:which(?MODULE))).
+
+find_root(Dir) ->
+    case filelib:is_regular(filename:join(Dir, "config/sys.config")) of
+        true -> Dir;
+        false -> find_root(filename:dirname(Dir))
+    end.
+
+%% The log
+%%
+%% Every event of every level, as the term that it is and as people see it.
+
+collect_log() ->
+    Table = ets:new(?MODULE, [public, ordered_set]),
+    #{level := Level} = logger:get_primary_config(),
+    %% So many events are only for this suite.
+    ok = logger:add_handler(?MODULE, ?MODULE, #{level => all, config => #{table => Table}}),
+    Others = [{Id, maps:get(level, Other)} || Other = #{id := Id} <- logger:get_handler_config(),
+                                              Id =/= ?MODULE],
+    [ok = logger:set_handler_config(Id, level, Level) || {Id, all} <- Others],
+    ok = logger:set_primary_config(level, all),
+    #{table => Table, level => Level, others => Others}.
+
+stop_collecting(#{level := Level, others := Others}) ->
+    ok = logger:set_primary_config(level, Level),
+    [ok = logger:set_handler_config(Id, level, all) || {Id, all} <- Others],
+    ok = logger:remove_handler(?MODULE).
+
+%% @private A callback of the logger.
+log(Event = #{level := Level}, #{config := #{table := Table}}) ->
+    Formatted = logger_formatter:format(Event, #{}),
+    Text = unicode:characters_to_list([Formatted, text(Event)]),
+    ets:insert(Table, {erlang:unique_integer([monotonic]), Level, Text}).
+
+logged(Config) ->
+    #{table := Table} = ?config(log, Config),
+    [Text || {_, _, Text} <- ets:tab2list(Table)].
+
+%% What an operator would look at.
+problems(Config) ->
+    #{table := Table} = ?config(log, Config),
+    [Text || {_, Level, Text} <- ets:tab2list(Table),
+             logger:compare_levels(Level, warning) =/= lt].
+
+wait_for_log(Reason, Config) ->
+    Name = atom_to_list(Reason),
+    test_helper:wait_until(fun() ->
+        lists:any(fun(Text) -> string:find(Text, Name) =/= nomatch end, problems(Config))
+    end).
+
+text(Term) ->
+    lists:flatten(io_lib:format("~0tp", [Term])).
+
+no_secret(Texts) ->
+    ?assertEqual([], [Text || Text <- Texts, string:find(Text, ?SECRET) =/= nomatch]).

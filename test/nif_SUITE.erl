@@ -1,0 +1,773 @@
+%% @doc The NIF and the virtual machine: nothing crashes it, nothing is left behind, every request is
+%% answered once. Each case has a node of its own, so that a crash of that node is a failure here.
+-module(nif_SUITE).
+
+-compile([export_all, nowarn_export_all]).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+%% By hand: Debian's package of PropEr has no proper.hrl.
+-import(proper_types, [any/0, binary/0, frequency/1, integer/0, list/1, oneof/1, resize/2,
+                       vector/2]).
+
+-define(NIF, mongoose_domain_nif).
+-define(CORE, mongoose_domain_core).
+-define(SUP, mongoose_domain_sup).
+-define(D, <<"a.example">>).
+-define(T1, <<"type1">>).
+-define(T2, <<"type2">>).
+-define(MAX_AGE, 7200).
+-define(WAIT, 20000).
+%% In every URL with a password here.
+-define(PASSWORD, "hunter2").
+
+all() ->
+    [{group, terms}, {group, loading}, {group, answers}, {group, threads}, {group, options},
+     {group, batches}].
+
+groups() ->
+    [{terms, [],
+      [no_term_passed_to_any_function_crashes_the_node]},
+     {loading, [],
+      [reloading_the_module_under_load_keeps_the_table,
+       a_reload_does_not_disturb_a_load_in_progress,
+       deleting_the_module_keeps_the_table_for_the_next_that_is_loaded]},
+     {answers, [],
+      [every_request_is_answered_once,
+       a_check_is_answered_once,
+       a_closed_database_refuses_requests_and_checks,
+       what_is_in_progress_when_the_database_is_closed_is_answered_once,
+       a_cancelled_job_is_answered_once,
+       a_job_that_nobody_refers_to_is_cancelled,
+       a_batch_for_a_table_that_is_gone_is_stale,
+       a_caller_that_is_killed_harms_nobody,
+       bad_names_are_refused_before_any_sql_runs]},
+     {threads, [],
+      [quick_cycles_leave_no_threads_behind,
+       a_database_that_nobody_refers_to_is_closed]},
+     {options, [],
+      [options_out_of_range_are_refused,
+       no_error_of_opening_shows_a_password,
+       no_error_of_a_request_shows_a_password]},
+     {batches, [],
+      [bulk_changes_are_told_by_the_core_once_and_in_order,
+       rows_that_are_ignored_are_logged_once_per_kind]}].
+
+init_per_group(_Group, Config) ->
+    Config.
+
+end_per_group(_Group, _Config) ->
+    ok.
+
+init_per_testcase(_Case, Config) ->
+    File = filename:join(?config(priv_dir, Config), test_helper:data_name(nif)),
+    [{peer, start_peer()}, {url, "sqlite:" ++ File} | Config].
+
+end_per_testcase(_Case, Config) ->
+    stop_peer(?config(peer, Config)).
+
+%% Terms
+
+%% A few thousand calls. Each must return or raise; afterwards the node still answers, and a table
+%% and a database still work.
+no_term_passed_to_any_function_crashes_the_node(Config) ->
+    Url = ?config(url, Config),
+    put(peer, ?config(peer, Config)),
+    Survives = fun(Calls) ->
+                   try peer:call(get(peer), ?MODULE, survive, [Calls, Url], 60000) of
+                       Survived -> Survived =:= length(Calls)
+                   catch
+                       Class:Reason ->
+                           ct:pal("~p:~p after ~p", [Class, Reason, Calls]),
+                           %% Another one, for the smaller counterexamples.
+                           stop_peer(get(peer)),
+                           put(peer, start_peer()),
+                           false
+                   end
+               end,
+    Nifs = lists:sort(?NIF:module_info(nifs)),
+    ?assertMatch([_ | _], Nifs),
+    %% The module has no other functions.
+    ?assertEqual(Nifs, lists:sort(?NIF:module_info(exports)) -- [{module_info, 0}, {module_info, 1},
+                                                                 {load, 0}]),
+    Calls = vector(30, oneof([{Function, args(Function, Arity)} || {Function, Arity} <- Nifs])),
+    Result = proper:quickcheck(proper:forall(Calls, Survives),
+                               [{numtests, 150}, quiet, long_result]),
+    stop_peer(get(peer)),
+    ?assertEqual(true, Result).
+
+%% Loading
+
+reloading_the_module_under_load_keeps_the_table(Config) ->
+    on_peer(Config, fun() ->
+        start_core(),
+        ok = ?CORE:insert(?D, ?T1, source),
+        Readers = [start_reader() || _ <- lists:seq(1, 4)],
+        [begin
+             _ = code:purge(?NIF),
+             case code:load_file(?NIF) of
+                 {module, ?NIF} -> ok;
+                 {error, on_load_failure} -> ok
+             end
+         end || _ <- lists:seq(1, 20)],
+        lists:foreach(fun stop_reader/1, Readers),
+        table_is_there()
+    end).
+
+a_reload_does_not_disturb_a_load_in_progress(Config) ->
+    Url = ?config(url, Config),
+    fill(Url, 20000),
+    on_peer(Config, fun() ->
+        start_core(),
+        {ok, Database} = open(Url),
+        Ref = make_ref(),
+        {ok, Job} = ?NIF:check(Database, self(), ?MAX_AGE, Ref),
+        receive {?NIF, Ref, {batch, First}} -> ok = ?CORE:apply_batch(First) end,
+        _ = code:purge(?NIF),
+        _ = code:load_file(?NIF),
+        ?assertEqual({ok, loaded}, follow(Ref)),
+        ?assertEqual(20001, ?CORE:domains_count()),
+        ?assertEqual([], ?NIF:take_ignored(Job)),
+        ?assertMatch({ok, _}, ask(Database, newest_event))
+    end).
+
+%% Deleted, it is gone until it is loaded again, as any module is. What it had is not.
+deleting_the_module_keeps_the_table_for_the_next_that_is_loaded(Config) ->
+    Url = ?config(url, Config),
+    on_peer(Config, fun() ->
+        start_core(),
+        ok = ?CORE:insert(?D, ?T1, source),
+        {ok, Database} = open(Url),
+        {ok, nil} = ask(Database, newest_event),
+        true = code:delete(?NIF),
+        _ = code:purge(?NIF),
+        table_is_there(),
+        ?assertEqual({ok, nil}, ask(Database, newest_event))
+    end).
+
+%% Answers
+
+every_request_is_answered_once(Config) ->
+    Url = ?config(url, Config),
+    on_peer(Config, fun() ->
+        {ok, Database} = open(Url),
+        Names = [iolist_to_binary(["d", integer_to_list(N)]) || N <- lists:seq(1, 50)],
+        Requests = [create_schema, newest_event, {select_page, any, 0, 10},
+                    {delete_events_below, 0, 10}]
+                   ++ [{insert_domain, Name, ?T1} || Name <- Names]
+                   ++ [{select_domain, Name} || Name <- Names],
+        Refs = [send(Database, Request) || Request <- Requests],
+        [?assertMatch({ok, _}, final(Ref)) || Ref <- Refs],
+        ok = ?NIF:close_database(Database),
+        no_more_messages()
+    end).
+
+a_check_is_answered_once(Config) ->
+    Url = ?config(url, Config),
+    fill(Url, 5000),
+    on_peer(Config, fun() ->
+        start_core(),
+        {ok, Database} = open(Url),
+        Jobs = [begin
+                    Ref = make_ref(),
+                    {ok, Job} = ?NIF:check(Database, self(), ?MAX_AGE, Ref),
+                    ?assertEqual({ok, Expected}, follow(Ref)),
+                    Job
+                end || Expected <- [loaded, current, current]],
+        ?assertEqual(5001, ?CORE:domains_count()),
+        %% The jobs have ended: cancelling them is without effect.
+        [?assertEqual(ok, ?NIF:cancel(Job)) || Job <- Jobs],
+        ok = ?NIF:close_database(Database),
+        no_more_messages()
+    end).
+
+a_closed_database_refuses_requests_and_checks(Config) ->
+    Url = ?config(url, Config),
+    on_peer(Config, fun() ->
+        start_core(),
+        {ok, Database} = open(Url),
+        ?assertEqual(ok, ?NIF:close_database(Database)),
+        ?assertMatch({error, {stopped, _}}, ?NIF:request(Database, newest_event, make_ref())),
+        ?assertMatch({error, {stopped, _}},
+                     ?NIF:check(Database, self(), ?MAX_AGE, make_ref())),
+        ?assertEqual(ok, ?NIF:close_database(Database)),
+        no_more_messages()
+    end).
+
+%% The load waits for the first batches to be applied, which nobody does.
+what_is_in_progress_when_the_database_is_closed_is_answered_once(Config) ->
+    Url = ?config(url, Config),
+    fill(Url, 20000),
+    on_peer(Config, fun() ->
+        start_core(),
+        {ok, Database} = open(Url),
+        {_Job, Ref, _Batches} = waiting_load(Database),
+        Refs = [send(Database, Request) || _ <- lists:seq(1, 50),
+                                           Request <- [newest_event, {select_page, any, 0, 1000}]],
+        ok = ?NIF:close_database(Database),
+        ?assertMatch({error, {_, _}}, final(Ref)),
+        [?assertMatch({Answer, _} when Answer =:= ok orelse Answer =:= error, final(One))
+         || One <- Refs],
+        no_more_messages()
+    end).
+
+a_cancelled_job_is_answered_once(Config) ->
+    Url = ?config(url, Config),
+    fill(Url, 20000),
+    on_peer(Config, fun() ->
+        start_core(),
+        {ok, Database} = open(Url),
+        {Job, Ref, Batches} = waiting_load(Database),
+        ?assertEqual(ok, ?NIF:cancel(Job)),
+        ?assertMatch({error, {stopped, _}}, final(Ref)),
+        ?assertEqual(ok, ?NIF:cancel(Job)),
+        %% What came before can be applied; the database goes on.
+        [?assertEqual(ok, ?CORE:apply_batch(Batch)) || Batch <- Batches],
+        ?assertMatch({ok, [_]}, ask(Database, {select_page, any, 0, 1})),
+        ok = ?NIF:close_database(Database),
+        no_more_messages()
+    end).
+
+a_job_that_nobody_refers_to_is_cancelled(Config) ->
+    Url = ?config(url, Config),
+    fill(Url, 20000),
+    on_peer(Config, fun() ->
+        start_core(),
+        {ok, Database} = open(Url),
+        {Ref, Batches} = without_job(waiting_load(Database)),
+        true = erlang:garbage_collect(),
+        ?assertMatch({error, {stopped, _}}, final(Ref)),
+        ?assertMatch([_ | _], Batches),
+        ok = ?NIF:close_database(Database),
+        no_more_messages()
+    end).
+
+a_batch_for_a_table_that_is_gone_is_stale(Config) ->
+    Url = ?config(url, Config),
+    fill(Url, 20000),
+    on_peer(Config, fun() ->
+        start_core(),
+        {ok, Database} = open(Url),
+        {_Job, _Ref, [Batch | _]} = waiting_load(Database),
+        ?assertMatch({more, [_]}, ?NIF:apply_batch(Batch, 1)),
+        {ok, _} = ?SUP:restart_core(?CORE:get_start_args()),
+        ?assertEqual({error, stale}, ?CORE:apply_batch(Batch)),
+        ok = supervisor:terminate_child(?SUP, ?CORE),
+        ?assertEqual({error, stale}, ?NIF:apply_batch(Batch, 1)),
+        ?assertMatch({error, {no_table, _}},
+                     ?NIF:check(Database, self(), ?MAX_AGE, make_ref()))
+    end).
+
+a_caller_that_is_killed_harms_nobody(Config) ->
+    Url = ?config(url, Config),
+    fill(Url, 20000),
+    on_peer(Config, fun() ->
+        start_core(),
+        {ok, Database} = open(Url),
+        Case = self(),
+        [begin
+             {Pid, Monitor} = spawn_monitor(fun() ->
+                 Load = waiting_load(Database),
+                 Refs = [send(Database, {select_page, any, 0, 10000}) || _ <- lists:seq(1, 20)],
+                 Case ! {busy, self()},
+                 receive never -> {Load, Refs} end
+             end),
+             receive {busy, Pid} -> exit(Pid, kill) end,
+             receive {'DOWN', Monitor, process, Pid, killed} -> ok end
+         end || _ <- lists:seq(1, 10)],
+        %% Its loads hold no connection for good.
+        ?assertMatch({ok, [_]}, ask(Database, {select_page, any, 0, 1})),
+        Ref = make_ref(),
+        {ok, _Job} = ?NIF:check(Database, self(), ?MAX_AGE, Ref),
+        ?assertEqual({ok, loaded}, follow(Ref)),
+        ?assertEqual(20001, ?CORE:domains_count()),
+        ok = ?NIF:close_database(Database),
+        no_more_messages()
+    end).
+
+bad_names_are_refused_before_any_sql_runs(Config) ->
+    Url = ?config(url, Config),
+    "sqlite:" ++ File = Url,
+    on_peer(Config, fun() ->
+        {ok, Database} = open(Url),
+        Bad = [<<>>, binary:copy(<<"a">>, 251), <<"a", 0, "b">>],
+        [?assertMatch({_, {error, {invalid_name, _}}},
+                      {Request, ?NIF:request(Database, Request, make_ref())})
+         || Name <- Bad,
+            Request <- [{insert_domain, Name, ?T1}, {insert_domain, ?D, Name},
+                        {enable_domain, Name}, {disable_domain, Name},
+                        {mark_deleting, Name, ?T1}, {mark_deleting, ?D, Name},
+                        {delete_domain, Name, ?T1}, {delete_domain, ?D, Name},
+                        {select_domain, Name}]],
+        %% There was no connection yet, which would have made the file.
+        ?assertNot(filelib:is_file(File)),
+        ok = ?NIF:close_database(Database),
+        no_more_messages()
+    end).
+
+%% Threads
+
+quick_cycles_leave_no_threads_behind(Config) ->
+    Url = ?config(url, Config),
+    OsPid = on_peer(Config, fun os:getpid/0),
+    ?assertEqual([], threads(OsPid)),
+    on_peer(Config, fun() ->
+        Refs = [begin
+                    {ok, Database} = open(Url),
+                    Ref = send(Database, newest_event),
+                    ok = ?NIF:close_database(Database),
+                    Ref
+                end || _ <- lists:seq(1, 200)],
+        [?assertMatch({Answer, _} when Answer =:= ok orelse Answer =:= error, final(Ref))
+         || Ref <- Refs]
+    end),
+    no_threads(OsPid),
+    %% They come again when they are needed.
+    on_peer(Config, fun() ->
+        {ok, Database} = open(Url),
+        ?assertMatch({ok, nil}, ask(Database, newest_event)),
+        ?assertMatch([_ | _], threads(os:getpid())),
+        ok = ?NIF:close_database(Database)
+    end),
+    no_threads(OsPid).
+
+a_database_that_nobody_refers_to_is_closed(Config) ->
+    Url = ?config(url, Config),
+    OsPid = on_peer(Config, fun os:getpid/0),
+    on_peer(Config, fun() ->
+        {_, Monitor} = spawn_monitor(fun() ->
+            {ok, Database} = open(Url),
+            {ok, nil} = ask(Database, newest_event),
+            [_ | _] = threads(OsPid),
+            exit(ended)
+        end),
+        receive {'DOWN', Monitor, process, _, Reason} -> ?assertEqual(ended, Reason) end
+    end),
+    no_threads(OsPid).
+
+%% Options
+
+options_out_of_range_are_refused(Config) ->
+    Url = ?config(url, Config),
+    on_peer(Config, fun() ->
+        [?assertMatch({_, {error, {bad_database_option, <<_, _/binary>>}}},
+                      {Options, open(Url, Options)})
+         || Options <- [#{max_connections => 0}, #{max_connections => 101},
+                        #{max_connections => 16#ffffffff}, #{query_timeout => 0},
+                        #{query_timeout => 3600001}, #{query_timeout => 16#ffffffffffffffff}]],
+        [?assertMatch({_, {ok, _}}, {Options, open(Url, Options)})
+         || Options <- [#{max_connections => 1}, #{max_connections => 100},
+                        #{query_timeout => 1}, #{query_timeout => 3600000}]],
+        [?assertError(_, open(Url, Options))
+         || Options <- [#{max_connections => many}, #{query_timeout => 1.0}, #{url => undefined}]]
+    end).
+
+no_error_of_opening_shows_a_password(Config) ->
+    on_peer(Config, fun() ->
+        Login = "domains:" ++ ?PASSWORD,
+        [begin
+             {error, {Reason, Text}} = open(Url),
+             shows_no_password(Url, {Reason, Text})
+         end || Url <- ["postgres://" ++ Login ++ "@localhost:port/db",
+                        "postgres://" ++ Login ++ "@localhost:123456/db",
+                        "postgres://" ++ Login ++ "@[::1/db",
+                        "postgres://" ++ Login ++ "@local host/db",
+                        "postgres://" ++ Login ++ "%ff@localhost/db",
+                        "postgres://" ++ Login ++ "@localhost/db?unknown=1",
+                        "postgres://" ++ Login ++ "@localhost/db?sslmode=unknown",
+                        "postgres://localhost/db?unknown=1&password=" ++ ?PASSWORD,
+                        "postgres//" ++ Login ++ "@localhost/db",
+                        "mysql://" ++ Login ++ "@localhost/db",
+                        "mariadb://" ++ Login ++ "@localhost/db",
+                        "oracle://" ++ Login ++ "@localhost/db",
+                        Login ++ "@localhost/db",
+                        "sqlite::memory:?password=" ++ ?PASSWORD]]
+    end).
+
+no_error_of_a_request_shows_a_password(Config) ->
+    Server = test_helper:init_database(postgres, Config),
+    Good = ?config(server_url, Server),
+    Replaced = fun(From, To) -> lists:flatten(string:replace(Good, From, To, trailing)) end,
+    Wrong = Replaced("domains:secret@", "domains:" ++ ?PASSWORD ++ "@"),
+    Stranger = Replaced("domains:secret@", "stranger:" ++ ?PASSWORD ++ "@"),
+    NoDatabase = Replaced("/postgres", "/absent"),
+    Failures = on_peer(Config, fun() ->
+        [begin
+             {ok, Database} = open(Url),
+             {error, Failure} = ask(Database, newest_event),
+             shows_no_password(Url, Failure),
+             element(1, Failure)
+         end || Url <- [Wrong, Stranger, NoDatabase, Good,
+                        "postgres://domains:" ++ ?PASSWORD ++ "@127.0.0.1:1/db",
+                        "postgres://domains:" ++ ?PASSWORD ++ "@nowhere.invalid/db"]]
+    end),
+    test_helper:end_database(Server),
+    ?assertEqual([access_denied, access_denied, access_denied, missing_tables,
+                  database_unavailable, database_unavailable], Failures).
+
+%% Batches
+
+bulk_changes_are_told_by_the_core_once_and_in_order(Config) ->
+    Url = ?config(url, Config),
+    Domains = [iolist_to_binary(["d", integer_to_list(N)]) || N <- lists:seq(1, 25)],
+    on_peer(Config, fun() ->
+        start_core(),
+        {ok, Database} = open(Url),
+        [{ok, inserted} = ask(Database, {insert_domain, D, ?T1}) || D <- Domains],
+        %% Not of the database: the load removes it.
+        ok = ?CORE:insert(<<"stray">>, ?T1, other_source),
+        capture_hooks(),
+        Core = whereis(?CORE),
+        {ok, loaded} = check(Database),
+        Gone = {error, not_found},
+        Loaded = [{add_domain, ?T1, D, Core, {ok, ?T1}} || D <- Domains],
+        Swept = [{maybe_remove_domain, ?T1, <<"stray">>, Core, Gone},
+                 {remove_domain, ?T1, <<"stray">>, Core, Gone}],
+        Told = told(),
+        ?assertEqual(Swept, [Call || Call <- Told, element(3, Call) =:= <<"stray">>]),
+        ?assertEqual(lists:sort(Loaded), lists:sort(Told -- Swept)),
+        %% A load that finds the same again tells nothing.
+        ok = ?NIF:forget_position(),
+        {ok, loaded} = check(Database),
+        {ok, current} = check(Database),
+        ?assertEqual([], told()),
+        [First, Second | _] = Domains,
+        {ok, done} = ask(Database, {disable_domain, First}),
+        {ok, current} = check(Database),
+        ?assertEqual([{maybe_remove_domain, ?T1, First, Core, Gone},
+                      {remove_domain, ?T1, First, Core, Gone}], told()),
+        "" = test_helper:sql(Url, ["UPDATE domain_settings SET host_type = 'type2' WHERE domain = '",
+                                   Second, "'; INSERT INTO domain_events (domain) VALUES ('",
+                                   Second, "');"]),
+        {ok, current} = check(Database),
+        ?assertMatch([{maybe_remove_domain, ?T1, Second, Core, _},
+                      {remove_domain, ?T1, Second, Core, _},
+                      {add_domain, ?T2, Second, Core, {ok, ?T2}}], told())
+    end).
+
+%% One event per kind, with a count and the first ten domains.
+rows_that_are_ignored_are_logged_once_per_kind(Config) ->
+    Url = ?config(url, Config),
+    Statics = [{iolist_to_binary(["static", integer_to_list(N)]), ?T1} || N <- lists:seq(1, 15)],
+    fill(Url, 12),
+    "" = test_helper:sql(Url, [["INSERT INTO domain_settings (domain, host_type) VALUES ('", D,
+                                "', 'type2');"] || {D, _} <- Statics]),
+    "" = test_helper:sql(Url, "UPDATE domain_settings SET host_type = 'unknown' "
+                              "WHERE domain LIKE 'many%'"),
+    on_peer(Config, fun() ->
+        ok = logger:add_handler(?MODULE, ?MODULE, #{config => #{to => self()}, level => all}),
+        {ok, _} = test_helper:start_standalone(#{database => Url, static_domains => Statics}),
+        pong = service_domain_db:sync_local(),
+        ?assertEqual(lists:sort(Statics), lists:sort(?CORE:get_all_static())),
+        ?assertEqual([], ?CORE:get_all_dynamic()),
+        Logged = logged(),
+        [begin
+             ?assertMatch({_, [#{count := Count}]}, {What, [R || #{what := W} = R <- Logged,
+                                                                 W =:= What]}),
+             [#{domains := Some}] = [R || #{what := W} = R <- Logged, W =:= What],
+             ?assertEqual(10, length(lists:usort(Some)))
+         end || {What, Count} <- [{domain_static_but_in_db, 15},
+                                  {ignore_domain_from_db_with_different_host_type, 15},
+                                  {ignore_domain_from_db_with_unknown_host_type, 12}]],
+        [#{core_host_type := OfCore, db_host_type := OfDb}] =
+            [R || #{what := ignore_domain_from_db_with_different_host_type} = R <- Logged],
+        ?assertEqual({[?T1], [?T2]}, {lists:usort(OfCore), lists:usort(OfDb)}),
+        %% It was in the database, and is no more.
+        {static1, Static} = {static1, element(1, hd(Statics))},
+        "" = test_helper:sql(Url, ["DELETE FROM domain_settings WHERE domain = '", Static,
+                                   "'; INSERT INTO domain_events (domain) VALUES ('", Static,
+                                   "');"]),
+        service_domain_db:force_check_for_updates(),
+        pong = service_domain_db:sync_local(),
+        ?assertMatch([#{what := domain_static_but_was_in_db, count := 1, domains := [Static]}],
+                     [R || #{what := W, count := _} = R <- logged(), is_atom(W)]),
+        ?assertEqual({ok, ?T1}, ?CORE:get_host_type(Static))
+    end).
+
+%% Helpers: nodes
+
+start_peer() ->
+    Paths = [Path || Path <- code:get_path(), string:find(Path, "_build") =/= nomatch],
+    {ok, Peer, _Node} = peer:start(#{name => test_helper:data_name(nif), connection => standard_io,
+                                     wait_boot => 60000, args => ["-pa" | Paths]}),
+    Peer.
+
+stop_peer(Peer) ->
+    catch peer:stop(Peer),
+    ok.
+
+%% Runs there, in a process of its own.
+on_peer(Config, Fun) ->
+    peer:call(?config(peer, Config), erlang, apply, [Fun, []], 120000).
+
+%% Linked to the process of the case there.
+start_core() ->
+    {ok, _} = ?SUP:start_link([{<<"static.example">>, ?T1}], [?T1, ?T2]),
+    ok.
+
+%% Helpers: databases
+
+open(Url) ->
+    open(Url, #{}).
+
+open(Url, Options) ->
+    Defaults = #{url => iolist_to_binary(Url), max_connections => 2, query_timeout => 5000},
+    ?NIF:open_database(maps:merge(Defaults, Options)).
+
+send(Database, Request) ->
+    Ref = make_ref(),
+    ok = ?NIF:request(Database, Request, Ref),
+    Ref.
+
+ask(Database, Request) ->
+    final(send(Database, Request)).
+
+%% The final reply. Batches are left alone.
+final(Ref) ->
+    receive
+        {?NIF, Ref, Reply} when element(1, Reply) =/= batch -> Reply
+    after ?WAIT ->
+        error({no_answer, process_info(self(), messages)})
+    end.
+
+check(Database) ->
+    Ref = make_ref(),
+    {ok, _Job} = ?NIF:check(Database, source, ?MAX_AGE, Ref),
+    Final = follow(Ref),
+    _ = ?NIF:take_ignored(_Job),
+    Final.
+
+%% Applies the batches until the final reply comes.
+follow(Ref) ->
+    receive
+        {?NIF, Ref, {batch, Batch}} -> ok = ?CORE:apply_batch(Batch), follow(Ref);
+        {?NIF, Ref, Reply} -> Reply
+    after ?WAIT ->
+        error(no_answer)
+    end.
+
+%% A load that waits for its first batches to be applied; with those.
+waiting_load(Database) ->
+    Ref = make_ref(),
+    {ok, Job} = ?NIF:check(Database, self(), ?MAX_AGE, Ref),
+    Batches = [receive {?NIF, Ref, {batch, Batch}} -> Batch end || _ <- lists:seq(1, 4)],
+    {Job, Ref, Batches}.
+
+without_job({_Job, Ref, Batches}) ->
+    {Ref, Batches}.
+
+%% When the threads are gone, nobody can send any more.
+no_more_messages() ->
+    no_threads(os:getpid()),
+    receive {?NIF, _, _} = Another -> error({one_too_many, Another}) after 0 -> ok end.
+
+%% A database with this many domains.
+fill(Url, Count) ->
+    {ok, Schema} = file:read_file(filename:join(schema_dir(), "sqlite.sql")),
+    "" = test_helper:sql(Url, [Schema,
+                               "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+                               "WHERE i < ", integer_to_list(Count), ") "
+                               "INSERT INTO domain_settings (domain, host_type) "
+                               "SELECT 'many' || i, 'type1' FROM n;"]).
+
+schema_dir() ->
+    filename:join(code:priv_dir(mongoose_domain_native), "schema").
+
+%% Helpers: threads
+
+%% The names of our threads in a process of the operating system.
+threads(OsPid) ->
+    Files = filelib:wildcard(filename:join(["/proc", OsPid, "task", "*", "comm"])),
+    [Name || File <- Files, {ok, Name} <- [file:read_file(File)],
+             string:prefix(Name, "domain-") =/= nomatch orelse
+                 string:prefix(Name, "sqlx") =/= nomatch].
+
+no_threads(OsPid) ->
+    test_helper:wait_until(fun() ->
+        case threads(OsPid) of
+            [] -> true;
+            Threads -> Threads
+        end
+    end, 10000).
+
+%% Helpers: the module under load
+
+start_reader() ->
+    Count = counters:new(1, []),
+    Pid = spawn_link(fun() -> read_on(Count) end),
+    test_helper:wait_until(fun() -> counters:get(Count, 1) > 0 end),
+    Pid.
+
+%% A miss or a crash ends it, and with it the case.
+read_on(Count) ->
+    {ok, ?T1} = ?CORE:get_host_type(?D),
+    {error, not_found} = ?CORE:get_host_type(<<"absent.example">>),
+    [{?D, ?T1}] = ?CORE:get_all_dynamic(),
+    counters:add(Count, 1, 1),
+    receive stop -> ok after 0 -> read_on(Count) end.
+
+stop_reader(Pid) ->
+    Monitor = monitor(process, Pid),
+    Pid ! stop,
+    receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end.
+
+table_is_there() ->
+    ?assertEqual({ok, ?T1}, ?CORE:get_host_type(?D)),
+    ?assertEqual([{?D, ?T1}], ?CORE:get_all_dynamic()),
+    ?assertEqual({error, bad_insert}, ?CORE:insert(?D, ?T2, source)),
+    ?assertEqual(ok, ?CORE:insert(<<"b.example">>, ?T2, source)),
+    ?assertEqual({ok, ?T2}, ?CORE:get_host_type(<<"b.example">>)).
+
+%% Helpers: hooks and logs
+
+capture_hooks() ->
+    Case = self(),
+    [begin
+         _ = catch meck:new(Module, [non_strict, no_link]),
+         Tell = fun(HostType, Domain) ->
+                    Routes = ?CORE:get_host_type(Domain),
+                    Case ! {told, {Function, HostType, Domain, self(), Routes}}
+                end,
+         ok = meck:expect(Module, Function, Tell)
+     end || {Module, Function} <- [{mongoose_subdomain_core, add_domain},
+                                   {mongoose_subdomain_core, remove_domain},
+                                   {mongoose_lazy_routing, maybe_remove_domain}]],
+    ok.
+
+told() ->
+    receive {told, Call} -> [Call | told()] after 0 -> [] end.
+
+log(#{msg := {report, #{what := _} = Report}}, #{config := #{to := Case}}) ->
+    Case ! {logged, Report},
+    ok;
+log(_Event, _Config) ->
+    ok.
+
+logged() ->
+    receive {logged, Report} -> [Report | logged()] after 0 -> [] end.
+
+shows_no_password(Url, Failure) ->
+    {Reason, <<_, _/binary>> = Text} = Failure,
+    true = is_atom(Reason),
+    [?assertEqual({Url, Text, nomatch}, {Url, Text, string:find(Text, Password)})
+     || Password <- [?PASSWORD, "secret"]].
+
+%% Helpers: random calls. What exists only on the node there (resources, pids, …) is named by an atom
+%% or a tagged tuple here and put in its place there.
+
+args(Function, Arity) ->
+    Anything = [anything() || _ <- lists:seq(1, Arity)],
+    case fitting(Function) of
+        Fitting when length(Fitting) =:= Arity ->
+            frequency([{1, Anything},
+                       {2, Fitting},
+                       {3, [frequency([{2, Type}, {1, anything()}]) || Type <- Fitting]}]);
+        _ ->
+            Anything
+    end.
+
+%% Types of arguments that go further than the first check.
+fitting(start_table) -> [list({name(), name()}), list(name()), anything()];
+fitting(check_start_args) -> [list({name(), name()}), list(name())];
+fitting(insert) -> [name(), name(), anything()];
+fitting(open_database) -> [options()];
+fitting(close_database) -> ['$database'];
+fitting(request) -> ['$database', request(), '$ref'];
+fitting(check) -> ['$database', anything(), number(), '$ref'];
+fitting(cancel) -> ['$job'];
+fitting(take_ignored) -> ['$job'];
+fitting(apply_batch) -> ['$batch', number()];
+fitting(get_all_outdated) -> [anything()];
+fitting(Function) when Function =:= check_name; Function =:= get_host_type;
+                       Function =:= is_static; Function =:= is_host_type_allowed;
+                       Function =:= get_domains_by_host_type; Function =:= delete -> [name()];
+fitting(_Function) -> [].
+
+anything() ->
+    frequency([{3, resize(8, any())},
+               {1, binary()},
+               {1, number()},
+               {2, oneof(['$database', '$job', '$batch', '$ref', '$pid', '$port', '$fun',
+                          '$external', '$huge', '$deep'])},
+               {1, {'$improper', resize(5, list(any())), oneof([tail, <<"tail">>, '$ref'])}},
+               {1, {'$improper', [{?D, ?T1}], {?D, ?T1}}},
+               {1, {'$map', resize(5, list({oneof([any(), '$ref']), oneof([any(), '$batch'])}))}},
+               {1, oneof([<<1:1>>, <<0>>, <<255, 254>>, [], {}, -0.0, ok, undefined])},
+               {1, ['$ref', {'$pid', '$job'}, '$fun' | oneof([[], '$database'])]}]).
+
+name() ->
+    frequency([{3, oneof([?D, ?T1, ?T2])}, {2, binary()}, {1, oneof([<<>>, <<0>>, '$huge'])}]).
+
+number() ->
+    frequency([{2, integer()},
+               {1, oneof([0, 1, -1, 1 bsl 31, 1 bsl 32, 1 bsl 63, (1 bsl 64) - 1, 1 bsl 64,
+                          -(1 bsl 63), -(1 bsl 63) - 1, 1 bsl 3000, 1.0, 1.0e308])}]).
+
+options() ->
+    Url = oneof(['$url', binary(), <<"sqlite:">>, <<"sqlite::memory:">>, <<"postgres://">>,
+                 <<"postgres://u:p@127.0.0.1:1/d">>, <<"mysql://d">>, <<"sqlite:\0">>, '$huge']),
+    {'$map', [{url, Url}, {max_connections, number()}, {query_timeout, number()}]}.
+
+request() ->
+    Named = [{Function, name()} || Function <- [enable_domain, disable_domain, select_domain]]
+            ++ [{Function, name(), name()} || Function <- [insert_domain, mark_deleting,
+                                                           delete_domain]],
+    oneof([create_schema, newest_event, {select_page, oneof([any, enabled, deleting, other]),
+                                         number(), number()},
+           {delete_events_below, number(), number()} | Named]).
+
+%% There: makes the calls, and returns how many when everything still works.
+survive(Calls, Url) ->
+    Things = things(Url),
+    _ = [catch apply(?NIF, Function, replace(Args, Things)) || {Function, Args} <- Calls],
+    %% A table.
+    fresh = ?NIF:start_table([{<<"static">>, ?T2}], [?T1], make_ref()),
+    inserted = ?NIF:insert(?D, ?T1, source),
+    {ok, ?T1} = ?NIF:get_host_type(?D),
+    {ok, ?T2} = ?NIF:get_host_type(<<"static">>),
+    [{?D, ?T1}] = ?NIF:get_all_outdated(other),
+    2 = ?NIF:domains_count(),
+    %% A database, and the load of it.
+    {ok, Database} = open(Url),
+    {ok, _} = ask(Database, newest_event),
+    Ref = make_ref(),
+    {ok, _Job} = ?NIF:check(Database, source, ?MAX_AGE, Ref),
+    {ok, loaded} = load(Ref),
+    ok = ?NIF:close_database(Database),
+    ok = ?NIF:close_database(maps:get('$database', Things)),
+    length(Calls).
+
+load(Ref) ->
+    receive
+        {?NIF, Ref, {batch, Batch}} -> {done, _} = ?NIF:apply_batch(Batch, 10000), load(Ref);
+        {?NIF, Ref, Reply} -> Reply
+    after ?WAIT ->
+        error(no_answer)
+    end.
+
+things(Url) ->
+    fresh = ?NIF:start_table([{<<"static">>, ?T1}], [?T1, ?T2], make_ref()),
+    {ok, Database} = open(Url),
+    %% One is there; it may be disabled or marked for deletion.
+    {ok, _} = ask(Database, {insert_domain, ?D, ?T1}),
+    Ref = make_ref(),
+    {ok, Job} = ?NIF:check(Database, source, ?MAX_AGE, Ref),
+    Batch = receive {?NIF, Ref, {batch, First}} -> First after ?WAIT -> error(no_batch) end,
+    #{'$database' => Database, '$job' => Job, '$batch' => Batch, '$ref' => Ref, '$pid' => self(),
+      '$port' => hd(erlang:ports()), '$fun' => fun() -> Ref end, '$external' => fun lists:map/2,
+      '$url' => iolist_to_binary(Url), '$huge' => binary:copy(<<"huge">>, 1000000),
+      '$deep' => lists:foldl(fun(N, Deep) -> [{N, Deep}] end, [], lists:seq(1, 100000))}.
+
+replace(Thing, Things) when is_map_key(Thing, Things) ->
+    maps:get(Thing, Things);
+replace({'$improper', List, Tail}, Things) ->
+    replace(List, Things) ++ replace(Tail, Things);
+replace({'$map', Pairs}, Things) ->
+    maps:from_list(replace(Pairs, Things));
+replace([Head | Tail], Things) ->
+    [replace(Head, Things) | replace(Tail, Things)];
+replace(Tuple, Things) when is_tuple(Tuple) ->
+    list_to_tuple(replace(tuple_to_list(Tuple), Things));
+replace(Term, _Things) ->
+    Term.
