@@ -232,7 +232,7 @@ handle_job({reload, Reason}, State) ->
     service_domain_db:restart(),
     %% Comes behind the message of a restart that has an effect.
     self() ! restart_without_effect,
-    Ended#state{again = false};
+    Ended#state{again = false, failures = 0};
 handle_job({error, Failure}, State) ->
     failed(Failure, State).
 

@@ -728,8 +728,8 @@ add_rows(Rows, Config) ->
     "" = sql(["INSERT INTO domain_settings (domain, host_type, status) VALUES ",
               lists:join(", ", Values)], Config).
 
-%% A server is stopped. The embedded database makes its tables when they are not there, so that tables
-%% of another shape take their place.
+%% A server is stopped. The embedded database makes its tables when they are not there, so tables of
+%% another shape take their place.
 break_database(Config) ->
     case ?config(kind, Config) of
         sqlite -> hide_tables(?config(url, Config));

@@ -1,5 +1,5 @@
-%% @doc The configuration of the standalone application: wrong in itself, wrong only at run time, and
-%% right, many times in one virtual machine. No password is ever shown.
+%% @doc The configuration of the standalone application: wrong in itself, wrong only at run time,
+%% and right, many times in one virtual machine. No password is ever shown.
 -module(config_SUITE).
 
 -compile([export_all, nowarn_export_all]).
@@ -106,7 +106,8 @@ the_database_must_be_of_a_known_kind(Config) ->
             Config).
 
 a_database_url_with_a_typo_is_refused(Config) ->
-    refused(database, ["postgres://user:secret@host:port/db", "postgres://user:secret@host:5432x/db",
+    refused(database, ["postgres://user:secret@host:port/db",
+                       "postgres://user:secret@host:5432x/db",
                        "postgres://user:secret@host:65536/db", "postgres://user:secret@/db",
                        "postgres:user:secret@127.0.0.1/db", "postgres://user:secret@[::1/db",
                        "postgres://user:sec#secret@127.0.0.1/db",
@@ -374,7 +375,8 @@ bad_names() ->
 
 wrong_callbacks() ->
     [not_a_list, {lists, append}, [lists], [{lists, append, 2}],
-     [{lists, append}, fun lists:append/2], [{"lists", append}], [{lists, <<"append">>}], [{1, 2}], undefined].
+     [{lists, append}, fun lists:append/2], [{"lists", append}], [{lists, <<"append">>}],
+     [{1, 2}], undefined].
 
 %% Each of the wrong values is refused by its option's name, and then a right configuration starts.
 refused(Option, WrongValues, Config) ->

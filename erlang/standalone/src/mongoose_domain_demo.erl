@@ -180,7 +180,7 @@ watch(Domain, Expected, Deadline) ->
 peer(Name, Url, Cookie) ->
     Node = lists:concat(["demo_", Name, "_", os:getpid()]),
     Paths = [Path || App <- [mongoose_domain_native, mongoose_domain_standalone],
-                     Path <- [code:lib_dir(App, ebin)]],
+                     Path <- [filename:join(code:lib_dir(App), "ebin")]],
     {ok, Peer, NodeName} =
         peer:start_link(#{name => Node, host => "127.0.0.1", longnames => true,
                           connection => standard_io, wait_boot => 60000,
