@@ -71,6 +71,7 @@ groups() ->
       [a_clean_restart_begins_with_exactly_its_own_static_pairs,
        a_clean_restart_with_the_same_arguments_has_no_dynamic_domains,
        after_a_crash_domains_go_on_routing_and_no_read_fails,
+       a_crash_that_runs_terminate_keeps_domains_as_well,
        a_crash_keeps_domains_also_under_a_supervisor_without_a_name,
        a_new_supervisor_begins_without_dynamic_domains,
        a_new_supervisor_begins_without_the_domains_of_a_killed_one]},
@@ -510,6 +511,14 @@ after_a_crash_domains_go_on_routing_and_no_read_fails(_Config) ->
                  told()),
     ?assertEqual(?PAIRS, ?CORE:get_all_static()).
 
+a_crash_that_runs_terminate_keeps_domains_as_well(_Config) ->
+    ok = ?CORE:insert(?D, ?T1, source),
+    Before = contents(source),
+    Reader = start_reader(fun() -> Before = contents(source), outcomes_of_reads() end, all_fine()),
+    replaced_after(fun() -> sys:terminate(?CORE, on_purpose) end),
+    stop_reader(Reader),
+    ?assertEqual(Before, contents(source)).
+
 a_crash_keeps_domains_also_under_a_supervisor_without_a_name(_Config) ->
     stop_sup(),
     {ok, Sup} = supervisor:start_link(?MODULE, [?PAIRS, ?TYPES]),
@@ -688,10 +697,13 @@ stop_process(Pid) ->
     exit(Pid, shutdown),
     receive {'DOWN', Monitor, process, Pid, _} -> ok after ?WAIT -> ct:fail({runs_on, Pid}) end.
 
-%% Returns when the successor serves.
 kill_core() ->
+    replaced_after(fun() -> exit(core(), kill) end).
+
+%% Returns when the successor serves.
+replaced_after(Crash) ->
     Old = core(),
-    exit(Old, kill),
+    _ = Crash(),
     test_helper:wait_until(fun() -> not lists:member(core(), [Old, undefined]) end),
     _ = sys:get_state(?CORE),
     ok.

@@ -33,7 +33,15 @@ wake() ->
     ok | {error, {handler_failed, term()} | {database, mongoose_domain_nif:failure()}}.
 remove(HostType, Domain) ->
     %% It must not route here any more while its data goes.
-    pong = service_domain_db:sync_local(),
+    try service_domain_db:sync_local() of
+        pong -> remove_data(HostType, Domain)
+    catch
+        exit:_ ->
+            Text = <<"this node could not follow the database; the removal is tried again later">>,
+            {error, {database, {timeout, Text}}}
+    end.
+
+remove_data(HostType, Domain) ->
     case mongoose_domain_hooks:run_removal_handlers(HostType, Domain) of
         ok ->
             case mongoose_domain_sql:request({delete_domain, Domain, HostType}) of
@@ -102,11 +110,9 @@ remove_after(Id, Result) ->
 try_remove(HostType, Domain) ->
     case mongoose_domain_core:is_host_type_allowed(HostType) of
         true ->
-            try remove(HostType, Domain) of
+            case remove(HostType, Domain) of
                 ok -> ok;
                 {error, Reason} -> removal_failed(HostType, Domain, Reason)
-            catch
-                exit:Reason -> removal_failed(HostType, Domain, Reason)
             end;
         false ->
             ok
