@@ -42,6 +42,7 @@ lint:
 	@script/install-deps test
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	@! grep -nE '^.{101,}' erlang/*.erl erlang/standalone/src/*.erl test/*.erl || { echo "over 100 columns"; exit 1; }
 	rebar3 do xref, dialyzer
 
 # The cold load of a million domains from PostgreSQL, against COPY of the same rows to a pipe.

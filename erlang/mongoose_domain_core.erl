@@ -43,8 +43,8 @@
 %% The most changes applied before other calls get their turn.
 -define(SLICE, 1000).
 
-%% @doc Starts with exactly these static domains. Their host types need not be allowed; of a repeated
-%% domain the first pair counts. Raises `badarg' for anything but pairs and names.
+%% @doc Starts with exactly these static domains. Their host types need not be allowed; of a
+%% repeated domain the first pair counts. Raises `badarg' for anything but pairs and names.
 -spec start_link([pair()], [host_type()]) -> {ok, pid()} | {error, term()}.
 start_link(Pairs, AllowedHostTypes) ->
     case mongoose_domain_nif:check_start_args(Pairs, AllowedHostTypes) of
@@ -89,8 +89,8 @@ get_domains_by_host_type(HostType) when is_binary(HostType) ->
     mongoose_domain_nif:get_domains_by_host_type(HostType).
 
 %% @doc Runs the function in the calling process for each domain of the host type. Domains may come
-%% and go meanwhile, by the function itself, too: one that stays is visited exactly once, one that is
-%% deleted before its turn is not. A crash of the function is logged and the walk goes on.
+%% and go meanwhile, by the function itself, too: one that stays is visited exactly once, one that
+%% is deleted before its turn is not. A crash of the function is logged and the walk goes on.
 -spec for_each_domain(host_type(), fun((host_type(), domain()) -> any())) -> ok.
 for_each_domain(HostType, Fun) when is_binary(HostType), is_function(Fun, 2) ->
     Visit = fun(Domain) ->
@@ -101,8 +101,8 @@ for_each_domain(HostType, Fun) when is_binary(HostType), is_function(Fun, 2) ->
             end,
     lists:foreach(Visit, get_domains_by_host_type(HostType)).
 
-%% @doc Inserts a dynamic domain. One that is there with the same host type only gets the new source.
-%% Raises `badarg' for a name that no domain can have.
+%% @doc Inserts a dynamic domain. One that is there with the same host type only gets the new
+%% source. Raises `badarg' for a name that no domain can have.
 -spec insert(domain(), host_type(), source()) ->
     ok | {error, unknown_host_type | static | bad_insert}.
 insert(Domain, HostType, Source) when is_binary(Domain), is_binary(HostType) ->

@@ -7,8 +7,8 @@
 %%
 %% - `mongoose_subdomain_core:add_domain/2', `mongoose_subdomain_core:remove_domain/2',
 %%   `mongoose_lazy_routing:maybe_remove_domain/2': they are told of changes;
-%% - `mongoose_domain_sql:start/1', `mongoose_domain_db_cleaner:start/1' and `stop/0': they start and
-%%   stop with the service;
+%% - `mongoose_domain_sql:start/1', `mongoose_domain_db_cleaner:start/1' and `stop/0': they start
+%%   and stop with the service;
 %% - `mongoose_service:is_loaded/1': is the service enabled?
 %% - the supervisor `ejabberd_sup', under which the service runs.
 -module(mongoose_domain_host).

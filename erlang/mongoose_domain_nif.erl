@@ -1,7 +1,7 @@
 %% @doc The functions in Rust, and the loader of their library. Nothing else.
 %%
-%% A function that needs the routing table raises `badarg' when there is none, as a read of a missing
-%% ETS table does. Terms of the wrong type raise `badarg', too.
+%% A function that needs the routing table raises `badarg' when there is none, as a read of a
+%% missing ETS table does. Terms of the wrong type raise `badarg', too.
 %%
 %% Requests to databases are answered by messages `{mongoose_domain_nif, Ref, Reply}' to the process
 %% that called, where `Ref' is the reference it gave: always, and the final one exactly once.
@@ -139,10 +139,10 @@ close_database(_Database) -> erlang:nif_error(not_loaded).
 -spec request(database(), request(), reference()) -> ok | {error, failure()}.
 request(_Database, _Request, _Ref) -> erlang:nif_error(not_loaded).
 
-%% Starts a check of the event log, or a load if the table has no position yet. `MaxAge' is the age in
-%% seconds from which on events are cleaned away. Messages: `{batch, batch()}', to be applied in that
-%% order; at the end `{ok, current | loaded}', `{reload, too_old | went_backwards}' or
-%% `{error, failure()}'.
+%% Starts a check of the event log, or a load if the table has no position yet. `MaxAge' is the age
+%% in seconds from which on events are cleaned away. Messages: `{batch, batch()}', to be applied in
+%% that order; at the end `{ok, current | loaded}', `{reload, too_old | went_backwards}' or `{error,
+%% failure()}'.
 -spec check(database(), Source :: term(), MaxAge :: non_neg_integer(), reference()) ->
     {ok, job()} | {error, failure()}.
 check(_Database, _Source, _MaxAge, _Ref) -> erlang:nif_error(not_loaded).
@@ -150,8 +150,8 @@ check(_Database, _Source, _MaxAge, _Ref) -> erlang:nif_error(not_loaded).
 -spec cancel(job()) -> ok.
 cancel(_Job) -> erlang:nif_error(not_loaded).
 
-%% Applies up to `Limit' changes. `stale': the table that the batch was made for is gone. Only for the
-%% process that writes the table.
+%% Applies up to `Limit' changes. `stale': the table that the batch was made for is gone. Only for
+%% the process that writes the table.
 -spec apply_batch(batch(), Limit :: pos_integer()) ->
     {more | done, [transition()]} | {error, stale}.
 apply_batch(_Batch, _Limit) -> erlang:nif_error(not_loaded).

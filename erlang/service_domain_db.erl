@@ -2,9 +2,11 @@
 %%
 %% Takes the place of MongooseIM's module of this name. What to read and what it means is in Rust;
 %% this process starts one check after the other, hands the batches of changes that come from it to
-%% `mongoose_domain_core', and answers a {@link ping/1} only when what was asked of it before is done.
+%% `mongoose_domain_core', and answers a {@link ping/1} only when what was asked of it before is
+%% done.
 %%
-%% The position in the event log lives with the routing table. A crash of this process loses nothing.
+%% The position in the event log lives with the routing table. A crash of this process loses
+%% nothing.
 -module(service_domain_db).
 
 -behaviour(gen_server).
@@ -28,13 +30,17 @@
 -define(GROUP, service_domain_db_group).
 %% Milliseconds from the end of one check to the next, if nobody asks for one.
 -define(CHECK_INTERVAL, 30000).
-%% Milliseconds: after a failure the next try comes after 0.5 s, 1 s, 2 s …, less up to a half of it.
+%% Milliseconds: after a failure the next try comes after 0.5 s, 1 s, 2 s …, less up to a half of
+%% it.
 -define(FIRST_RETRY, 500).
 -define(MAX_RETRY, 30000).
 %% Milliseconds that a ping waits for its answer, as the other nodes of a cluster do.
 -define(PING_TIMEOUT, 15000).
 %% Milliseconds that sync_local/0 waits for this node's process to come back.
 -define(COMEBACK, 5000).
+
+%% Seconds; a hundred years are enough, and the NIF takes no big integers.
+-define(LONGEST_AGE, 100 * 365 * 86400).
 
 -type opts() :: #{db_pool => atom(), event_cleaning_interval => pos_integer(),
                   event_max_age => pos_integer(), _ => _}.
@@ -128,7 +134,7 @@ init([]) ->
     process_flag(trap_exit, true),
     ok = pg:join(?SCOPE, ?GROUP, self()),
     #{event_max_age := MaxAge} = opts(),
-    {ok, #state{max_age = MaxAge}, {continue, open}}.
+    {ok, #state{max_age = min(MaxAge, ?LONGEST_AGE)}, {continue, open}}.
 
 %% @private
 -spec handle_continue(open, #state{}) -> {noreply, #state{}}.

@@ -95,7 +95,8 @@ a_removal_reaches_the_other_nodes_before_a_handler_runs_here(Config) ->
         call(B, mongoose_domain_api, get_domain_details, [<<"a.example">>]),
     ok = call(A, ?MODULE, end_waiting_handler, []),
     test_helper:wait_until(fun() ->
-        element(1, call(B, mongoose_domain_api, get_domain_details, [<<"a.example">>])) =:= not_found
+        Details = call(B, mongoose_domain_api, get_domain_details, [<<"a.example">>]),
+        element(1, Details) =:= not_found
     end).
 
 a_node_that_is_killed_and_started_again_catches_up(Config) ->

@@ -358,11 +358,13 @@ options_out_of_range_are_refused(Config) ->
                       {Options, open(Url, Options)})
          || Options <- [#{max_connections => 0}, #{max_connections => 101},
                         #{max_connections => 16#ffffffff}, #{query_timeout => 0},
+                        #{max_connections => -1}, #{max_connections => 1 bsl 70},
+                        #{query_timeout => -1}, #{query_timeout => 1 bsl 70},
                         #{query_timeout => 3600001}, #{query_timeout => 16#ffffffffffffffff}]],
         [?assertMatch({_, {ok, _}}, {Options, open(Url, Options)})
          || Options <- [#{max_connections => 1}, #{max_connections => 100},
                         #{query_timeout => 1}, #{query_timeout => 3600000}]],
-        [?assertError(_, open(Url, Options))
+        [?assertError(badarg, open(Url, Options))
          || Options <- [#{max_connections => many}, #{query_timeout => 1.0}, #{url => undefined}]]
     end).
 

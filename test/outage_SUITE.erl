@@ -97,7 +97,10 @@ an_open_transaction_holds_up_nobody_else(Config) ->
     end),
     {ok, _} = mongoose_domain_api:insert_domain(<<"quick.example">>, ?T1),
     wait_for(<<"quick.example">>, {ok, ?T1}),
-    receive committed -> ct:fail("the quick domain waited for the slow transaction") after 0 -> ok end,
+    receive
+        committed -> ct:fail("the quick domain waited for the slow transaction")
+    after 0 -> ok
+    end,
     wait_for(<<"slow.example">>, {ok, ?T1}),
     ?assertEqual("0", sql(Config, "SELECT COUNT(*) FROM domain_events WHERE domain = ''")).
 

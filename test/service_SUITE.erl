@@ -81,7 +81,9 @@ start_starts_the_sql_then_the_process_then_the_cleaner(_Config) ->
     ok = meck:new([mongoose_domain_sql, mongoose_domain_db_cleaner], [passthrough]),
     Running = fun() -> is_pid(whereis(service_domain_db)) end,
     Self = self(),
-    Note = fun(What) -> fun(Opts) -> Self ! {What, Opts, Running()}, meck:passthrough([Opts]) end end,
+    Note = fun(What) ->
+               fun(Opts) -> Self ! {What, Opts, Running()}, meck:passthrough([Opts]) end
+           end,
     ok = meck:expect(mongoose_domain_sql, start, Note(sql)),
     ok = meck:expect(mongoose_domain_db_cleaner, start, Note(cleaner)),
     ok = service_domain_db:start(opts()),
@@ -371,7 +373,9 @@ kill(Name) ->
 %% MongooseIM's modules that are told of changes, as far as a test needs them.
 witness_hooks() ->
     Self = self(),
-    Note = fun(Name) -> fun(HostType, Domain) -> Self ! {self(), Name, HostType, Domain}, ok end end,
+    Note = fun(Name) ->
+               fun(HostType, Domain) -> Self ! {self(), Name, HostType, Domain}, ok end
+           end,
     ok = meck:new([mongoose_subdomain_core, mongoose_lazy_routing], [non_strict, no_link]),
     ok = meck:expect(mongoose_subdomain_core, add_domain, Note(add_domain)),
     ok = meck:expect(mongoose_subdomain_core, remove_domain, Note(remove_domain)),

@@ -14,8 +14,8 @@
 
 %% Databases
 %%
-%% A suite runs its cases in a group per kind of database. init_per_group calls init_database/2, which
-%% starts a server where one is needed; every case gets a fresh database by fresh_url/1.
+%% A suite runs its cases in a group per kind of database. init_per_group calls init_database/2,
+%% which starts a server where one is needed; every case gets a fresh database by fresh_url/1.
 
 -spec databases() -> [{group, atom()}].
 databases() ->

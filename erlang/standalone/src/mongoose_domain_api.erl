@@ -1,7 +1,7 @@
 %% @doc The public API of a standalone node: adds, enables, disables, removes and shows domains.
 %%
-%% Domains are nameprepped by the caller. Every change is written to the database, and then all nodes
-%% are asked to look; {@link service_domain_db:sync_local/0} waits until this node has.
+%% Domains are nameprepped by the caller. Every change is written to the database, and then all
+%% nodes are asked to look; {@link service_domain_db:sync_local/0} waits until this node has.
 %%
 %% Errors are `{Reason, Text}', the reason for programs, the text for people:
 %%
@@ -52,9 +52,9 @@ insert_domain(Domain, HostType) ->
         end
     end).
 
-%% @doc Removes a domain and returns when it is gone, with the data that removal handlers keep of it.
-%% `removal_failed': a handler failed; the domain does not route any more, stays marked for deletion,
-%% and the removal is tried again later.
+%% @doc Removes a domain and returns when it is gone, with the data that removal handlers keep of
+%% it. `removal_failed': a handler failed; the domain does not route any more, stays marked for
+%% deletion, and the removal is tried again later.
 -spec delete_domain(domain(), host_type()) -> {ok, details()} | error().
 delete_domain(Domain, HostType) ->
     mark_deleting(Domain, HostType, fun() ->

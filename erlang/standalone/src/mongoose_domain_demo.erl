@@ -16,8 +16,8 @@
 %% Milliseconds to wait for the second node at most.
 -define(PATIENCE, 30000).
 
-%% @doc Runs the demo on the database of this URL, on a fresh SQLite file if it is empty; ends the VM
-%% with exit code 0, or with 1 after saying what went wrong.
+%% @doc Runs the demo on the database of this URL, on a fresh SQLite file if it is empty; ends the
+%% VM with exit code 0, or with 1 after saying what went wrong.
 -spec main([string()]) -> no_return().
 main([Database]) ->
     ok = logger:set_primary_config(level, error),
@@ -118,7 +118,8 @@ refuse(First, Second, Domain) ->
     check(element(1, Result) =:= wrong_host_type, "the wrong host type gave ~tp", [Result]),
     Still = call(Second, mongoose_domain_core, get_host_type, [Domain]),
     check(Still =:= {ok, ?T}, "then the second node says ~tp", [Still]),
-    say("tried to remove ~ts with the host type type2: refused, ~0tp; the second node still says ~0tp",
+    say("tried to remove ~ts with the host type type2: refused, ~0tp; the second node still says "
+        "~0tp",
         [Domain, Result, Still]).
 
 %% On the nodes

@@ -1,13 +1,13 @@
 %% @doc Removal handlers, and listeners of added and removed domains: how other code takes part.
 %%
-%% A *removal handler* removes its data of a domain that is being removed, and returns `ok'. It may be
-%% called again for the same domain, also on another node at the same time, until all handlers have
-%% returned `ok'; anything else leaves the domain `deleting' and the removal is tried again. A handler
-%% that must not miss a removal that a crash interrupted belongs into the configuration
+%% A *removal handler* removes its data of a domain that is being removed, and returns `ok'. It may
+%% be called again for the same domain, also on another node at the same time, until all handlers
+%% have returned `ok'; anything else leaves the domain `deleting' and the removal is tried again. A
+%% handler that must not miss a removal that a crash interrupted belongs into the configuration
 %% (`removal_handlers'), because interrupted removals are resumed when the node starts.
 %%
-%% A *listener* is told of every domain that routes now on this node, or routes no more, one after the
-%% other, in the order in which it happened.
+%% A *listener* is told of every domain that routes now on this node, or routes no more, one after
+%% the other, in the order in which it happened.
 -module(mongoose_domain_hooks).
 
 -behaviour(gen_server).

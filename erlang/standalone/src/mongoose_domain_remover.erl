@@ -1,8 +1,8 @@
 %% @doc Finishes removals: for each domain that the database marks for deletion, runs the removal
 %% handlers and then deletes the row.
 %%
-%% The marks in the database are the queue, so that nothing is lost by a crash: what is left is found
-%% when the node starts, and again some time after a failure. A domain whose host type is not
+%% The marks in the database are the queue, so that nothing is lost by a crash: what is left is
+%% found when the node starts, and again some time after a failure. A domain whose host type is not
 %% configured here is left alone.
 -module(mongoose_domain_remover).
 

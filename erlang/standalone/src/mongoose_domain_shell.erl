@@ -16,7 +16,8 @@ shell([Database]) ->
         {ok, _} ->
             io:put_chars(["\nA standalone node runs, with the configuration of config/sys.config. "
                           "Try:\n\n",
-                          "  mongoose_domain_api:insert_domain(<<\"example.com\">>, <<\"type1\">>).\n",
+                          "  mongoose_domain_api:insert_domain(<<\"example.com\">>, "
+                          "<<\"type1\">>).\n",
                           "  mongoose_domain_core:get_host_type(<<\"example.com\">>).\n",
                           "  mongoose_domain_api:disable_domain(<<\"example.com\">>).\n",
                           "  mongoose_domain_api:get_all_domains().\n",
@@ -26,7 +27,8 @@ shell([Database]) ->
             io:format("~nThe node could not be started: ~tp~n", [Reason])
     end.
 
-%% @doc Creates MongooseIM's tables and ends the VM with exit code 0, or 1 after saying what is wrong.
+%% @doc Creates MongooseIM's tables and ends the VM with exit code 0, or 1 after saying what is
+%% wrong.
 -spec schema([string()]) -> no_return().
 schema([Database]) ->
     case create_schema(Database) of

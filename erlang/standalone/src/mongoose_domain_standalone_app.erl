@@ -9,6 +9,8 @@
 -export([start/2, stop/1]).
 
 -define(APP, mongoose_domain_standalone).
+%% 30 days: the VM has no longer timers than 49.
+-define(MAX_SECONDS, 2592000).
 
 %% @private
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
@@ -39,10 +41,16 @@ start_service(Pid, {ok, _Url}) ->
             {ok, Pid}
     catch
         error:{database, Failure} ->
-            unlink(Pid),
-            exit(Pid, shutdown),
+            stop_supervisor(Pid),
             {error, {bad_option, database, Failure}}
     end.
+
+%% Returns when its name is free again.
+stop_supervisor(Pid) ->
+    Monitor = monitor(process, Pid),
+    unlink(Pid),
+    exit(Pid, shutdown),
+    receive {'DOWN', Monitor, process, Pid, _Reason} -> ok end.
 
 default_service_opts() ->
     #{db_pool => global, event_cleaning_interval => 1800, event_max_age => 7200}.
@@ -83,17 +91,24 @@ check_service() ->
     end.
 
 is_service_opt(db_pool, Value) -> is_atom(Value);
-is_service_opt(event_cleaning_interval, Value) -> is_integer(Value) andalso Value > 0;
-is_service_opt(event_max_age, Value) -> is_integer(Value) andalso Value > 0;
+is_service_opt(event_cleaning_interval, Value) -> is_seconds(Value);
+is_service_opt(event_max_age, Value) -> is_seconds(Value);
 is_service_opt(_Key, _Value) -> false.
 
+is_seconds(Value) ->
+    is_integer(Value) andalso Value > 0 andalso Value =< ?MAX_SECONDS.
+
 service_opts_text() ->
-    <<"a map of event_cleaning_interval and event_max_age, both positive seconds">>.
+    <<"must be a map of event_cleaning_interval and event_max_age, in seconds from 1 to 2592000">>.
 
 check_callbacks(Option) ->
     {ok, Callbacks} = application:get_env(?APP, Option),
-    case is_list(Callbacks) andalso
-         lists:all(fun({M, F}) -> is_atom(M) andalso is_atom(F); (_) -> false end, Callbacks) of
+    case are_callbacks(Callbacks) of
         true -> ok;
         false -> {error, Option, <<"must be a list of {Module, Function}">>}
     end.
+
+are_callbacks([{Module, Function} | Callbacks]) when is_atom(Module), is_atom(Function) ->
+    are_callbacks(Callbacks);
+are_callbacks(Rest) ->
+    Rest =:= [].

@@ -1,7 +1,7 @@
 %% @doc The top supervisor of a standalone node.
 %%
-%% Registered as `ejabberd_sup': under that name `service_domain_db' finds its supervisor, here as in
-%% MongooseIM.
+%% Registered as `ejabberd_sup': under that name `service_domain_db' finds its supervisor, here as
+%% in MongooseIM.
 -module(mongoose_domain_standalone_sup).
 
 -behaviour(supervisor).

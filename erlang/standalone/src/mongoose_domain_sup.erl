@@ -1,4 +1,5 @@
-%% @doc The supervisor of the routing table's process. Stands in for MongooseIM's module of this name.
+%% @doc The supervisor of the routing table's process. Stands in for MongooseIM's module of this
+%% name.
 -module(mongoose_domain_sup).
 
 -behaviour(supervisor).
@@ -12,8 +13,8 @@
 start_link(Pairs, AllowedHostTypes) ->
     supervisor:start_link({local, ?MODULE}, ?MODULE, [Pairs, AllowedHostTypes]).
 
-%% @doc Starts the core anew, with other arguments `[Pairs, AllowedHostTypes]'. It begins with exactly
-%% those static domains; the service loads the dynamic ones again.
+%% @doc Starts the core anew, with other arguments `[Pairs, AllowedHostTypes]'. It begins with
+%% exactly those static domains; the service loads the dynamic ones again.
 -spec restart_core([term()]) -> supervisor:startchild_ret().
 restart_core(Args) ->
     _ = supervisor:terminate_child(?MODULE, mongoose_domain_core),

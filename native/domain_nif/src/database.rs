@@ -3,13 +3,13 @@
 use crate::runtime::{Address, Reply, Threads, aside};
 use crate::term::{KeptTerm, binary, database_failure, failure, row};
 use crate::{bad_database_option, deleting, done, exists, inserted, invalid_name, not_found, ok};
-use crate::{stopped, wrong_host_type};
+use crate::{max_connections, query_timeout, stopped, url, wrong_host_type};
 use domain_store::{Change, Config, Insert, Setting, Status, Store};
 use domain_table::check_name;
 use parking_lot::Mutex;
-use rustler::{
-    Atom, Encoder, Env, NifMap, NifTaggedEnum, NifUnitEnum, Resource, ResourceArc, Term,
-};
+use rustler::{Atom, Decoder, Encoder, Env, Error, NifResult, NifTaggedEnum, NifUnitEnum};
+use rustler::{Resource, ResourceArc, Term, TermType};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,25 +58,39 @@ impl Drop for Database {
     }
 }
 
-/// Where a database is and how it may be used.
-#[derive(NifMap)]
-struct Options {
-    url: String,
-    max_connections: u32,
-    query_timeout: u64,
-}
-
 /// Opens a database: checks the options, connects only when needed.
 #[rustler::nif(schedule = "DirtyIo")]
-fn open_database<'a>(env: Env<'a>, options: Options) -> Term<'a> {
-    let wrong = |text| failure(env, bad_database_option(), text);
-    let Options { url, max_connections, query_timeout } = options;
-    if !(1..=MAX_CONNECTIONS).contains(&max_connections) {
-        return wrong("max_connections must be 1 to 100");
+fn open_database<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
+    let url: String = options.map_get(url())?.decode()?;
+    let max_connections = integer(options, max_connections(), 1..=MAX_CONNECTIONS);
+    let query_timeout = integer(options, query_timeout(), 1..=MAX_TIMEOUT);
+    Ok(match (max_connections?, query_timeout?) {
+        (None, _) => failure(env, bad_database_option(), "max_connections must be 1 to 100"),
+        (_, None) => {
+            let text = "query_timeout must be 1 to 3600000 milliseconds";
+            failure(env, bad_database_option(), text)
+        }
+        (Some(max_connections), Some(query_timeout)) => {
+            let query_timeout = Duration::from_millis(query_timeout);
+            open(env, Config { url, max_connections, query_timeout })
+        }
+    })
+}
+
+/// An integer of a map; `None` if it is out of range.
+fn integer<'a, T: Decoder<'a> + PartialOrd>(
+    options: Term<'a>,
+    key: Atom,
+    range: RangeInclusive<T>,
+) -> NifResult<Option<T>> {
+    let value = options.map_get(key)?;
+    if value.get_type() != TermType::Integer {
+        return Err(Error::BadArg);
     }
-    if !(1..=MAX_TIMEOUT).contains(&query_timeout) {
-        return wrong("query_timeout must be 1 to 3600000 milliseconds");
-    }
+    Ok(value.decode().ok().filter(|value| range.contains(value)))
+}
+
+fn open<'a>(env: Env<'a>, config: Config) -> Term<'a> {
     let threads = match Threads::share() {
         Ok(threads) => threads,
         Err(error) => return failure(env, stopped(), &format!("no thread to be had: {error}")),
@@ -84,10 +98,9 @@ fn open_database<'a>(env: Env<'a>, options: Options) -> Term<'a> {
     let Some(runtime) = threads.runtime() else {
         return failure(env, stopped(), "the runtime is stopping");
     };
-    let query_timeout = Duration::from_millis(query_timeout);
     let opened = {
         let _inside = runtime.enter();
-        Store::open(&Config { url, max_connections, query_timeout })
+        Store::open(&config)
     };
     match opened {
         Ok(store) => {

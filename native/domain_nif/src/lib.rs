@@ -62,6 +62,11 @@ rustler::atoms! {
     not_found,
     wrong_host_type,
 
+    // options of databases
+    url,
+    max_connections,
+    query_timeout,
+
     // errors of databases
     bad_database_url,
     bad_database_option,

@@ -41,13 +41,19 @@ impl Config {
     /// The URL taken apart, with only these parameters, so that one with a typo is not ignored.
     pub(crate) fn parsed_url(&self, parameters: &[&str]) -> Result<Url, Error> {
         let url = Url::parse(&self.url).map_err(|error| Error::bad_url(error.to_string()))?;
-        for (key, _) in url.query_pairs() {
-            if !parameters.contains(&&*key) {
-                let known = parameters.join(", ");
-                return Err(Error::bad_url(format!(
-                    "it has an unknown parameter {key:?}: the known ones are {known}"
-                )));
-            }
+        if url.fragment().is_some() {
+            return Err(Error::bad_url("it has a # in it: write that as %23"));
+        }
+        if let Some((key, _)) = url.query_pairs().find(|(key, _)| !parameters.contains(&&**key)) {
+            // With an @ behind the ? it is rather a password with a ? in it, and not to be shown.
+            let what = match url.query() {
+                Some(query) if query.contains('@') => "a ? in it: write that as %3F".to_owned(),
+                _ => format!(
+                    "an unknown parameter {key:?}: the known ones are {}",
+                    parameters.join(", ")
+                ),
+            };
+            return Err(Error::bad_url(format!("it has {what}")));
         }
         Ok(url)
     }

@@ -11,6 +11,8 @@ use sqlx::sqlite::SqliteSynchronous;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
 use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqlitePool};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -71,19 +73,25 @@ impl Database {
         if !path.contains("mode=") {
             options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         }
+        let looked = Arc::new(AtomicBool::new(false));
         let pool = SqlitePoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.query_timeout)
             .idle_timeout(Duration::from_secs(60))
-            .after_connect(|connection, _| {
+            .after_connect(move |connection, _| {
+                let looked = looked.clone();
                 Box::pin(async move {
-                    // The embedded database makes its own tables. It looks first: looking needs no
-                    // right to write.
+                    // The embedded database makes its own tables, with the first connection: tables
+                    // that vanish later are an error. It looks first: looking needs no right to write.
+                    if looked.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
                     let tables: i64 =
                         sqlx::query_scalar(sql::TABLES).fetch_one(&mut *connection).await?;
                     if tables < 3 {
                         sqlx::raw_sql(sql::SCHEMA).execute(connection).await?;
                     }
+                    looked.store(true, Ordering::Relaxed);
                     Ok(())
                 })
             })

@@ -268,6 +268,8 @@ async fn every_wrong_database_has_its_own_error_without_the_password() {
         (&format!("{dir}/no_such_database"), ErrorKind::AccessDenied),
         (&format!("{dir}/postgres"), ErrorKind::MissingTables),
         (&format!("{}?sslmod=require", db.url), ErrorKind::BadUrl),
+        ("postgres://user:1?secret@host/db", ErrorKind::BadUrl),
+        ("postgres://user:1#secret@host/db", ErrorKind::BadUrl),
         ("postgres://domains:secret@127.0.0.1:1/db", ErrorKind::Unavailable),
     ];
     for (url, kind) in cases {
