@@ -20,10 +20,11 @@ const MAX_TIMEOUT: u64 = 3_600_000;
 /// The most rows in a page, or events deleted at a time.
 const MAX_ROWS: u32 = 10_000;
 
-/// An open database, until it is closed or nobody refers to it any more.
-pub struct Database(Mutex<Option<Open>>);
+/// A database as a term, until it is closed or nobody refers to it any more.
+pub struct Database(Mutex<Option<Arc<Open>>>);
 
-#[derive(Clone)]
+/// An open database. Requests in progress hold it, too: one whose handle is garbage meanwhile comes
+/// to its end all the same.
 pub struct Open {
     pub store: Store,
     pub threads: Arc<Threads>,
@@ -34,27 +35,22 @@ impl Resource for Database {}
 
 impl Database {
     /// The database, if it is still open.
-    pub fn open(&self) -> Option<Open> {
+    pub fn open(&self) -> Option<Arc<Open>> {
         self.0.lock().clone()
-    }
-
-    fn close(&self) {
-        if let Some(Open { store, threads }) = self.0.lock().take() {
-            aside(move || {
-                if let Some(runtime) = threads.runtime() {
-                    let close =
-                        async { tokio::time::timeout(Duration::from_secs(2), store.close()).await };
-                    // Too late for manners: the end of the runtime cuts the connections.
-                    let _ = runtime.block_on(close);
-                }
-            });
-        }
     }
 }
 
-impl Drop for Database {
+impl Drop for Open {
     fn drop(&mut self) {
-        self.close();
+        let (store, threads) = (self.store.clone(), self.threads.clone());
+        aside(move || {
+            if let Some(runtime) = threads.runtime() {
+                let close =
+                    async { tokio::time::timeout(Duration::from_secs(2), store.close()).await };
+                // Too late for manners: the end of the runtime cuts the connections.
+                let _ = runtime.block_on(close);
+            }
+        });
     }
 }
 
@@ -104,7 +100,7 @@ fn open<'a>(env: Env<'a>, config: Config) -> Term<'a> {
     };
     match opened {
         Ok(store) => {
-            let database = Database(Mutex::new(Some(Open { store, threads })));
+            let database = Database(Mutex::new(Some(Arc::new(Open { store, threads }))));
             (ok(), ResourceArc::new(database)).encode(env)
         }
         Err(error) => database_failure(env, &error),
@@ -114,7 +110,13 @@ fn open<'a>(env: Env<'a>, config: Config) -> Term<'a> {
 /// Closes a database. Requests in progress come to their end or to an error.
 #[rustler::nif]
 fn close_database(database: ResourceArc<Database>) -> Atom {
-    database.close();
+    let open = database.0.lock().take();
+    if let Some(open) = open
+        && let Some(runtime) = open.threads.runtime()
+    {
+        let store = open.store.clone();
+        runtime.spawn(async move { store.close().await });
+    }
     ok()
 }
 
@@ -257,11 +259,11 @@ fn send_request<'a>(
     };
     let address = Address { pid: env.pid(), reference: KeptTerm::new(reference.encode(env)) };
     let reply = Reply::to(address);
-    let Open { store, threads } = open;
-    match threads.runtime() {
+    match open.threads.runtime() {
         Some(runtime) => {
+            let open = open.clone();
             runtime.spawn(async move {
-                let result = request.run(&store).await;
+                let result = request.run(&open.store).await;
                 reply.send(|env| match &result {
                     Ok(answer) => (ok(), answer.encode(env)).encode(env),
                     Err(error) => database_failure(env, error),

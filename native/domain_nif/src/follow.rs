@@ -1,6 +1,6 @@
 //! Checks and loads: a task reads the database and sends batches to the process that asked.
 
-use crate::database::{Database, Open};
+use crate::database::Database;
 use crate::runtime::{Address, Reply};
 use crate::table::{routing, transition};
 use crate::term::{KeptTerm, binary, database_failure, failure};
@@ -48,10 +48,10 @@ fn check<'a>(
     max_age: u64,
     reference: rustler::Reference<'a>,
 ) -> Term<'a> {
-    let Some(Open { store, threads }) = database.open() else {
+    let Some(open) = database.open() else {
         return failure(env, stopped(), "the database is closed");
     };
-    let Some(runtime) = threads.runtime() else {
+    let Some(runtime) = open.threads.runtime() else {
         return failure(env, stopped(), "the runtime is stopping");
     };
     let Some(routing) = routing() else {
@@ -62,13 +62,18 @@ fn check<'a>(
     let reply = Reply::to(address.clone());
     let source = KeptTerm::new(source);
     let counted = ignored.clone();
+    let open = open.clone();
     let task = runtime.spawn(async move {
         let deliver = |next: Batch<KeptTerm>| {
             let next = ResourceArc::new(BatchResource(next));
             address.send(|env| (batch(), next).encode(env))
         };
         let max_age = Duration::from_secs(max_age);
-        let ended = run(&store, routing, source, counted, max_age, deliver).await;
+        let store = &open.store;
+        let ended = tokio::select! {
+            ended = run(store, routing, source, counted, max_age, deliver) => ended,
+            () = store.closed() => Ok(Ended::Abandoned),
+        };
         reply.send(|env| match ended {
             Ok(Ended::With(Outcome::Current)) => (ok(), current()).encode(env),
             Ok(Ended::With(Outcome::Loaded)) => (ok(), loaded()).encode(env),
@@ -79,7 +84,9 @@ fn check<'a>(
             Ok(Ended::With(Outcome::Unsettled)) => {
                 failure(env, unsettled(), "the event log changed while it was read")
             }
-            Ok(Ended::Abandoned) => failure(env, stopped(), "nobody takes the batches"),
+            Ok(Ended::Abandoned) => {
+                failure(env, stopped(), "nobody waits for the changes any more")
+            }
             Err(error) => database_failure(env, &error),
         });
     });

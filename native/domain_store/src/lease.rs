@@ -12,12 +12,9 @@ use tokio::time::timeout;
 /// place in the pool meanwhile. [`give_back`] puts it back.
 pub(crate) type Lease<DB> = ScopeGuard<PoolConnection<DB>, fn(PoolConnection<DB>)>;
 
-/// Takes a connection out of the pool, or opens one.
-pub(crate) async fn take<DB: Database>(
-    pool: &Pool<DB>,
-    limit: Duration,
-) -> Result<Lease<DB>, Error> {
-    let connection = within(limit, pool.acquire()).await?;
+/// Takes a connection out of the pool, or opens one, within the pool's own time limit.
+pub(crate) async fn take<DB: Database>(pool: &Pool<DB>) -> Result<Lease<DB>, Error> {
+    let connection = pool.acquire().await?;
     Ok(scopeguard::guard(connection, |connection| drop(connection.detach())))
 }
 

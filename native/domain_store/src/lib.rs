@@ -134,6 +134,11 @@ impl Store {
         on_database!(self, database => database.close().await)
     }
 
+    /// Returns when [`Self::close`] is called.
+    pub async fn closed(&self) {
+        on_database!(self, database => database.closed().await)
+    }
+
     /// Creates the tables that are missing.
     pub async fn create_schema(&self) -> Result<(), Error> {
         on_database!(self, database => database.create_schema().await)

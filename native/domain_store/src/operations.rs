@@ -44,11 +44,16 @@ macro_rules! shared_operations {
     ($sqlx:ty, $row:ty) => {
         impl Database {
             async fn lease(&self) -> Result<crate::lease::Lease<$sqlx>, crate::Error> {
-                crate::lease::take(&self.pool, self.limit).await
+                // SQLite is busy, at once, for whoever opens a new file while another does.
+                repeated!(crate::lease::take(&self.pool))
             }
 
             pub(crate) async fn close(&self) {
                 self.pool.close().await;
+            }
+
+            pub(crate) async fn closed(&self) {
+                self.pool.close_event().await;
             }
 
             pub(crate) async fn event_bounds(&self) -> Result<Option<(i64, i64)>, crate::Error> {
