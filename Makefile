@@ -11,7 +11,7 @@ EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mon
 .PHONY: build demo shell schema test test-rust test-erlang lint bench clean
 
 build:
-	@script/install-deps
+	@script/install-deps </dev/null
 	@rebar3 compile </dev/null
 
 # Two nodes over one database, and how quickly the second follows the first.
@@ -31,15 +31,15 @@ schema: build
 test: test-rust test-erlang
 
 test-rust:
-	@script/install-deps test
+	@script/install-deps test </dev/null
 	cargo test --release --workspace --locked
 
 test-erlang:
-	@script/install-deps test
+	@script/install-deps test </dev/null
 	rebar3 ct
 
 lint:
-	@script/install-deps test
+	@script/install-deps test </dev/null
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	@! grep -nE '^.{101,}' erlang/*.erl erlang/standalone/src/*.erl test/*.erl || { echo "over 100 columns"; exit 1; }
@@ -47,7 +47,7 @@ lint:
 
 # The cold load of a million domains from PostgreSQL, against COPY of the same rows to a pipe.
 bench: build
-	@script/install-deps test
+	@script/install-deps test </dev/null
 	@bench/cold_load
 
 clean:
