@@ -61,7 +61,8 @@
 
 %% @doc Starts the service. `Opts' are those of `[services.service_domain_db]', each with a default.
 -spec start(opts()) -> ok.
-start(Opts) ->
+start(SomeOpts) ->
+    Opts = maps:merge(default_opts(), SomeOpts),
     persistent_term:put({?MODULE, opts}, Opts),
     ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, []}, restart => permanent,
                   shutdown => infinity, type => worker, modules => [?MODULE]},
@@ -79,9 +80,8 @@ config_spec() ->
     Items = #{<<"db_pool">> => {option, atom, pool_name, [], default},
               <<"event_cleaning_interval">> => {option, integer, positive, [], default},
               <<"event_max_age">> => {option, integer, positive, [], default}},
-    Defaults = #{<<"db_pool">> => global,
-                 <<"event_cleaning_interval">> => 1800,
-                 <<"event_max_age">> => 7200},
+    Defaults = maps:from_list([{atom_to_binary(Key), Value}
+                               || {Key, Value} <- maps:to_list(default_opts())]),
     {section, Items, any, [], any, map, [], Defaults, default, when_present}.
 
 %% API
@@ -291,8 +291,10 @@ open_database() ->
     end.
 
 opts() ->
-    Defaults = #{db_pool => global, event_cleaning_interval => 1800, event_max_age => 7200},
-    maps:merge(Defaults, persistent_term:get({?MODULE, opts}, #{})).
+    persistent_term:get({?MODULE, opts}, default_opts()).
+
+default_opts() ->
+    #{db_pool => global, event_cleaning_interval => 1800, event_max_age => 7200}.
 
 log_ignored({What, Count, Rows}) ->
     ?LOG_WARNING(#{what => What, count => Count, domains => [Domain || {Domain, _, _} <- Rows],

@@ -34,8 +34,7 @@ start_supervisor() ->
 start_service(Pid, undefined) ->
     {ok, Pid};
 start_service(Pid, {ok, _Url}) ->
-    Opts = maps:merge(default_service_opts(), application:get_env(?APP, service, #{})),
-    try service_domain_db:start(Opts) of
+    try service_domain_db:start(application:get_env(?APP, service, #{})) of
         ok ->
             ok = mongoose_domain_remover:wake(),
             {ok, Pid}
@@ -51,9 +50,6 @@ stop_supervisor(Pid) ->
     unlink(Pid),
     exit(Pid, shutdown),
     receive {'DOWN', Monitor, process, Pid, _Reason} -> ok end.
-
-default_service_opts() ->
-    #{db_pool => global, event_cleaning_interval => 1800, event_max_age => 7200}.
 
 %% Options
 
