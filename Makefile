@@ -3,12 +3,18 @@
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 # Nodes talk on the loopback interface only.
 export ERL_EPMD_ADDRESS ?= 127.0.0.1
-# For a target that takes one: DATABASE=sqlite:path/to/file or postgres://user:password@host/database
+# For a target that takes one: DATABASE=sqlite:path/to/file, postgres://user:password@host/database or
+# mysql://user:password@host/database
 DATABASE ?=
+# How many worlds make sim runs, or which one.
+SEEDS ?= 2000
+SEED ?=
+# What make chaos runs on.
+CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
-.PHONY: build demo shell schema test test-rust test-erlang lint bench clean
+.PHONY: build demo shell schema test test-rust test-erlang lint bench bench-follow sim sim-mutants chaos clean
 
 build:
 	@script/install-deps </dev/null
@@ -42,13 +48,37 @@ lint:
 	@script/install-deps test </dev/null
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
-	@! grep -nE '^.{101,}' erlang/*.erl erlang/standalone/src/*.erl test/*.erl || { echo "over 100 columns"; exit 1; }
+	@! grep -nE '^.{101,}' erlang/*.erl erlang/standalone/src/*.erl test/*.erl test/*/*.erl bench/*.erl || { echo "over 100 columns"; exit 1; }
 	rebar3 do xref, dialyzer
 
 # The cold load of a million domains from PostgreSQL, against COPY of the same rows to a pipe.
 bench: build
 	@script/install-deps test </dev/null
 	@bench/cold_load
+
+# Following 1,000 new events among 100,000 domains, on PostgreSQL and MariaDB.
+bench-follow: build
+	@script/install-deps test </dev/null
+	@mkdir -p _build/bench
+	@erlc -o _build/bench test/test_helper.erl bench/follow.erl
+	@erl -noshell $(EBIN) -pa _build/bench -run follow main
+
+# The follower of production in simulated worlds: SEEDS of them, or the one of a SEED.
+sim:
+	@script/install-deps </dev/null
+	@cargo run --release --quiet --locked -p simulator --bin simulator -- $(if $(SEED),seed $(SEED),seeds $(SEEDS))
+
+# Does the simulator catch each of its deliberate bugs? Those with MUTANT in their name.
+sim-mutants:
+	@script/install-deps </dev/null
+	@cargo run --release --quiet --locked -p simulator --bin mutants -- $(if $(MUTANT),"$(MUTANT)")
+
+# Real faults on real servers, on each database in turn.
+chaos: build
+	@script/install-deps test </dev/null
+	@mkdir -p _build/chaos
+	@erlc -o _build/chaos test/test_helper.erl test/chaos/*.erl
+	@erl -noshell $(EBIN) -pa _build/chaos -run chaos main -extra $(CHAOS_DATABASES)
 
 clean:
 	rm -rf _build target priv/*.so data

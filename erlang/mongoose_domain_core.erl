@@ -149,6 +149,8 @@ init({Pairs, AllowedHostTypes}) ->
 %% @private
 -spec handle_continue(table_started, no_state) -> {noreply, no_state}.
 handle_continue(table_started, State) ->
+    %% What a crashed predecessor did not come to.
+    ok = tell(),
     %% A fresh table has no domains of the database yet: the service must not wait with the load.
     case whereis(service_domain_db) of
         undefined -> ok;
@@ -160,26 +162,21 @@ handle_continue(table_started, State) ->
 -spec handle_call(term(), gen_server:from(), no_state) -> {reply, term(), no_state}.
 handle_call({insert, Domain, HostType, Source}, _From, State) ->
     Reply = case mongoose_domain_nif:insert(Domain, HostType, Source) of
-                inserted -> mongoose_domain_host:domain_added(HostType, Domain);
+                inserted -> tell();
                 refreshed -> ok;
                 {error, Reason} -> {error, Reason}
             end,
     {reply, Reply, State};
 handle_call({delete, Domain}, _From, State) ->
     Reply = case mongoose_domain_nif:delete(Domain) of
-                {removed, HostType} -> mongoose_domain_host:domain_removed(HostType, Domain);
+                removed -> tell();
                 absent -> ok;
                 {error, static} -> {error, static}
             end,
     {reply, Reply, State};
 handle_call({apply_batch, Batch}, _From, State) ->
-    Reply = case mongoose_domain_nif:apply_batch(Batch, ?SLICE) of
-                {error, stale} ->
-                    {error, stale};
-                {MoreOrDone, Transitions} ->
-                    lists:foreach(fun tell/1, Transitions),
-                    MoreOrDone
-            end,
+    Reply = mongoose_domain_nif:apply_batch(Batch, ?SLICE),
+    ok = tell(),
     {reply, Reply, State};
 handle_call(Request, From, State) ->
     ?LOG_WARNING(#{what => unexpected_call, server => ?MODULE, request => Request, from => From}),
@@ -213,11 +210,26 @@ format_error(_Reason, [{_Module, _Function, _Args, Info} | _]) ->
 
 %% Internal
 
+%% Tells others of what changed. The transitions are kept beside the table until they are told, so
+%% that the successor of a process that is killed goes on where it was.
+-spec tell() -> ok.
+tell() ->
+    case mongoose_domain_nif:untold() of
+        [] ->
+            ok;
+        Few ->
+            %% A process is killed when it is scheduled. With a fresh time slice that is not between
+            %% telling and counting it as told: others are told exactly once.
+            true = erlang:yield(),
+            lists:foreach(fun tell/1, Few),
+            tell()
+    end.
+
 -spec tell(mongoose_domain_nif:transition()) -> ok.
 tell({Domain, Removed, Added}) ->
     Removed =/= undefined andalso mongoose_domain_host:domain_removed(Removed, Domain),
     Added =/= undefined andalso mongoose_domain_host:domain_added(Added, Domain),
-    ok.
+    mongoose_domain_nif:told().
 
 -spec run(fun((host_type(), domain()) -> any()), host_type(), domain()) -> ok.
 run(Fun, HostType, Domain) ->

@@ -13,6 +13,8 @@
 %% - the supervisor `ejabberd_sup', under which the service runs.
 -module(mongoose_domain_host).
 
+-include_lib("kernel/include/logger.hrl").
+
 -export([load_modules/0, domain_added/2, domain_removed/2]).
 -export([start_service/2, stop_service/1, is_service_loaded/1, database_options/1]).
 -export([is_clean_stop/1]).
@@ -29,17 +31,15 @@ load_modules() ->
 %% @doc A domain routes now.
 -spec domain_added(host_type(), domain()) -> ok.
 domain_added(HostType, Domain) ->
-    _ = call(mongoose_subdomain_core, add_domain, [HostType, Domain], ok),
-    _ = call(mongoose_domain_hooks, domain_added, [HostType, Domain], ok),
-    ok.
+    tell(mongoose_subdomain_core, add_domain, HostType, Domain),
+    tell(mongoose_domain_hooks, domain_added, HostType, Domain).
 
 %% @doc A domain routes no more by this host type.
 -spec domain_removed(host_type(), domain()) -> ok.
 domain_removed(HostType, Domain) ->
-    _ = call(mongoose_lazy_routing, maybe_remove_domain, [HostType, Domain], ok),
-    _ = call(mongoose_subdomain_core, remove_domain, [HostType, Domain], ok),
-    _ = call(mongoose_domain_hooks, domain_removed, [HostType, Domain], ok),
-    ok.
+    tell(mongoose_lazy_routing, maybe_remove_domain, HostType, Domain),
+    tell(mongoose_subdomain_core, remove_domain, HostType, Domain),
+    tell(mongoose_domain_hooks, domain_removed, HostType, Domain).
 
 %% @doc Starts the service's process, between the parts of the host that belong to it.
 -spec start_service(supervisor:child_spec(), Opts :: map()) -> ok.
@@ -111,6 +111,18 @@ first_env(Key, [App | Apps]) ->
     case application:get_env(App, Key) of
         undefined -> first_env(Key, Apps);
         Found -> Found
+    end.
+
+%% Whoever is told must not bring the table's process down, again and again.
+tell(Module, Function, HostType, Domain) ->
+    try
+        _ = call(Module, Function, [HostType, Domain], ok),
+        ok
+    catch
+        Class:Reason:Stacktrace ->
+            ?LOG_ERROR(#{what => domain_hook_failed, hook => {Module, Function},
+                         host_type => HostType, domain => Domain, class => Class,
+                         reason => Reason, stacktrace => Stacktrace})
     end.
 
 load_and_call(Module, Function, Args) ->

@@ -12,7 +12,9 @@
 -export([get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1]).
 -export([get_start_args/0, insert/3, delete/1]).
 -export([open_database/1, close_database/1, request/3]).
--export([check/4, cancel/1, apply_batch/2, take_ignored/1, forget_position/0]).
+-export([check/4, audit/2, cancel/1, apply_batch/2, untold/0, told/0]).
+-export([take_ignored/1, forget_position/0]).
+-export([statistics/0, count_error/2, count_requested_reload/0]).
 
 -on_load(load/0).
 -nifs([start_table/3, stop_table/0, check_start_args/2, check_name/1,
@@ -20,10 +22,12 @@
        get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1,
        get_start_args/0, insert/3, delete/1,
        open_database/1, close_database/1, request/3,
-       check/4, cancel/1, apply_batch/2, take_ignored/1, forget_position/0]).
+       check/4, audit/2, cancel/1, apply_batch/2, untold/0, told/0,
+       take_ignored/1, forget_position/0,
+       statistics/0, count_error/2, count_requested_reload/0]).
 
 -export_type([database/0, database_options/0, request/0, row/0, failure/0, job/0, batch/0,
-              transition/0, ignored/0]).
+              transition/0, ignored/0, difference/0, statistics/0]).
 
 -type domain() :: binary().
 -type host_type() :: binary().
@@ -55,7 +59,9 @@
   | {select_page, any | disabled | enabled | deleting, After :: integer(), Limit :: 1..10000}
                                                         %% {ok, [row()]}, by id
   | newest_event                                        %% {ok, integer() | nil}
-  | {delete_events_below, integer(), Limit :: 1..10000}. %% {ok, non_neg_integer()}
+  | {delete_events_below, integer(), Limit :: 1..10000} %% {ok, non_neg_integer()}
+    %% The statement that would add the index that is missing.
+  | missing_index.                                      %% {ok, binary() | none}
 
 %% A domain lost a host type, got one, or both.
 -type transition() :: {domain(), Removed :: host_type() | undefined,
@@ -64,6 +70,24 @@
 -type ignored() :: {What :: atom(), Count :: pos_integer(),
                     [{domain(), CoreHostType :: host_type() | undefined,
                       DbHostType :: host_type()}]}.
+
+%% A domain for which the table is wrong.
+-type difference() :: {domain(), InTable :: host_type() | undefined,
+                       InDatabase :: host_type() | undefined}.
+
+%% What was done and seen since the table was made; see service_domain_db:status/0.
+-type statistics() :: #{position := integer() | undefined,
+                        newest_event := integer() | undefined,
+                        seconds_since_check := float() | undefined,
+                        loads := non_neg_integer(),
+                        reloads := #{atom() => pos_integer()},
+                        gaps_settled := non_neg_integer(),
+                        dummies_written := non_neg_integer(),
+                        audits := non_neg_integer(),
+                        errors := #{atom() => pos_integer()},
+                        last_error := failure() | undefined,
+                        failing := boolean(),
+                        followed := non_neg_integer()}.
 
 %% The library lies in the application's `priv', or, when the modules were put into another
 %% application (a MongooseIM release), in the `priv' beside this module's `ebin'.
@@ -126,7 +150,7 @@ get_start_args() -> erlang:nif_error(not_loaded).
 insert(_Domain, _HostType, _Source) -> erlang:nif_error(not_loaded).
 
 %% Only for the process that writes the table.
--spec delete(domain()) -> {removed, host_type()} | absent | {error, static}.
+-spec delete(domain()) -> removed | absent | {error, static}.
 delete(_Domain) -> erlang:nif_error(not_loaded).
 
 %% Checks the options; connects only when the first request needs it.
@@ -141,20 +165,33 @@ request(_Database, _Request, _Ref) -> erlang:nif_error(not_loaded).
 
 %% Starts a check of the event log, or a load if the table has no position yet. `MaxAge' is the age
 %% in seconds from which on events are cleaned away. Messages: `{batch, batch()}', to be applied in
-%% that order; at the end `{ok, current | loaded}', `{reload, too_old | went_backwards}' or `{error,
-%% failure()}'.
+%% that order; at the end `{ok, current | loaded}', `{reload, too_old | went_backwards}', `{differs,
+%% [difference()]}' (what an audit suspected is true) or `{error, failure()}'.
 -spec check(database(), Source :: term(), MaxAge :: non_neg_integer(), reference()) ->
     {ok, job()} | {error, failure()}.
 check(_Database, _Source, _MaxAge, _Ref) -> erlang:nif_error(not_loaded).
+
+%% Starts a comparison of the table with the database; checks may go on meanwhile. The message at
+%% the end is `{ok, same}'; `{ok, suspicious}': the next check that begins decides; or `{error,
+%% failure()}'.
+-spec audit(database(), reference()) -> {ok, job()} | {error, failure()}.
+audit(_Database, _Ref) -> erlang:nif_error(not_loaded).
 
 -spec cancel(job()) -> ok.
 cancel(_Job) -> erlang:nif_error(not_loaded).
 
 %% Applies up to `Limit' changes. `stale': the table that the batch was made for is gone. Only for
-%% the process that writes the table.
--spec apply_batch(batch(), Limit :: pos_integer()) ->
-    {more | done, [transition()]} | {error, stale}.
+%% the process that writes the table; what changed is then untold.
+-spec apply_batch(batch(), Limit :: pos_integer()) -> more | done | {error, stale}.
 apply_batch(_Batch, _Limit) -> erlang:nif_error(not_loaded).
+
+%% The first transitions that others have not been told of yet, in order. Each is to be told, and
+%% then counted by told/0.
+-spec untold() -> [transition()].
+untold() -> erlang:nif_error(not_loaded).
+
+-spec told() -> ok.
+told() -> erlang:nif_error(not_loaded).
 
 %% What a job ignored so far: each kind with a count and the first ten. Each is reported once.
 -spec take_ignored(job()) -> [ignored()].
@@ -163,3 +200,12 @@ take_ignored(_Job) -> erlang:nif_error(not_loaded).
 %% The next check loads everything.
 -spec forget_position() -> ok.
 forget_position() -> erlang:nif_error(not_loaded).
+
+-spec statistics() -> statistics().
+statistics() -> erlang:nif_error(not_loaded).
+
+-spec count_error(Reason :: atom(), Text :: binary()) -> ok.
+count_error(_Reason, _Text) -> erlang:nif_error(not_loaded).
+
+-spec count_requested_reload() -> ok.
+count_requested_reload() -> erlang:nif_error(not_loaded).

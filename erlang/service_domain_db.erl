@@ -7,6 +7,10 @@
 %%
 %% The position in the event log lives with the routing table. A crash of this process loses
 %% nothing.
+%%
+%% Every `audit_interval' seconds the table is compared with the database, while checks go on. What
+%% differs is looked at again at the end of the next check; if it still does, although no event is
+%% pending that explains it, everything is loaded again.
 -module(service_domain_db).
 
 -behaviour(gen_server).
@@ -18,11 +22,12 @@
 
 %% API
 -export([start_link/0, restart/0, enabled/0, force_check_for_updates/0, sync_local/0, ping/1]).
+-export([verify/0, status/0]).
 
 %% gen_server
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
--ignore_xref([config_spec/0, ping/1, start_link/0]).
+-ignore_xref([config_spec/0, ping/1, start_link/0, status/0, verify/0]).
 %% The exact type would say no more than the function does.
 -dialyzer({no_underspecs, [config_spec/0]}).
 
@@ -41,9 +46,40 @@
 
 %% Seconds; a hundred years are enough, and the NIF takes no big integers.
 -define(LONGEST_AGE, 100 * 365 * 86400).
+%% Seconds: send_after/3 takes no more than 49 days.
+-define(LONGEST_AUDIT_INTERVAL, 30 * 86400).
 
 -type opts() :: #{db_pool => atom(), event_cleaning_interval => pos_integer(),
-                  event_max_age => pos_integer(), _ => _}.
+                  event_max_age => pos_integer(), audit_interval => pos_integer(), _ => _}.
+
+%% What the node did and saw since its table was made.
+-type status() ::
+    #{%% `retrying': the last check failed, and the next one comes by itself.
+      state := loading | following | retrying | stopped,
+      %% The newest event id up to which the table has everything; 0 if the log was empty.
+      position := non_neg_integer() | undefined,
+      %% The newest event id when the log was last looked at, and how far it is ahead.
+      newest_event := pos_integer() | undefined,
+      lag := non_neg_integer() | undefined,
+      %% Since a check last ended well.
+      seconds_since_check := float() | undefined,
+      loads := non_neg_integer(),
+      %% By reason: `too_old', `went_backwards', `differs' (an audit), `requested' (restart/0).
+      reloads := #{atom() => pos_integer()},
+      %% Missing event ids that are settled, and the dummies written for them.
+      gaps_settled := non_neg_integer(),
+      dummies_written := non_neg_integer(),
+      audits := non_neg_integer(),
+      errors := #{atom() => pos_integer()},
+      last_error := mongoose_domain_nif:failure() | undefined,
+      %% The domains of the table: all, and those of the database.
+      domains := non_neg_integer(),
+      followed := non_neg_integer()}.
+
+%% Domains for which the table was wrong: how many were found, and the first ten.
+-type differences() :: {differs, Count :: pos_integer(), [mongoose_domain_nif:difference()]}.
+
+-export_type([opts/0, status/0, differences/0]).
 
 -record(state, {database :: mongoose_domain_nif:database() | undefined,
                 max_age :: pos_integer(),
@@ -55,18 +91,25 @@
                 pings = [] :: [gen_server:from()],
                 later_pings = [] :: [gen_server:from()],
                 timer :: undefined | reference(),
-                failures = 0 :: non_neg_integer()}).
+                failures = 0 :: non_neg_integer(),
+                %% The audit that runs now.
+                audit :: undefined | {reference(), mongoose_domain_nif:job()},
+                audit_timer :: undefined | reference(),
+                %% Who waits for one, and how far it is: it has to begin; it runs; it found
+                %% suspects, which a check has to look at again; the check runs.
+                verifiers = [] :: [{gen_server:from(), wanted | runs | suspicious | judged}],
+                index_request :: undefined | reference(),
+                reloads = false :: boolean()}).
 
 %% mongoose_service
 
 %% @doc Starts the service. `Opts' are those of `[services.service_domain_db]', each with a default.
 -spec start(opts()) -> ok.
 start(SomeOpts) ->
-    Opts = maps:merge(default_opts(), SomeOpts),
-    persistent_term:put({?MODULE, opts}, Opts),
+    persistent_term:put({?MODULE, opts}, maps:merge(default_opts(), SomeOpts)),
     ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, []}, restart => permanent,
                   shutdown => infinity, type => worker, modules => [?MODULE]},
-    mongoose_domain_host:start_service(ChildSpec, Opts).
+    mongoose_domain_host:start_service(ChildSpec, maps:merge(stock_opts(), SomeOpts)).
 
 -spec stop() -> ok.
 stop() ->
@@ -79,7 +122,8 @@ stop() ->
 config_spec() ->
     Items = #{<<"db_pool">> => {option, atom, pool_name, [], default},
               <<"event_cleaning_interval">> => {option, integer, positive, [], default},
-              <<"event_max_age">> => {option, integer, positive, [], default}},
+              <<"event_max_age">> => {option, integer, positive, [], default},
+              <<"audit_interval">> => {option, integer, positive, [], default}},
     Defaults = maps:from_list([{atom_to_binary(Key), Value}
                                || {Key, Value} <- maps:to_list(default_opts())]),
     {section, Items, any, [], any, map, [], Defaults, default, when_present}.
@@ -125,6 +169,22 @@ sync_local() ->
 ping(Pid) ->
     gen_server:call(Pid, ping, ?PING_TIMEOUT).
 
+%% @doc Compares the table with the database now. `ok': all domains that follow the database are as
+%% it says. `differs': they were not, although no event was pending; they are being loaded again.
+-spec verify() -> ok | differences() | {error, mongoose_domain_nif:failure()}.
+verify() ->
+    gen_server:call(?MODULE, verify, infinity).
+
+%% @doc How this node follows the database. Asks neither the process nor the database. Raises
+%% `badarg' when there is no routing table.
+-spec status() -> status().
+status() ->
+    Statistics = mongoose_domain_nif:statistics(),
+    #{position := Position, newest_event := Newest, failing := IsFailing} = Statistics,
+    Status = maps:without([failing], Statistics),
+    Status#{state => state(whereis(?MODULE), IsFailing, Position), lag => lag(Position, Newest),
+            domains => mongoose_domain_core:domains_count()}.
+
 %% gen_server
 
 %% @private
@@ -134,7 +194,8 @@ init([]) ->
     process_flag(trap_exit, true),
     ok = pg:join(?SCOPE, ?GROUP, self()),
     #{event_max_age := MaxAge} = opts(),
-    {ok, #state{max_age = min(MaxAge, ?LONGEST_AGE)}, {continue, open}}.
+    State = #state{max_age = min(MaxAge, ?LONGEST_AGE)},
+    {ok, next_audit(State), {continue, open}}.
 
 %% @private
 -spec handle_continue(open, #state{}) -> {noreply, #state{}}.
@@ -151,13 +212,16 @@ handle_call(ping, From, State = #state{pings = Pings}) ->
         true -> {noreply, State#state{pings = [From | Pings]}};
         false -> {reply, pong, State}
     end;
+handle_call(verify, From, State = #state{verifiers = Verifiers}) ->
+    {noreply, start_audit(State#state{verifiers = [{From, wanted} | Verifiers]})};
 handle_call(Request, From, State) ->
     ?LOG_WARNING(#{what => unexpected_call, server => ?MODULE, request => Request, from => From}),
     {reply, ok, State}.
 
 %% @private
 -spec handle_cast(term(), #state{}) -> {noreply, #state{}} | {stop, shutdown, #state{}}.
-handle_cast(restart, State) ->
+handle_cast(restart, State = #state{reloads = IsOurs}) ->
+    _ = IsOurs orelse mongoose_domain_nif:count_requested_reload(),
     {stop, shutdown, State};
 handle_cast(Message, State) ->
     ?LOG_WARNING(#{what => unexpected_cast, server => ?MODULE, message => Message}),
@@ -171,10 +235,22 @@ handle_info(check_for_updates, State) ->
     {noreply, State#state{again = true}};
 handle_info({mongoose_domain_nif, Ref, Message}, State = #state{job = {Ref, _, _}}) ->
     {noreply, handle_job(Message, State)};
+handle_info({mongoose_domain_nif, Ref, Message}, State = #state{audit = {Ref, _}}) ->
+    {noreply, handle_audit(Message, next_audit(State#state{audit = undefined}))};
+handle_info({mongoose_domain_nif, Ref, Message}, State = #state{index_request = Ref}) ->
+    handle_missing_index(Message),
+    {noreply, State#state{index_request = undefined}};
 handle_info({mongoose_domain_nif, _OldRef, _Message}, State) ->
     {noreply, State};
-handle_info(restart_without_effect, State) ->
-    {noreply, answer_pings(State)};
+handle_info(restart_without_effect, State0) ->
+    State = State0#state{reloads = false},
+    case State#state.job of
+        undefined -> {noreply, answer_pings(State)};
+        %% A check was asked for meanwhile, and who came later waits for it.
+        _ -> {noreply, State}
+    end;
+handle_info(audit, State) ->
+    {noreply, start_audit(State)};
 handle_info(Message, State) ->
     ?LOG_WARNING(#{what => unexpected_message, server => ?MODULE, message => Message}),
     {noreply, State}.
@@ -183,6 +259,7 @@ handle_info(Message, State) ->
 -spec terminate(term(), #state{}) -> ok.
 terminate(Reason, State) ->
     _ = cancel_job(State),
+    _ = answer_verifiers(all, {error, {stopped, <<"the service stops">>}}, State),
     %% The group would notice by itself, but later.
     _ = (catch pg:leave(?SCOPE, ?GROUP, self())),
     case mongoose_domain_host:is_clean_stop(Reason) of
@@ -203,7 +280,7 @@ start_check(State = #state{database = undefined}) ->
         {error, Failure} -> failed(Failure, State)
     end;
 start_check(State0 = #state{database = Database, max_age = MaxAge}) ->
-    State = cancel_timer(State0#state{again = false}),
+    State = verifiers_go(suspicious, judged, cancel_timer(State0#state{again = false})),
     Ref = make_ref(),
     case mongoose_domain_nif:check(Database, self(), MaxAge, Ref) of
         {ok, Job} ->
@@ -225,30 +302,44 @@ handle_job({ok, loaded}, State) ->
     ?LOG_NOTICE(#{what => domains_loaded, domains => mongoose_domain_core:domains_count(),
                   milliseconds => erlang:monotonic_time(millisecond) - StartedAt}),
     %% What changed while the load ran. Whoever waits for the load waits for this check, too.
-    start_check(later_pings_are_due(job_ended(State)));
+    start_check(later_pings_are_due(job_ended(ask_for_missing_index(State))));
 handle_job({ok, current}, State = #state{again = Again}) ->
-    Current = answer_pings(job_ended(State#state{failures = 0})),
+    Ended = answer_pings(job_ended(State#state{failures = 0})),
+    Current = answer_verifiers(judged, ok, Ended),
     case Again of
         true -> start_check(later_pings_are_due(Current));
         false -> check_after(?CHECK_INTERVAL, Current)
     end;
 handle_job({reload, Reason}, State) ->
     ?LOG_WARNING(#{what => domains_must_be_reloaded, reason => Reason}),
+    reload(State);
+handle_job({differs, Differences}, State) ->
+    Count = length(Differences),
+    First = lists:sublist(Differences, 10),
+    ?LOG_ERROR(#{what => domains_differ_from_database, count => Count,
+                 domains => [Domain || {Domain, _, _} <- First],
+                 core_host_type => [InTable || {_, InTable, _} <- First],
+                 db_host_type => [InDatabase || {_, _, InDatabase} <- First]}),
+    reload(answer_verifiers(all, {differs, Count, First}, State));
+handle_job({error, Failure}, State) ->
+    failed(Failure, State).
+
+reload(State) ->
     Ended = check_after(?CHECK_INTERVAL, later_pings_are_due(job_ended(State))),
     service_domain_db:restart(),
     %% Comes behind the message of a restart that has an effect.
     self() ! restart_without_effect,
-    Ended#state{again = false, failures = 0};
-handle_job({error, Failure}, State) ->
-    failed(Failure, State).
+    Ended#state{again = false, failures = 0, reloads = true}.
 
 failed({Reason, Text}, State0 = #state{failures = Failures}) ->
+    ok = mongoose_domain_nif:count_error(Reason, Text),
     Retry = min(?MAX_RETRY, ?FIRST_RETRY bsl min(Failures, 16)),
     Wait = Retry - rand:uniform(Retry div 2),
     ?LOG_ERROR(#{what => domain_check_failed, reason => Reason, text => Text,
                  retry_after_milliseconds => Wait}),
     %% Who waits goes on waiting: what was asked for is not done.
-    State = later_pings_are_due(cancel_job(State0)),
+    State1 = later_pings_are_due(cancel_job(State0)),
+    State = answer_verifiers(judged, {error, {Reason, Text}}, State1),
     check_after(Wait, State#state{failures = Failures + 1, again = false}).
 
 job_ended(State = #state{job = {_Ref, Job, _StartedAt}}) ->
@@ -282,7 +373,79 @@ cancel_timer(State = #state{timer = Timer}) ->
     _ = erlang:cancel_timer(Timer),
     State#state{timer = undefined}.
 
+%% Audits
+
+%% One at a time; who comes while one runs waits for another.
+start_audit(State = #state{audit = {_, _}}) ->
+    State;
+start_audit(State = #state{database = undefined}) ->
+    Text = <<"the database could not be opened; see the log">>,
+    next_audit(answer_verifiers(wanted, {error, {database_unavailable, Text}}, State));
+start_audit(State = #state{database = Database}) ->
+    Ref = make_ref(),
+    case mongoose_domain_nif:audit(Database, Ref) of
+        {ok, Job} ->
+            verifiers_go(wanted, runs, State#state{audit = {Ref, Job}});
+        {error, Failure} ->
+            next_audit(answer_verifiers(wanted, {error, Failure}, State))
+    end.
+
+handle_audit({ok, same}, State) ->
+    go_on_with_audits(answer_verifiers(runs, ok, State));
+handle_audit({ok, suspicious}, State) ->
+    self() ! check_for_updates,
+    go_on_with_audits(verifiers_go(runs, suspicious, State));
+handle_audit({error, {Reason, Text} = Failure}, State) ->
+    ?LOG_WARNING(#{what => domain_audit_failed, reason => Reason, text => Text}),
+    go_on_with_audits(answer_verifiers(runs, {error, Failure}, State)).
+
+go_on_with_audits(State = #state{verifiers = Verifiers}) ->
+    case lists:keymember(wanted, 2, Verifiers) of
+        true -> start_audit(State);
+        false -> State
+    end.
+
+verifiers_go(From, To, State = #state{verifiers = Verifiers}) ->
+    Moved = [case Stage of From -> {Caller, To}; _ -> {Caller, Stage} end
+             || {Caller, Stage} <- Verifiers],
+    State#state{verifiers = Moved}.
+
+answer_verifiers(Whose, Answer, State = #state{verifiers = Verifiers}) ->
+    {Answered, Waiting} =
+        lists:partition(fun({_, Stage}) -> Whose =:= all orelse Stage =:= Whose end, Verifiers),
+    lists:foreach(fun({From, _}) -> gen_server:reply(From, Answer) end, Answered),
+    State#state{verifiers = Waiting}.
+
+%% Up to a tenth sooner, so that the nodes of a cluster do not all come at once.
+next_audit(State = #state{audit_timer = Timer}) ->
+    _ = is_reference(Timer) andalso erlang:cancel_timer(Timer),
+    #{audit_interval := Seconds} = opts(),
+    Milliseconds = timer:seconds(min(Seconds, ?LONGEST_AUDIT_INTERVAL)),
+    Next = Milliseconds - rand:uniform(Milliseconds div 10),
+    State#state{audit_timer = erlang:send_after(Next, self(), audit)}.
+
 %% Internal
+
+ask_for_missing_index(State = #state{database = Database}) ->
+    Ref = make_ref(),
+    _ = mongoose_domain_nif:request(Database, missing_index, Ref),
+    State#state{index_request = Ref}.
+
+handle_missing_index({ok, Statement}) when is_binary(Statement) ->
+    ?LOG_WARNING(#{what => domain_settings_without_index, statement => Statement,
+                   text => <<"to find a domain the database reads the whole table, and a change "
+                             "locks all of it; the statement adds the index that is missing">>});
+handle_missing_index(_NoneOrFailure) ->
+    ok.
+
+state(undefined, _IsFailing, _Position) -> stopped;
+state(_Pid, true, _Position) -> retrying;
+state(_Pid, false, undefined) -> loading;
+state(_Pid, false, _Position) -> following.
+
+lag(undefined, _Newest) -> undefined;
+lag(_Position, undefined) -> 0;
+lag(Position, Newest) -> max(0, Newest - Position).
 
 open_database() ->
     case mongoose_domain_host:database_options(opts()) of
@@ -294,6 +457,10 @@ opts() ->
     persistent_term:get({?MODULE, opts}, default_opts()).
 
 default_opts() ->
+    (stock_opts())#{audit_interval => 300}.
+
+%% The host's own parts know only these.
+stock_opts() ->
     #{db_pool => global, event_cleaning_interval => 1800, event_max_age => 7200}.
 
 log_ignored({What, Count, Rows}) ->

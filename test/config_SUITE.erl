@@ -49,11 +49,14 @@ all() ->
      it_starts_and_stops_many_times_with_other_databases_and_arguments,
      it_stops_while_the_database_is_out_of_reach].
 
+%% PostgreSQL, unless a case asks for the others, too.
 init_per_suite(Config) ->
-    test_helper:init_database(postgres, Config).
+    Mysql = test_helper:init_database(mysql, Config),
+    [{mysql, Mysql} | test_helper:init_database(postgres, Config)].
 
 end_per_suite(Config) ->
-    test_helper:end_database(Config).
+    test_helper:end_database(Config),
+    test_helper:end_database(?config(mysql, Config)).
 
 init_per_testcase(_Case, Config) ->
     [{log, collect_log()} | Config].
@@ -114,18 +117,26 @@ a_database_url_with_a_typo_is_refused(Config) ->
                        "postgres://user:sec#secret@127.0.0.1/db",
                        "postgres://user:%ff-secret@127.0.0.1/db",
                        "postgres://user:1?secret@host/db", "postgres://user:1#secret@host/db",
-                       <<"postgres://user:secret@host:port/db">>], Config).
+                       <<"postgres://user:secret@host:port/db">>,
+                       "mysql://user:secret@host:port/db", "mysql://user:secret@/db",
+                       "mysql://user:secret@host", "mysql://user:secret@host/",
+                       "mysql://user:%ff-secret@127.0.0.1/db",
+                       "mariadb://user:1?secret@host/db", "mariadb://user:1#secret@host/db"],
+            Config).
 
 an_unknown_parameter_of_a_database_url_is_refused(Config) ->
     Postgres = "postgres://user:secret@127.0.0.1/db?",
     Wrong = [Postgres ++ Parameters || Parameters <- ["ssl_mode=require", "sslmode=maybe",
                                                       "port=many", "sslmode=disable&prot=5432"]],
+    Mysql = "mysql://user:secret@127.0.0.1/db?",
+    WrongMysql = [Mysql ++ Parameters || Parameters <- ["ssl_mode=REQUIRED", "ssl-mode=maybe",
+                                                        "charset=latin1"]],
     Error = start_error(#{database => Postgres ++ "ssl_mode=require"}),
     %% The text has the wrong name and the right one.
     ?assertNotEqual(nomatch, string:find(text(Error), "ssl_mode")),
     ?assertNotEqual(nomatch, string:find(text(Error), "sslmode")),
-    refused(database, ["sqlite:domains.db?mod=ro", "sqlite:domains.db?mode=readonly" | Wrong],
-            Config).
+    refused(database, ["sqlite:domains.db?mod=ro", "sqlite:domains.db?mode=readonly"
+                       | Wrong ++ WrongMysql], Config).
 
 a_database_url_must_name_something_to_share(Config) ->
     refused(database, ["sqlite:", "sqlite://", "sqlite:?mode=ro", "sqlite::memory:",
@@ -160,24 +171,29 @@ the_first_wrong_option_stops_the_start_and_nothing_runs(Config) ->
 %% Wrong at run time
 
 a_wrong_password_is_named_but_not_shown(Config) ->
-    Url = test_helper:fresh_url(Config),
-    Wrong = string:replace(Url, ":secret@", ":my-secret-password@"),
-    fails_at_run_time(lists:flatten(Wrong), access_denied, "password authentication failed", Url,
-                      Config).
+    [begin
+         Url = test_helper:fresh_url(Server),
+         Wrong = string:replace(Url, ":secret@", ":my-secret-password@"),
+         fails_at_run_time(lists:flatten(Wrong), access_denied, Text, Url, Config)
+     end || {Server, Text} <- [{Config, "password authentication failed"},
+                               {?config(mysql, Config), "Access denied for user"}]].
 
 missing_tables_are_named(Config) ->
-    Wrong = other_database(empty_database(Config), Config),
-    fails_at_run_time(Wrong, missing_tables, "make schema", test_helper:fresh_url(Config), Config).
+    [fails_at_run_time(other_database(empty_database(Server), Server), missing_tables,
+                       "make schema", test_helper:fresh_url(Server), Config)
+     || Server <- [Config, ?config(mysql, Config)]].
 
 a_database_that_does_not_exist_is_named(Config) ->
-    Wrong = other_database("there_is_none", Config),
-    fails_at_run_time(Wrong, access_denied, "database \"there_is_none\" does not exist",
-                      test_helper:fresh_url(Config), Config).
+    [fails_at_run_time(other_database("there_is_none", Server), access_denied, Text,
+                       test_helper:fresh_url(Server), Config)
+     || {Server, Text} <- [{Config, "database \"there_is_none\" does not exist"},
+                           {?config(mysql, Config), "Unknown database 'there_is_none'"}]].
 
 a_refused_connection_is_named(Config) ->
-    Wrong = "postgres://domains:secret@127.0.0.1:" ++ integer_to_list(free_port()) ++ "/domains",
-    fails_at_run_time(Wrong, database_unavailable, "the database server is down",
-                      test_helper:fresh_url(Config), Config).
+    Address = "://domains:secret@127.0.0.1:" ++ integer_to_list(free_port()) ++ "/domains",
+    [fails_at_run_time(Scheme ++ Address, database_unavailable, "the database server is down",
+                       test_helper:fresh_url(Server), Config)
+     || {Server, Scheme} <- [{Config, "postgres"}, {?config(mysql, Config), "mysql"}]].
 
 a_file_that_is_no_database_is_named(Config) ->
     File = data_file(Config),
@@ -251,9 +267,12 @@ without_any_option_it_starts_and_nothing_routes(_Config) ->
 urls_may_be_strings_and_binaries(Config) ->
     Postgres = test_helper:fresh_url(Config),
     "postgres:" ++ OfPostgres = Postgres,
+    Mysql = indexed_url(?config(mysql, Config)),
+    "mysql:" ++ OfMysql = Mysql,
     File = data_file(Config),
     Chardata = ["sqlite", $:, [list_to_binary(File)]],
     Urls = [Postgres, "postgresql:" ++ OfPostgres, Postgres ++ "?sslmode=disable",
+            Mysql, "mariadb:" ++ OfMysql, Mysql ++ "?ssl-mode=DISABLED",
             "sqlite:" ++ data_file(Config), "sqlite://" ++ data_file(Config),
             "sqlite:" ++ data_file(Config) ++ "?mode=rwc",
             "sqlite:" ++ filename:join(?config(priv_dir, Config), "прüfung_"
@@ -270,13 +289,19 @@ urls_may_be_strings_and_binaries(Config) ->
     no_secret(logged(Config)).
 
 special_characters_of_a_password_are_written_with_percent(Config) ->
-    Url = test_helper:fresh_url(Config),
-    "" = test_helper:sql(Url, <<"CREATE ROLE \"us@er\" SUPERUSER LOGIN "
-                                "PASSWORD 's@:/?#%é secret'"/utf8>>),
-    Encoded = "us%40er:s%40%3A%2F%3F%23%25%C3%A9%20secret@",
-    Special = lists:flatten(string:replace(Url, "domains:secret@", Encoded)),
-    ?assertNotEqual(Url, Special),
-    start_again_well(Special),
+    Users = [{Config, <<"CREATE ROLE \"us@er\" SUPERUSER LOGIN "
+                        "PASSWORD 's@:/?#%é secret'"/utf8>>},
+             {?config(mysql, Config), <<"CREATE USER 'us@er'@'127.0.0.1' "
+                                        "IDENTIFIED BY 's@:/?#%é secret';"
+                                        "GRANT ALL ON *.* TO 'us@er'@'127.0.0.1'"/utf8>>}],
+    [begin
+         Url = indexed_url(Server),
+         "" = test_helper:sql(Url, Create),
+         Encoded = "us%40er:s%40%3A%2F%3F%23%25%C3%A9%20secret@",
+         Special = lists:flatten(string:replace(Url, "domains:secret@", Encoded)),
+         ?assertNotEqual(Url, Special),
+         start_again_well(Special)
+     end || {Server, Create} <- Users],
     ?assertEqual([], problems(Config)),
     no_secret(logged(Config)).
 
@@ -325,8 +350,8 @@ the_example_configuration_has_every_option_and_starts(Config) ->
     ?assertEqual([], problems(Config)).
 
 it_starts_and_stops_many_times_with_other_databases_and_arguments(Config) ->
-    Urls = [test_helper:fresh_url(Config), sqlite_url(Config), test_helper:fresh_url(Config),
-            sqlite_url(Config)],
+    Urls = [test_helper:fresh_url(Config), sqlite_url(Config),
+            test_helper:fresh_url(?config(mysql, Config)), sqlite_url(Config)],
     Databases = lists:zip(Urls, [<<"w.example">>, <<"x.example">>, <<"y.example">>,
                                  <<"z.example">>]),
     [add_row(Url, Domain) || {Url, Domain} <- Databases],
@@ -357,16 +382,16 @@ it_stops_while_the_database_is_out_of_reach(Config) ->
     %% It takes connections and never says a word.
     {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
     {ok, Port} = inet:port(Socket),
-    Silent = "postgres://domains:secret@127.0.0.1:" ++ integer_to_list(Port) ++ "/domains",
+    Silent = "://domains:secret@127.0.0.1:" ++ integer_to_list(Port) ++ "/domains",
     [begin
-         {ok, _} = test_helper:start_standalone(#{database => Silent}),
+         {ok, _} = test_helper:start_standalone(#{database => Scheme ++ Silent}),
          {ok, Connection} = gen_tcp:accept(Socket, 10000),
          ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?STATIC)),
          ok = application:stop(?APP),
          ok = gen_tcp:close(Connection),
          start_again_well(Url),
          test_helper:stop_standalone()
-     end || _ <- [1, 2, 3]],
+     end || Scheme <- ["postgres", "mysql", "postgres"]],
     ok = gen_tcp:close(Socket),
     no_secret(logged(Config)).
 
@@ -463,13 +488,20 @@ sqlite_url(Config) ->
     "" = test_helper:sql(Url, Schema),
     Url.
 
+%% Nothing is to be said about a database that has the index on the domain.
+indexed_url(Config) ->
+    Url = test_helper:fresh_url(Config),
+    "" = test_helper:sql(Url, "CREATE INDEX i ON domain_settings (domain)"),
+    Url.
+
 empty_database(Config) ->
     Name = test_helper:data_name(empty),
     "" = test_helper:sql(?config(server_url, Config), "CREATE DATABASE " ++ Name),
     Name.
 
 other_database(Name, Config) ->
-    lists:flatten(string:replace(?config(server_url, Config), "/postgres", "/" ++ Name, trailing)).
+    [Address, _] = string:split(?config(server_url, Config), "/", trailing),
+    Address ++ "/" ++ Name.
 
 add_row(Url, Domain) ->
     "" = test_helper:sql(Url, ["INSERT INTO domain_settings (domain, host_type) VALUES ('", Domain,

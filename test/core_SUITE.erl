@@ -62,7 +62,8 @@ groups() ->
        a_removal_is_told_once_to_each_in_order_when_the_table_shows_it,
        a_refresh_is_not_told,
        refusals_are_not_told,
-       every_transition_of_a_domain_is_told_in_order]},
+       every_transition_of_a_domain_is_told_in_order,
+       a_hook_that_crashes_is_logged_and_the_others_are_told]},
      {messages, [],
       [an_unknown_call_is_answered_ok_and_logged_at_warning,
        an_unknown_cast_is_logged_and_ignored,
@@ -423,6 +424,18 @@ refusals_are_not_told(_Config) ->
     {error, static} = ?CORE:delete(?STATIC),
     ok = ?CORE:delete(<<"absent.example">>),
     ?assertEqual([], told()).
+
+a_hook_that_crashes_is_logged_and_the_others_are_told(_Config) ->
+    capture_hooks(),
+    capture_logs(),
+    ok = meck:expect(mongoose_lazy_routing, maybe_remove_domain, fun(_, _) -> error(broken) end),
+    Core = core(),
+    ok = ?CORE:insert(?D, ?T1, source),
+    ok = ?CORE:delete(?D),
+    ?assertMatch([{_, add_domain, ?T1, ?D, Core, _}, {_, remove_domain, ?T1, ?D, Core, _}], told()),
+    ?assertMatch([#{level := error, msg := {report, #{what := domain_hook_failed,
+                                                      domain := ?D, reason := broken}}}], logged()),
+    ?assertEqual(Core, core()).
 
 every_transition_of_a_domain_is_told_in_order(_Config) ->
     capture_hooks(),

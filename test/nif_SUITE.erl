@@ -253,7 +253,8 @@ a_batch_for_a_table_that_is_gone_is_stale(Config) ->
         start_core(),
         {ok, Database} = open(Url),
         {_Job, _Ref, Batch} = waiting_load(Database),
-        ?assertMatch({more, [_]}, ?NIF:apply_batch(Batch, 1)),
+        ?assertEqual(more, ?NIF:apply_batch(Batch, 1)),
+        ?assertMatch([{_, undefined, ?T1}], ?NIF:untold()),
         {ok, _} = ?SUP:restart_core(?CORE:get_start_args()),
         ?assertEqual({error, stale}, ?CORE:apply_batch(Batch)),
         ok = supervisor:terminate_child(?SUP, ?CORE),
@@ -383,23 +384,33 @@ no_error_of_opening_shows_a_password(Config) ->
                         "postgres://" ++ Login ++ "@localhost/db?sslmode=unknown",
                         "postgres://localhost/db?unknown=1&password=" ++ ?PASSWORD,
                         "postgres//" ++ Login ++ "@localhost/db",
-                        "mysql://" ++ Login ++ "@localhost/db",
-                        "mariadb://" ++ Login ++ "@localhost/db",
+                        "mysql://" ++ Login ++ "@localhost",
+                        "mysql://" ++ Login ++ "@localhost:port/db",
+                        "mariadb://" ++ Login ++ "@localhost/db?unknown=1",
                         "oracle://" ++ Login ++ "@localhost/db",
                         Login ++ "@localhost/db",
                         "sqlite::memory:?password=" ++ ?PASSWORD]]
     end).
 
 no_error_of_a_request_shows_a_password(Config) ->
-    Server = test_helper:init_database(postgres, Config),
-    Good = ?config(server_url, Server),
-    Replaced = fun(From, To) -> lists:flatten(string:replace(Good, From, To, trailing)) end,
-    Wrong = Replaced("domains:secret@", "domains:" ++ ?PASSWORD ++ "@"),
+    [begin
+         Server = test_helper:init_database(Kind, Config),
+         Failures = failures_of_wrong_urls(?config(server_url, Server), Config),
+         test_helper:end_database(Server),
+         ?assertEqual([access_denied, access_denied, access_denied, missing_tables,
+                       database_unavailable, database_unavailable], Failures)
+     end || Kind <- [postgres, mysql]].
+
+failures_of_wrong_urls(Good, Config) ->
+    Login = "domains:" ++ ?PASSWORD,
+    Replaced = fun(From, To) -> lists:flatten(string:replace(Good, From, To)) end,
+    Wrong = Replaced("domains:secret@", Login ++ "@"),
     Stranger = Replaced("domains:secret@", "stranger:" ++ ?PASSWORD ++ "@"),
-    NoDatabase = Replaced("/postgres", "/absent"),
-    Nowhere = ["postgres://domains:" ++ ?PASSWORD ++ "@" ++ Host ++ "/db"
+    NoDatabase = Good ++ "_absent",
+    [Scheme, _] = string:split(Good, ":"),
+    Nowhere = [Scheme ++ "://" ++ Login ++ "@" ++ Host ++ "/db"
                || Host <- ["127.0.0.1:1", "nowhere.invalid"]],
-    Failures = on_peer(Config, fun() ->
+    on_peer(Config, fun() ->
         [begin
              {ok, Database} = open(Url, #{query_timeout => Timeout}),
              {error, Failure} = ask(Database, newest_event),
@@ -407,10 +418,7 @@ no_error_of_a_request_shows_a_password(Config) ->
              element(1, Failure)
          end || {Urls, Timeout} <- [{[Wrong, Stranger, NoDatabase, Good], 10000}, {Nowhere, 500}],
                 Url <- Urls]
-    end),
-    test_helper:end_database(Server),
-    ?assertEqual([access_denied, access_denied, access_denied, missing_tables,
-                  database_unavailable, database_unavailable], Failures).
+    end).
 
 %% Batches
 
@@ -554,13 +562,17 @@ follow(Ref) ->
         error(no_answer)
     end.
 
-%% A load that waits for its first batches to be applied; with the first of them. (Of 20 that it is
-%% to send: it does not send the last ones before the first ones are applied.)
+%% A load that waits for its first batches to be applied; with the first of them that has rows. (Of
+%% 20 that it is to send: it does not send the last ones before the first ones are applied.)
 waiting_load(Database) ->
     Ref = make_ref(),
     {ok, Job} = ?NIF:check(Database, self(), ?MAX_AGE, Ref),
-    Batch = receive {?NIF, Ref, {batch, First}} -> First after ?WAIT -> error(no_batch) end,
+    _Beginning = next_batch(Ref),
+    Batch = next_batch(Ref),
     {Job, Ref, Batch}.
+
+next_batch(Ref) ->
+    receive {?NIF, Ref, {batch, Batch}} -> Batch after ?WAIT -> error(no_batch) end.
 
 without_job({_Job, Ref, _Batch}) ->
     Ref.
@@ -687,6 +699,8 @@ fitting(open_database) -> [options()];
 fitting(close_database) -> ['$database'];
 fitting(request) -> ['$database', request(), '$ref'];
 fitting(check) -> ['$database', anything(), number(), '$ref'];
+fitting(audit) -> ['$database', '$ref'];
+fitting(count_error) -> [oneof([timeout, '', query_failed]), binary()];
 fitting(cancel) -> ['$job'];
 fitting(take_ignored) -> ['$job'];
 fitting(apply_batch) -> ['$batch', number()];
@@ -731,8 +745,8 @@ request() ->
     Named = [{Function, name()} || Function <- [enable_domain, disable_domain, select_domain]]
             ++ [{Function, name(), name()} || Function <- [insert_domain, mark_deleting,
                                                            delete_domain]],
-    oneof([create_schema, newest_event, {select_page, oneof([any, enabled, deleting, other]),
-                                         number(), number()},
+    oneof([create_schema, newest_event, missing_index,
+           {select_page, oneof([any, enabled, deleting, other]), number(), number()},
            {delete_events_below, number(), number()} | Named]).
 
 %% There: makes the calls, and returns how many when everything still works.
@@ -759,7 +773,7 @@ survive(Calls, Url) ->
 
 load(Ref) ->
     receive
-        {?NIF, Ref, {batch, Batch}} -> {done, _} = ?NIF:apply_batch(Batch, 10000), load(Ref);
+        {?NIF, Ref, {batch, Batch}} -> done = ?NIF:apply_batch(Batch, 10000), load(Ref);
         {?NIF, Ref, Reply} -> Reply
     after ?WAIT ->
         error(no_answer)

@@ -1,4 +1,4 @@
-%% @doc The database goes away and comes back (invariant I6). PostgreSQL: SQLite has no server.
+%% @doc The database goes away and comes back (invariant I6), on every kind that has a server.
 -module(outage_SUITE).
 
 -compile([export_all, nowarn_export_all]).
@@ -9,14 +9,15 @@
 -define(T1, <<"type1">>).
 
 all() ->
-    [{group, postgres}].
+    test_helper:databases() -- [{group, sqlite}].
 
 groups() ->
-    [{postgres, [], [routing_goes_on_and_a_change_made_meanwhile_arrives_by_itself,
-                     a_server_that_hangs_does_not_block_the_node,
-                     a_node_that_starts_without_its_database_loads_when_it_comes,
-                     an_open_transaction_holds_up_nobody_else,
-                     connections_cut_by_the_server_are_replaced]}].
+    Cases = [routing_goes_on_and_a_change_made_meanwhile_arrives_by_itself,
+             a_server_that_hangs_does_not_block_the_node,
+             a_node_that_starts_without_its_database_loads_when_it_comes,
+             an_open_transaction_holds_up_nobody_else,
+             connections_cut_by_the_server_are_replaced],
+    [{Kind, [], Cases} || {group, Kind} <- all()].
 
 init_per_group(Kind, Config) ->
     test_helper:init_database(Kind, Config).
@@ -61,13 +62,14 @@ routing_goes_on_and_a_change_made_meanwhile_arrives_by_itself(Config) ->
 
 a_server_that_hangs_does_not_block_the_node(Config) ->
     Reader = start_reader(<<"a.example">>),
-    signal_backends("STOP", Config),
+    Suspended = serving(Config),
+    signal("STOP", Suspended),
     ok = service_domain_db:force_check_for_updates(),
     %% While the check waits for its answer.
     ok = mongoose_domain_core:insert(<<"other.example">>, ?T1, somebody_else),
     ok = mongoose_domain_core:delete(<<"other.example">>),
     test_helper:wait_until(fun() -> test_helper:logged(domain_check_failed) =/= [] end),
-    signal_backends("CONT", Config),
+    signal("CONT", Suspended),
     sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ('b.example', 'type1');",
                  "INSERT INTO domain_events (domain) VALUES ('b.example');"]),
     wait_for(<<"b.example">>, {ok, ?T1}),
@@ -84,20 +86,18 @@ a_node_that_starts_without_its_database_loads_when_it_comes(Config) ->
 
 an_open_transaction_holds_up_nobody_else(Config) ->
     %% The transaction takes the next event id and stays open for some seconds.
+    {Sleep, Sleeping} = sleep(?config(kind, Config)),
     Self = self(),
     _ = spawn_link(fun() ->
             sql(Config, ["BEGIN;",
                          "INSERT INTO domain_settings (domain, host_type) ",
                          "VALUES ('slow.example', 'type1');",
                          "INSERT INTO domain_events (domain) VALUES ('slow.example');",
-                         "SELECT pg_sleep(7);",
+                         Sleep, ";",
                          "COMMIT;"]),
             Self ! committed
         end),
-    test_helper:wait_until(fun() ->
-        sql(Config, "SELECT COUNT(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(7)%' "
-                    "AND state = 'active' AND pid <> pg_backend_pid()") =/= "0"
-    end),
+    test_helper:wait_until(fun() -> sql(Config, Sleeping) =:= "1" end),
     {ok, _} = mongoose_domain_api:insert_domain(<<"quick.example">>, ?T1),
     wait_for(<<"quick.example">>, {ok, ?T1}),
     receive
@@ -109,8 +109,7 @@ an_open_transaction_holds_up_nobody_else(Config) ->
 
 connections_cut_by_the_server_are_replaced(Config) ->
     [begin
-         _ = sql(Config, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                         "WHERE datname = current_database() AND pid <> pg_backend_pid()"),
+         cut_connections(Config),
          Domain = iolist_to_binary(["d", integer_to_list(N), ".example"]),
          {ok, _} = mongoose_domain_api:insert_domain(Domain, ?T1),
          pong = service_domain_db:sync_local(),
@@ -126,19 +125,42 @@ wait_for(Domain, Expected) ->
     test_helper:wait_until(fun() -> mongoose_domain_core:get_host_type(Domain) =:= Expected end,
                            45000).
 
-%% Only the processes of the server that serve this test's database: a new connection still works.
-signal_backends(Signal, Config) ->
-    Pids = case Signal of
-               "STOP" ->
-                   Found = sql(Config, "SELECT pid FROM pg_stat_activity WHERE datname = "
-                                       "current_database() AND pid <> pg_backend_pid()"),
-                   put(stopped, Found),
-                   Found;
-               "CONT" ->
-                   get(stopped)
-           end,
+%% The processes that serve this test's database. Those of PostgreSQL serve one connection each, so
+%% there a new connection still works.
+serving(Config) ->
+    case ?config(kind, Config) of
+        postgres ->
+            sql(Config, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+                        "AND pid <> pg_backend_pid()");
+        mysql ->
+            test_helper:control("pid", Config)
+    end.
+
+signal(Signal, Pids) ->
     ?assertNotEqual("", Pids),
     _ = os:cmd("kill -" ++ Signal ++ " " ++ lists:flatten(string:replace(Pids, "\n", " ", all))).
+
+cut_connections(Config) ->
+    case ?config(kind, Config) of
+        postgres ->
+            sql(Config, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                        "WHERE datname = current_database() AND pid <> pg_backend_pid()");
+        mysql ->
+            Kill = sql(Config, "SELECT 'KILL ' || id FROM information_schema.processlist "
+                               "WHERE db = DATABASE() AND id <> CONNECTION_ID()"),
+            %% One may have ended by itself meanwhile.
+            [catch sql(Config, Statement) || Statement <- string:lexemes(Kill, "\n")]
+    end.
+
+%% A statement that takes 7 s, and the number of those that run.
+sleep(postgres) ->
+    {"SELECT pg_sleep(7)",
+     "SELECT COUNT(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(7)%' "
+     "AND state = 'active' AND pid <> pg_backend_pid()"};
+sleep(mysql) ->
+    {"SELECT SLEEP(7)",
+     "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP(7)%' "
+     "AND id <> CONNECTION_ID()"}.
 
 %% Reads one domain over and over; a miss kills the test.
 start_reader(Domain) ->

@@ -18,7 +18,11 @@ groups() ->
              a_removal_is_tried_again_when_the_handler_works,
              handlers_of_the_configuration_are_there_when_removals_are_resumed,
              an_unknown_host_type_waits_until_it_is_configured,
-             many_requested_removals_all_end],
+             many_requested_removals_all_end,
+             a_node_that_dies_while_a_handler_runs_leaves_the_removal_to_the_next,
+             two_nodes_that_remove_a_domain_at_once_both_succeed,
+             a_domain_cannot_be_added_again_before_its_removal_is_done,
+             a_late_removal_spares_a_domain_that_was_added_again],
     [{Kind, [], Cases} || {group, Kind} <- test_helper:databases()].
 
 init_per_group(Kind, Config) ->
@@ -110,7 +114,112 @@ many_requested_removals_all_end(_Config) ->
     lists:foreach(fun gone/1, Domains),
     ?assertEqual([], mongoose_domain_api:get_all_domains()).
 
+a_node_that_dies_while_a_handler_runs_leaves_the_removal_to_the_next(Config) ->
+    insert(?D),
+    Node = start_node(Config),
+    ok = call(Node, ?MODULE, add_waiting_handler, []),
+    {ok, #{status := deleting}} =
+        call(Node, mongoose_domain_api, request_delete_domain, [?D, ?T]),
+    handler_runs(Node),
+    _ = os:cmd("kill -9 " ++ call(Node, os, getpid, [])),
+    test_helper:stop_node(Node),
+    ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
+    pong = checked(),
+    ?assertEqual({error, not_found}, mongoose_domain_core:get_host_type(?D)),
+    %% A node that starts finishes it, and runs the handler again.
+    Next = start_node(Config, #{removal_handlers => [{?MODULE, note_removal}]}),
+    gone(?D),
+    ?assertEqual(?D, call(Next, persistent_term, get, [?MODULE])),
+    test_helper:stop_node(Next).
+
+two_nodes_that_remove_a_domain_at_once_both_succeed(Config) ->
+    Node = start_node(Config),
+    [begin
+         insert(?D),
+         Self = self(),
+         Other = spawn_link(fun() ->
+                     Self ! {self(), call(Node, mongoose_domain_api, delete_domain, [?D, ?T])}
+                 end),
+         Results = [mongoose_domain_api:delete_domain(?D, ?T),
+                    receive {Other, Answer} -> Answer end],
+         %% Who comes late finds nothing.
+         ?assertEqual([], [Result || Result <- Results, element(1, Result) =/= ok,
+                                     element(1, Result) =/= not_found]),
+         ?assert(lists:keymember(ok, 1, Results)),
+         gone(?D)
+     end || _ <- lists:seq(1, 10)],
+    test_helper:stop_node(Node).
+
+a_domain_cannot_be_added_again_before_its_removal_is_done(_Config) ->
+    insert(?D),
+    ok = add_waiting_handler(),
+    {ok, #{status := deleting}} = mongoose_domain_api:request_delete_domain(?D, ?T),
+    test_helper:wait_until(fun() -> persistent_term:get(waiting_handler) =:= runs end),
+    ?assertMatch({duplicate, _}, mongoose_domain_api:insert_domain(?D, ?T)),
+    ?assertMatch({duplicate, _}, mongoose_domain_api:insert_domain(?D, <<"type2">>)),
+    ?assertMatch({deleted, _}, mongoose_domain_api:enable_domain(?D)),
+    ok = end_waiting_handler(),
+    gone(?D),
+    insert(?D).
+
+a_late_removal_spares_a_domain_that_was_added_again(Config) ->
+    insert(?D),
+    Node = start_node(Config),
+    ok = call(Node, ?MODULE, add_waiting_handler, []),
+    {ok, #{status := deleting}} =
+        call(Node, mongoose_domain_api, request_delete_domain, [?D, ?T]),
+    handler_runs(Node),
+    %% While the handler runs there, this node removes the domain, and it is added again.
+    {ok, #{status := deleted}} = mongoose_domain_api:delete_domain(?D, ?T),
+    insert(?D),
+    ok = call(Node, ?MODULE, end_waiting_handler, []),
+    %% The remover there is done when it answers.
+    ok = call(Node, gen_server, call, [mongoose_domain_remover, are_you_done]),
+    pong = checked(),
+    ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?D)),
+    ?assertMatch({ok, #{status := enabled}}, mongoose_domain_api:get_domain_details(?D)),
+    test_helper:stop_node(Node).
+
+%% On the nodes
+
+%% The handler runs in the remover, and waits until it is told to go on.
+add_waiting_handler() ->
+    persistent_term:put(waiting_handler, added),
+    Wait = fun(_, _) ->
+               persistent_term:put(waiting_handler, runs),
+               receive go_on -> ok end
+           end,
+    mongoose_domain_hooks:add_removal_handler(waiting, Wait).
+
+end_waiting_handler() ->
+    mongoose_domain_remover ! go_on,
+    ok.
+
+note_removal(_HostType, Domain) ->
+    persistent_term:put(?MODULE, Domain).
+
 %% Helpers
+
+start_node(Config) ->
+    start_node(Config, #{}).
+
+start_node(Config, Env) ->
+    Node = test_helper:start_node(node, Env#{database => ?config(url, Config)}),
+    pong = call(Node, service_domain_db, sync_local, []),
+    Node.
+
+handler_runs(Node) ->
+    test_helper:wait_until(fun() ->
+        call(Node, persistent_term, get, [waiting_handler]) =:= runs
+    end).
+
+call(Node, Module, Function, Args) ->
+    test_helper:call(Node, Module, Function, Args).
+
+%% The nodes are connected by the database only.
+checked() ->
+    ok = service_domain_db:force_check_for_updates(),
+    service_domain_db:sync_local().
 
 insert(Domain) ->
     {ok, _} = mongoose_domain_api:insert_domain(Domain, ?T),
@@ -124,6 +233,7 @@ gone(Domain) ->
             Other -> Other
         end
     end),
+    pong = checked(),
     ?assertEqual({error, not_found}, mongoose_domain_core:get_host_type(Domain)).
 
 witness_removal(HostType, Domain) ->

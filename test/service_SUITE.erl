@@ -39,7 +39,16 @@ groups() ->
              only_enabled_rows_of_allowed_host_types_route,
              static_domains_win_and_are_logged_once_per_kind,
              unknown_host_types_are_logged_with_a_count_and_the_first_ten,
-             a_missing_id_is_settled_by_a_dummy],
+             a_missing_id_is_settled_by_a_dummy,
+             a_core_that_is_killed_while_it_tells_leaves_the_rest_to_its_successor,
+             verify_finds_nothing_wrong_with_a_table_that_follows,
+             verify_finds_what_changed_without_an_event_and_heals_it,
+             verify_leaves_the_domains_of_others_alone,
+             verify_knows_pending_events_from_differences,
+             audits_run_by_themselves,
+             a_restart_without_effect_leaves_the_differences_for_the_next_check,
+             status_says_how_the_node_follows,
+             a_missing_index_is_noticed_at_the_start_with_its_statement],
     %% Takes 30 s, and is the same on every database.
     Slow = #{postgres => [without_messages_it_checks_by_itself]},
     [{Kind, [], Cases ++ maps:get(Kind, Slow, [])} || {group, Kind} <- test_helper:databases()].
@@ -72,9 +81,10 @@ config_spec_is_a_section_of_mongooseim(_Config) ->
     Positive = {option, integer, positive, [], default},
     ?assertEqual(#{<<"db_pool">> => {option, atom, pool_name, [], default},
                    <<"event_cleaning_interval">> => Positive,
-                   <<"event_max_age">> => Positive}, Items),
+                   <<"event_max_age">> => Positive,
+                   <<"audit_interval">> => Positive}, Items),
     ?assertEqual(#{<<"db_pool">> => global, <<"event_cleaning_interval">> => 1800,
-                   <<"event_max_age">> => 7200}, Defaults).
+                   <<"event_max_age">> => 7200, <<"audit_interval">> => 300}, Defaults).
 
 start_starts_the_sql_then_the_process_then_the_cleaner(_Config) ->
     ok = service_domain_db:stop(),
@@ -345,6 +355,159 @@ a_missing_id_is_settled_by_a_dummy(Config) ->
     pong = service_domain_db:sync_local(),
     ?assertEqual({ok, ?T1}, host_type(<<"b.example">>)),
     ?assertEqual("2\n3", sql(Config, "SELECT id FROM domain_events WHERE domain = '' ORDER BY id")).
+
+a_core_that_is_killed_while_it_tells_leaves_the_rest_to_its_successor(Config) ->
+    %% The one that is killed has told of some, and is about to tell of the next (I7).
+    Self = self(),
+    Domains = [iolist_to_binary(["d", integer_to_list(N), ".example"]) || N <- lists:seq(1, 200)],
+    witness_hooks(),
+    ok = meck:expect(mongoose_subdomain_core, add_domain,
+                     fun(_HostType, <<"d100.example">>) ->
+                             case whereis(witness_killed) of
+                                 undefined ->
+                                     register(witness_killed, Self),
+                                     exit(self(), kill),
+                                     timer:sleep(infinity);
+                                 _ ->
+                                     Self ! {told, <<"d100.example">>}
+                             end;
+                        (_HostType, Domain) ->
+                             Self ! {told, Domain}
+                     end),
+    sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ('",
+                 lists:join("', 'type1'), ('", Domains), "', 'type1');"]),
+    ok = service_domain_db:restart(),
+    pong = service_domain_db:sync_local(),
+    true = unregister(witness_killed),
+    ?assertEqual(lists:sort(Domains), lists:sort([Domain || {told, Domain} <- flush()])).
+
+verify_finds_nothing_wrong_with_a_table_that_follows(Config) ->
+    sql(Config, ["INSERT INTO domain_settings (domain, host_type, status) VALUES ",
+                 "('disabled.example', 'type1', 0), ('deleting.example', 'type1', 2), ",
+                 "('elsewhere.example', 'nobody', 1), ('static.example', 'type2', 1);"]),
+    ok = service_domain_db:restart(),
+    [insert(<<"d", (integer_to_binary(N))/binary, ".example">>, ?T1) || N <- lists:seq(1, 20)],
+    ?assertEqual(ok, service_domain_db:verify()),
+    #{audits := Audits, reloads := Reloads} = service_domain_db:status(),
+    ?assertEqual(1, Audits),
+    ?assertNot(is_map_key(differs, Reloads)).
+
+verify_finds_what_changed_without_an_event_and_heals_it(Config) ->
+    Gone = [<<"gone", (integer_to_binary(N))/binary, ".example">> || N <- lists:seq(1, 12)],
+    lists:foreach(fun(Domain) -> insert(Domain, ?T1) end, [?D | Gone]),
+    Service = whereis(service_domain_db),
+    sql(Config, ["DELETE FROM domain_settings WHERE domain LIKE 'gone%';",
+                 "UPDATE domain_settings SET host_type = 'type2' WHERE domain = 'a.example';",
+                 "INSERT INTO domain_settings (domain, host_type) VALUES ",
+                 "('new.example', 'type1');"]),
+    {differs, 14, First} = service_domain_db:verify(),
+    ?assertEqual(10, length(First)),
+    Expected = [{?D, ?T1, ?T2}, {<<"new.example">>, undefined, ?T1}
+                | [{Domain, ?T1, undefined} || Domain <- Gone]],
+    ?assertEqual([], First -- Expected),
+    ?assertMatch([#{level := error, count := 14, domains := [_, _, _, _, _, _, _, _, _, _]}],
+                 test_helper:logged(domains_differ_from_database)),
+    test_helper:wait_until(fun() -> whereis(service_domain_db) =/= Service end),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual([{?D, ?T2}, {<<"new.example">>, ?T1}],
+                 lists:sort(mongoose_domain_core:get_all_dynamic())),
+    ?assertMatch(#{reloads := #{differs := 1}, loads := 2}, service_domain_db:status()),
+    ?assertEqual(ok, service_domain_db:verify()).
+
+verify_leaves_the_domains_of_others_alone(Config) ->
+    ok = mongoose_domain_core:insert(<<"foreign.example">>, ?T1, somebody_else),
+    ok = mongoose_domain_core:insert(<<"other.example">>, ?T1, somebody_else),
+    sql(Config, "INSERT INTO domain_settings (domain, host_type) VALUES "
+                "('other.example', 'type2')"),
+    ?assertEqual(ok, service_domain_db:verify()),
+    ?assertEqual({ok, ?T1}, host_type(<<"foreign.example">>)),
+    ?assertEqual({ok, ?T1}, host_type(<<"other.example">>)),
+    ?assertEqual([], test_helper:logged(domains_differ_from_database)).
+
+verify_knows_pending_events_from_differences(Config) ->
+    insert(?D, ?T1),
+    %% Nobody has asked for a check since.
+    sql(Config, ["UPDATE domain_settings SET status = 0;",
+                 "INSERT INTO domain_events (domain) VALUES ('a.example');"]),
+    ?assertEqual(ok, service_domain_db:verify()),
+    ?assertEqual({error, not_found}, host_type(?D)),
+    ?assertEqual([], test_helper:logged(domains_differ_from_database)).
+
+audits_run_by_themselves(Config) ->
+    Url = ?config(url, Config),
+    insert(?D, ?T1),
+    test_helper:stop_standalone(),
+    {ok, _} = test_helper:start_standalone(#{database => Url, service => #{audit_interval => 1}}),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual({ok, ?T1}, host_type(?D)),
+    sql(Config, "DELETE FROM domain_settings"),
+    test_helper:wait_until(fun() -> host_type(?D) =:= {error, not_found} end),
+    ?assertMatch([#{count := 1, domains := [?D]}],
+                 test_helper:logged(domains_differ_from_database)).
+
+a_restart_without_effect_leaves_the_differences_for_the_next_check(Config) ->
+    insert(?D, ?T1),
+    sql(Config, "DELETE FROM domain_settings"),
+    ok = meck:new(service_domain_db, [passthrough]),
+    ok = meck:expect(service_domain_db, restart, fun() -> ok end),
+    Service = whereis(service_domain_db),
+    {differs, 1, [{?D, ?T1, undefined}]} = service_domain_db:verify(),
+    [begin
+         Service ! check_for_updates,
+         pong = service_domain_db:ping(Service),
+         ?assertEqual(1 + Times, meck:num_calls(service_domain_db, restart, [])),
+         ?assertEqual({ok, ?T1}, host_type(?D))
+     end || Times <- [1, 2]],
+    ok = meck:unload(service_domain_db),
+    Service ! check_for_updates,
+    test_helper:wait_until(fun() -> host_type(?D) =:= {error, not_found} end).
+
+status_says_how_the_node_follows(Config) ->
+    {Seconds0, Status0} = maps:take(seconds_since_check, service_domain_db:status()),
+    ?assertEqual(#{state => following, position => 0, newest_event => undefined, lag => 0,
+                   loads => 1, reloads => #{}, errors => #{}, last_error => undefined,
+                   gaps_settled => 0, dummies_written => 0, audits => 0,
+                   domains => 1, followed => 0}, Status0),
+    ?assert(Seconds0 >= 0.0 andalso Seconds0 < 10.0),
+    insert(?D, ?T1),
+    sql(Config, "INSERT INTO domain_events (id, domain) VALUES (4, 'a.example')"),
+    ok = service_domain_db:force_check_for_updates(),
+    pong = service_domain_db:sync_local(),
+    ?assertMatch(#{state := following, position := 4, newest_event := 4, lag := 0,
+                   gaps_settled := 2, dummies_written := 2, domains := 2, followed := 1},
+                 service_domain_db:status()),
+    ok = service_domain_db:restart(),
+    pong = service_domain_db:sync_local(),
+    ?assertMatch(#{loads := 2, reloads := #{requested := 1}}, service_domain_db:status()),
+    sql(Config, "DROP TABLE domain_events; DROP TABLE domain_settings;"),
+    ok = service_domain_db:force_check_for_updates(),
+    test_helper:wait_until(fun() ->
+        case service_domain_db:status() of
+            #{state := retrying, errors := #{missing_tables := N}} -> N >= 1;
+            Other -> Other
+        end
+    end),
+    #{last_error := {missing_tables, Text}} = service_domain_db:status(),
+    ?assert(is_binary(Text)),
+    ?assertMatch({error, {missing_tables, _}}, service_domain_db:verify()),
+    ok = service_domain_db:stop(),
+    ?assertMatch(#{state := stopped}, service_domain_db:status()).
+
+a_missing_index_is_noticed_at_the_start_with_its_statement(Config) ->
+    %% MongooseIM's schema for MySQL has none on the domain.
+    Expected = case ?config(kind, Config) of mysql -> 1; _ -> 0 end,
+    Logged = fun() -> test_helper:logged(domain_settings_without_index) end,
+    test_helper:wait_until(fun() -> length(Logged()) =:= Expected end),
+    Noticed = Logged(),
+    [begin
+         sql(Config, Statement),
+         ok = service_domain_db:restart(),
+         pong = service_domain_db:sync_local(),
+         %% An audit takes longer than the look for the index before it.
+         ok = service_domain_db:verify(),
+         ?assertEqual(Noticed, Logged())
+     end || #{statement := Statement} <- Noticed],
+    insert(?D, ?T1).
 
 %% Helpers
 

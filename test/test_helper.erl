@@ -2,8 +2,9 @@
 -module(test_helper).
 
 -export([databases/0, init_database/2, end_database/1, fresh_url/1, sql/2, control/2]).
+-export([server_processes/1]).
 -export([start_standalone/1, start_standalone/2, stop_standalone/0]).
--export([start_node/2, stop_node/1, call/4, connect/1, node_env/2]).
+-export([start_node/2, start_peer/1, stop_node/1, call/4, connect/1, node_env/2]).
 -export([wait_until/1, wait_until/2, data_name/1]).
 -export([capture_logs/0, release_logs/0, logged/1, log/2]).
 
@@ -19,13 +20,13 @@
 
 -spec databases() -> [{group, atom()}].
 databases() ->
-    [{group, sqlite}, {group, postgres}].
+    [{group, sqlite}, {group, postgres}, {group, mysql}].
 
 init_database(sqlite, Config) ->
     [{kind, sqlite} | Config];
-init_database(postgres, Config) ->
-    {Owner, Control, Url} = start_postgres(),
-    [{kind, postgres}, {owner, Owner}, {control, Control}, {server_url, Url} | Config].
+init_database(Kind, Config) ->
+    {Owner, Control, Url} = start_server(Kind),
+    [{kind, Kind}, {owner, Owner}, {control, Control}, {server_url, Url} | Config].
 
 end_database(Config) ->
     case ?config(owner, Config) of
@@ -33,56 +34,90 @@ end_database(Config) ->
         Owner -> Owner ! stop, wait_until(fun() -> not is_process_alive(Owner) end)
     end.
 
-%% @doc The URL of a new, empty database with MongooseIM's tables.
+%% @doc The URL of a new, empty database with MongooseIM's tables (on MySQL without any index on the
+%% domain).
 fresh_url(Config) ->
     Name = data_name(domains),
     case ?config(kind, Config) of
         sqlite ->
             "sqlite:" ++ filename:join(?config(priv_dir, Config), Name);
-        postgres ->
+        Kind ->
             Server = ?config(server_url, Config),
             sql(Server, "CREATE DATABASE " ++ Name),
-            Url = lists:flatten(string:replace(Server, "/postgres", "/" ++ Name, trailing)),
-            {ok, Schema} = file:read_file(schema_file()),
+            [Address, _] = string:split(Server, "/", trailing),
+            Url = Address ++ "/" ++ Name,
+            {ok, Schema} = file:read_file(schema_file(Kind)),
             sql(Url, Schema),
             Url
     end.
 
-%% @doc Runs SQL beside our own code, with the database's own client; returns what it prints.
+%% @doc Runs SQL beside our own code, with the database's own client; returns what it prints. On
+%% MySQL it is read as by the others: || joins strings, and a backslash is only that.
 sql(Url, Statements) ->
-    Command = case Url of
-                  "sqlite:" ++ File -> ["sqlite3 -bail -cmd '.timeout 10000' ", File];
-                  _ -> ["psql -X -q -A -t -v ON_ERROR_STOP=1 ", Url]
-              end,
     Script = filename:join("/tmp", data_name(sql)),
     ok = file:write_file(Script, Statements),
-    Output = os:cmd(lists:flatten([Command, " < ", Script, " 2>&1; echo \"|$?\""])),
-    ok = file:delete(Script),
+    Options = Script ++ ".options",
+    Output = os:cmd(lists:flatten([client(Url, Options), " < ", Script, " 2>&1; echo \"|$?\""])),
+    _ = [file:delete(File) || File <- [Script, Options]],
     case string:split(Output, "|", trailing) of
         [Printed, "0\n"] -> string:trim(Printed);
         _ -> error({sql_failed, Statements, Output})
     end.
 
-%% @doc Runs the server's control script: "start", "stop" (at once) or "kill".
+client("sqlite:" ++ File, _) ->
+    ["sqlite3 -bail -cmd '.timeout 10000' ", File];
+client("mysql:" ++ _ = Url, Options) ->
+    #{host := Host, port := Port, userinfo := UserInfo, path := "/" ++ Name} =
+        uri_string:parse(Url),
+    [User, Password] = string:split(UserInfo, ":"),
+    ok = file:write_file(Options,
+                         ["[client]\nhost=", Host, "\nport=", integer_to_list(Port),
+                          "\nuser=", User, "\npassword=", Password,
+                          "\ndefault-character-set=utf8mb4\n"
+                          "init-command=SET sql_mode='ANSI,NO_BACKSLASH_ESCAPES'\n"]),
+    ["mariadb --defaults-file=", Options, " --batch --raw --skip-column-names ", Name];
+client(Url, _) ->
+    ["psql -X -q -A -t -v ON_ERROR_STOP=1 ", Url].
+
+%% @doc Runs the server's control script: "start", "stop" (at once), "kill" or "pid".
 control(What, Config) ->
     os:cmd(?config(control, Config) ++ " " ++ What).
+
+%% @doc The server's process and those that it has started, by the pids of the operating system.
+server_processes(Config) ->
+    Pid = string:trim(control("pid", Config)),
+    [Pid | [Child || File <- filelib:wildcard("/proc/[0-9]*/stat"),
+                     {Child, Parent} <- parent(File), Parent =:= Pid]].
+
+parent(File) ->
+    case file:read_file(File) of
+        {ok, Stat} ->
+            %% pid (name) state ppid …; the name may have spaces.
+            [Pid, _] = string:split(Stat, " ("),
+            [_, AfterName] = string:split(Stat, ") ", trailing),
+            [_State, Parent | _] = string:split(AfterName, " ", all),
+            [{binary_to_list(Pid), binary_to_list(Parent)}];
+        {error, _} ->
+            []
+    end.
 
 data_name(Prefix) ->
     lists:concat([Prefix, "_", os:getpid(), "_", erlang:unique_integer([positive])]).
 
 %% A process of its own holds the server's standard input: it lives as long as its group of cases.
-start_postgres() ->
+start_server(Kind) ->
     Parent = self(),
-    Script = filename:join(root_dir(), "script/throwaway-postgres"),
+    Name = case Kind of postgres -> "throwaway-postgres"; mysql -> "throwaway-mariadb" end,
+    Script = filename:join([root_dir(), "script", Name]),
     Owner = spawn(fun() ->
                       Port = open_port({spawn_executable, Script}, [{line, 1000}, exit_status]),
                       own_server(Port, Parent, #{})
                   end),
     receive
         {Owner, #{"control" := Control, "url" := Url}} -> {Owner, Control, Url};
-        {Owner, {exit_status, Status}} -> error({throwaway_postgres, Status})
+        {Owner, {exit_status, Status}} -> error({Name, Status})
     after 60000 ->
-        error(throwaway_postgres_timeout)
+        error({Name, timeout})
     end.
 
 own_server(Port, Parent, Facts) ->
@@ -108,8 +143,8 @@ find_root(Dir) ->
         false -> find_root(filename:dirname(Dir))
     end.
 
-schema_file() ->
-    filename:join(root_dir(), "priv/schema/postgres.sql").
+schema_file(Kind) ->
+    filename:join([root_dir(), "priv/schema", atom_to_list(Kind) ++ ".sql"]).
 
 %% Standalone, on the node of the tests
 
@@ -138,14 +173,19 @@ default_env() ->
 %% @doc Starts a node with the standalone application. The nodes talk on the loopback interface; the
 %% tests talk to them by call/4, not by distribution, so it works also when that is cut.
 start_node(Name, Env) ->
+    Node = start_peer(Name),
+    {ok, _} = call(Node, ?MODULE, start_standalone, [Env]),
+    Node.
+
+%% @doc Starts a node. It connects to others only when it is told to.
+start_peer(Name) ->
     {ok, Peer, Node} =
         peer:start(#{name => data_name(Name), host => "127.0.0.1", longnames => true,
                      connection => standard_io, wait_boot => 60000,
                      env => [{"ERL_EPMD_ADDRESS", "127.0.0.1"}],
                      args => ["-setcookie", "domains", "-connect_all", "false",
                               "-kernel", "inet_dist_use_interface", "{127,0,0,1}",
-                              "-pa" | code_paths()]}),
-    {ok, _} = call(Peer, ?MODULE, start_standalone, [Env]),
+                              "dist_auto_connect", "never", "-pa" | code_paths()]}),
     {Peer, Node}.
 
 stop_node({Peer, _Node}) ->

@@ -156,7 +156,10 @@ mark_deleting(Domain, HostType, Then) ->
                 Then();
             {ok, not_found} -> failure(not_found);
             {ok, {wrong_host_type, _}} -> failure(wrong_host_type);
-            {error, Failure} -> db_failure(Failure)
+            {error, Failure} ->
+                %% The mark may be there all the same: an answer can be lost after the commit.
+                ok = mongoose_domain_remover:wake(),
+                db_failure(Failure)
         end
     end).
 

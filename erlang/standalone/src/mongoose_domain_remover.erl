@@ -42,14 +42,24 @@ remove(HostType, Domain) ->
     end.
 
 remove_data(HostType, Domain) ->
-    case mongoose_domain_hooks:run_removal_handlers(HostType, Domain) of
-        ok ->
-            case mongoose_domain_sql:request({delete_domain, Domain, HostType}) of
-                {ok, _DoneOrNotFound} -> service_domain_db:force_check_for_updates();
-                {error, Failure} -> {error, {database, Failure}}
+    case mongoose_domain_sql:request({select_domain, Domain}) of
+        {ok, {_Id, _Domain, HostType, deleting}} ->
+            case mongoose_domain_hooks:run_removal_handlers(HostType, Domain) of
+                ok -> remove_row(HostType, Domain);
+                {error, Reason} -> {error, {handler_failed, Reason}}
             end;
-        {error, Reason} ->
-            {error, {handler_failed, Reason}}
+        {ok, _GoneOrAddedAgain} ->
+            %% Another node was quicker. On MySQL, which has no key on the domain, there may be a
+            %% newer row: its data stays, and the old row goes.
+            remove_row(HostType, Domain);
+        {error, Failure} ->
+            {error, {database, Failure}}
+    end.
+
+remove_row(HostType, Domain) ->
+    case mongoose_domain_sql:request({delete_domain, Domain, HostType}) of
+        {ok, _DoneOrNotFound} -> service_domain_db:force_check_for_updates();
+        {error, Failure} -> {error, {database, Failure}}
     end.
 
 %% gen_server

@@ -3,7 +3,7 @@
 use crate::runtime::{Address, Reply, Threads, aside};
 use crate::term::{KeptTerm, binary, database_failure, failure, row};
 use crate::{bad_database_option, deleting, done, exists, inserted, invalid_name, not_found, ok};
-use crate::{max_connections, query_timeout, stopped, url, wrong_host_type};
+use crate::{max_connections, none, query_timeout, stopped, url, wrong_host_type};
 use domain_store::{Change, Config, Insert, Setting, Status, Store};
 use domain_table::check_name;
 use parking_lot::Mutex;
@@ -133,6 +133,7 @@ enum Request {
     SelectPage(StatusFilter, i64, u32),
     NewestEvent,
     DeleteEventsBelow(i64, u32),
+    MissingIndex,
 }
 
 /// Which rows a page has.
@@ -153,6 +154,7 @@ enum Answer {
     Row(Option<Setting>),
     Rows(Vec<Setting>),
     Newest(Option<i64>),
+    Statement(Option<&'static str>),
     Count(u64),
 }
 
@@ -210,6 +212,7 @@ impl Request {
             Request::NewestEvent => {
                 Answer::Newest(store.event_bounds().await?.map(|(_, newest)| newest))
             }
+            Request::MissingIndex => Answer::Statement(store.missing_index().await?),
             Request::DeleteEventsBelow(id, limit) => {
                 Answer::Count(store.delete_events_below(id, limit.min(MAX_ROWS)).await?)
             }
@@ -237,6 +240,8 @@ impl Answer {
                 rows.iter().map(|found| row(env, found)).collect::<Vec<_>>().encode(env)
             }
             Answer::Newest(newest) => newest.encode(env),
+            Answer::Statement(None) => none().encode(env),
+            Answer::Statement(Some(statement)) => binary(env, statement.as_bytes()),
             Answer::Count(count) => count.encode(env),
         }
     }

@@ -1,20 +1,23 @@
-//! Checks and loads: a task reads the database and sends batches to the process that asked.
+//! Checks, loads and audits: a task reads the database and sends batches to the process that asked.
 
-use crate::database::Database;
+use crate::database::{Database, Open};
 use crate::runtime::{Address, Reply};
-use crate::table::{routing, transition};
-use crate::term::{KeptTerm, binary, database_failure, failure};
-use crate::{batch, current, done, error, loaded, more, no_table, ok, reload, stale, stopped};
-use crate::{too_old, undefined, unsettled, went_backwards};
+use crate::table::routing;
+use crate::term::{KeptTerm, binary, database_failure, failure, optional};
+use crate::{
+    batch, current, differs, done, error, loaded, more, no_table, ok, reload, same, stale,
+};
+use crate::{stopped, too_old, unsettled, went_backwards};
+use domain_sync::audit::Difference;
 use domain_sync::check::{Outcome, Reason};
-use domain_sync::driver::{Ended, run};
-use domain_sync::routing::{Applied, Batch, Ignored, IgnoredRow, Kind};
+use domain_sync::driver::{Ended, audit, run};
+use domain_sync::routing::{Batch, Ignored, IgnoredRow, Kind, Routing};
 use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::AbortHandle;
 
-/// A check or a load. It is cancelled when nobody refers to it any more.
+/// A check, a load or an audit. It is cancelled when nobody refers to it any more.
 struct Job {
     task: AbortHandle,
     ignored: Arc<Ignored>,
@@ -38,8 +41,9 @@ impl Resource for BatchResource {}
 /// Starts a check, or a load if the table stands nowhere in the log yet.
 ///
 /// Messages to the caller, all `{mongoose_domain_nif, Ref, Message}`: `{batch, Batch}`, to be applied
-/// in that order; at the end, once, `{ok, current | loaded}`, `{reload, too_old | went_backwards}` or
-/// `{error, {Reason, Text}}`.
+/// in that order; at the end, once, `{ok, current | loaded}`, `{reload, too_old | went_backwards}`,
+/// `{differs, [{Domain, HostTypeInTable | undefined, HostTypeInDatabase | undefined}]}` or `{error,
+/// {Reason, Text}}`.
 #[rustler::nif]
 fn check<'a>(
     env: Env<'a>,
@@ -48,6 +52,84 @@ fn check<'a>(
     max_age: u64,
     reference: rustler::Reference<'a>,
 ) -> Term<'a> {
+    let source = KeptTerm::new(source);
+    let max_age = Duration::from_secs(max_age);
+    start_job(env, &database, reference, async move |request: Request| {
+        let Request { open, routing, ignored, address, reply } = request;
+        let deliver = |next: Batch<KeptTerm>| {
+            let next = ResourceArc::new(BatchResource(next));
+            address.send(|env| (batch(), next).encode(env))
+        };
+        let store = &open.store;
+        let ended = tokio::select! {
+            ended = run(store, routing, source, ignored, max_age, deliver) => ended,
+            () = store.closed() => Ok(Ended::Abandoned),
+        };
+        reply.send(|env| match &ended {
+            Ok(Ended::With(Outcome::Current)) => (ok(), current()).encode(env),
+            Ok(Ended::With(Outcome::Loaded)) => (ok(), loaded()).encode(env),
+            Ok(Ended::With(Outcome::Reload(Reason::TooOld))) => (reload(), too_old()).encode(env),
+            Ok(Ended::With(Outcome::Reload(Reason::WentBackwards))) => {
+                (reload(), went_backwards()).encode(env)
+            }
+            Ok(Ended::With(Outcome::Unsettled)) => {
+                failure(env, unsettled(), "the event log changed while it was read")
+            }
+            Ok(Ended::Differs(found)) => {
+                let found: Vec<_> = found.iter().map(|found| difference(env, found)).collect();
+                (differs(), found).encode(env)
+            }
+            Ok(Ended::Abandoned) => {
+                failure(env, stopped(), "nobody waits for the changes any more")
+            }
+            Err(error) => database_failure(env, error),
+        });
+    })
+}
+
+/// Starts an audit: compares the table with the database, while checks go on. The message at the end
+/// is `{ok, same}`; or `{ok, suspicious}`, then the next check that begins later decides; or `{error,
+/// {Reason, Text}}`.
+#[rustler::nif(name = "audit")]
+fn start_audit<'a>(
+    env: Env<'a>,
+    database: ResourceArc<Database>,
+    reference: rustler::Reference<'a>,
+) -> Term<'a> {
+    start_job(env, &database, reference, async move |request: Request| {
+        let Request { open, routing, reply, .. } = request;
+        let suspicious = tokio::select! {
+            suspicious = audit(&open.store, &routing) => suspicious,
+            () = open.store.closed() => {
+                return reply.send(|env| failure(env, stopped(), "the database is closed"));
+            }
+        };
+        reply.send(|env| match &suspicious {
+            Ok(false) => (ok(), same()).encode(env),
+            Ok(true) => (ok(), crate::suspicious()).encode(env),
+            Err(error) => database_failure(env, error),
+        });
+    })
+}
+
+/// What a job works with.
+struct Request {
+    open: Arc<Open>,
+    routing: Arc<Routing<KeptTerm>>,
+    ignored: Arc<Ignored>,
+    address: Address,
+    reply: Reply,
+}
+
+fn start_job<'a, F>(
+    env: Env<'a>,
+    database: &Database,
+    reference: rustler::Reference<'a>,
+    job: impl FnOnce(Request) -> F,
+) -> Term<'a>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let Some(open) = database.open() else {
         return failure(env, stopped(), "the database is closed");
     };
@@ -60,37 +142,26 @@ fn check<'a>(
     let ignored = Arc::new(Ignored::default());
     let address = Address { pid: env.pid(), reference: KeptTerm::new(reference.encode(env)) };
     let reply = Reply::to(address.clone());
-    let source = KeptTerm::new(source);
-    let counted = ignored.clone();
-    let open = open.clone();
-    let task = runtime.spawn(async move {
-        let deliver = |next: Batch<KeptTerm>| {
-            let next = ResourceArc::new(BatchResource(next));
-            address.send(|env| (batch(), next).encode(env))
-        };
-        let max_age = Duration::from_secs(max_age);
-        let store = &open.store;
-        let ended = tokio::select! {
-            ended = run(store, routing, source, counted, max_age, deliver) => ended,
-            () = store.closed() => Ok(Ended::Abandoned),
-        };
-        reply.send(|env| match ended {
-            Ok(Ended::With(Outcome::Current)) => (ok(), current()).encode(env),
-            Ok(Ended::With(Outcome::Loaded)) => (ok(), loaded()).encode(env),
-            Ok(Ended::With(Outcome::Reload(Reason::TooOld))) => (reload(), too_old()).encode(env),
-            Ok(Ended::With(Outcome::Reload(Reason::WentBackwards))) => {
-                (reload(), went_backwards()).encode(env)
-            }
-            Ok(Ended::With(Outcome::Unsettled)) => {
-                failure(env, unsettled(), "the event log changed while it was read")
-            }
-            Ok(Ended::Abandoned) => {
-                failure(env, stopped(), "nobody waits for the changes any more")
-            }
-            Err(error) => database_failure(env, &error),
-        });
-    });
+    let (open, counted) = (open.clone(), ignored.clone());
+    let task = runtime.spawn(job(Request {
+        open: open.clone(),
+        routing,
+        ignored: counted,
+        address,
+        reply,
+    }));
     (ok(), ResourceArc::new(Job { task: task.abort_handle(), ignored })).encode(env)
+}
+
+/// `{Domain, HostTypeInTable | undefined, HostTypeInDatabase | undefined}`.
+fn difference<'a>(env: Env<'a>, found: &Difference) -> Term<'a> {
+    let in_database = found.in_database.as_ref().map(|name| name.as_bytes());
+    (
+        binary(env, found.domain.as_bytes()),
+        optional(env, found.in_table.as_deref()),
+        optional(env, in_database),
+    )
+        .encode(env)
 }
 
 /// Cancels a job. Its final reply is `{error, {stopped, Text}}` if it was not sent yet.
@@ -100,18 +171,16 @@ fn cancel(job: ResourceArc<Job>) -> Atom {
     ok()
 }
 
-/// Applies up to `limit` changes of a batch, and returns `{more | done, Transitions}`; or
-/// `{error, stale}` if the table that the batch was made for is gone. Only for the process that
-/// writes the table.
+/// Applies up to `limit` changes of a batch, and returns `more` or `done`; or `{error, stale}` if the
+/// table that the batch was made for is gone. Only for the process that writes the table, which then
+/// tells others what is untold.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn apply_batch<'a>(env: Env<'a>, next: ResourceArc<BatchResource>, limit: usize) -> Term<'a> {
     let BatchResource(next) = &*next;
     if !routing().is_some_and(|routing| next.is_for(&routing)) {
         return (error(), stale()).encode(env);
     }
-    let Applied { transitions, more: is_more } = next.apply(limit);
-    let transitions: Vec<Term<'a>> = transitions.iter().map(|made| transition(env, made)).collect();
-    (if is_more { more() } else { done() }, transitions).encode(env)
+    (if next.apply(limit) { more() } else { done() }).encode(env)
 }
 
 /// What a job ignored so far: `[{What, Count, [{Domain, CoreHostType | undefined, DbHostType}]}]`,
@@ -119,10 +188,7 @@ fn apply_batch<'a>(env: Env<'a>, next: ResourceArc<BatchResource>, limit: usize)
 #[rustler::nif]
 fn take_ignored<'a>(env: Env<'a>, job: ResourceArc<Job>) -> Term<'a> {
     let ignored_row = |row: &IgnoredRow| {
-        let of_core = match &row.core_host_type {
-            Some(name) => binary(env, name),
-            None => undefined().encode(env),
-        };
+        let of_core = optional(env, row.core_host_type.as_deref());
         let (domain, of_db) = (row.domain.as_bytes(), row.db_host_type.as_bytes());
         (binary(env, domain), of_core, binary(env, of_db)).encode(env)
     };

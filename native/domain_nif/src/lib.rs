@@ -2,7 +2,8 @@
 //!
 //! - `table`: the functions on the routing table of this node, of which there is one or none.
 //! - `database`: databases, and requests to them, answered by message.
-//! - `follow`: checks and loads, whose batches go to the calling process by message.
+//! - `follow`: checks, loads and audits, whose batches go to the calling process by message.
+//! - `status`: what the follower did and saw.
 //! - `term`: Erlang terms kept on the Rust side; names and rows as terms.
 //! - `runtime`: tokio's threads, which live as long as any database is open.
 //!
@@ -15,6 +16,7 @@
 mod database;
 mod follow;
 mod runtime;
+mod status;
 mod table;
 mod term;
 
@@ -54,6 +56,25 @@ rustler::atoms! {
     ignore_domain_from_db_with_unknown_host_type,
     ignore_domain_from_db_with_invalid_name,
 
+    // audits
+    same,
+    suspicious,
+    differs,
+
+    // statistics
+    position,
+    newest_event,
+    seconds_since_check,
+    loads,
+    reloads,
+    gaps_settled,
+    dummies_written,
+    audits,
+    errors,
+    last_error,
+    failing,
+    followed,
+
     // rows
     disabled,
     enabled,
@@ -61,6 +82,7 @@ rustler::atoms! {
     exists,
     not_found,
     wrong_host_type,
+    none,
 
     // options of databases
     url,

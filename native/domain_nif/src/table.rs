@@ -1,13 +1,16 @@
 //! The routing table of this node.
 
-use crate::term::{KeptTerm, binary, names, pairs};
+use crate::term::{KeptTerm, binary, names, optional, pairs};
+use crate::unknown_host_type;
 use crate::{absent, bad_insert, error, fresh, inserted, is_static, kept, ok, refreshed, removed};
-use crate::{undefined, unknown_host_type};
 use arc_swap::ArcSwapOption;
-use domain_sync::routing::Routing;
+use domain_sync::routing::{Routing, Transition};
 use domain_table::{DeleteError, InsertError, Inserted, Name, Pair, Table, check_name};
 use rustler::{Atom, Binary, Encoder, Env, Error, ListIterator, NifResult, Term};
 use std::sync::Arc;
+
+/// The most untold transitions that are taken at a time: telling so many must fit into a time slice.
+const UNTOLD: usize = 10;
 
 /// The table, as long as `mongoose_domain_core` runs; and after it crashed, until its successor
 /// takes it over or brings another.
@@ -96,7 +99,8 @@ fn insert<'a>(
     source: Term<'a>,
 ) -> NifResult<Term<'a>> {
     check_name(&domain).map_err(|_| Error::BadArg)?;
-    with_table(|table| match table.insert(&domain, &host_type, &KeptTerm::new(source)) {
+    let source = KeptTerm::new(source);
+    with_node(|node| match node.routing.insert(&domain, &host_type, &source) {
         Ok(Inserted::New) => inserted().encode(env),
         Ok(Inserted::Refreshed) => refreshed().encode(env),
         Err(InsertError::UnknownHostType) => (error(), unknown_host_type()).encode(env),
@@ -107,10 +111,29 @@ fn insert<'a>(
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn delete<'a>(env: Env<'a>, domain: Binary<'a>) -> NifResult<Term<'a>> {
-    with_table(|table| match table.delete(&domain) {
-        Ok(Some(host_type)) => (removed(), binary(env, &host_type)).encode(env),
+    with_node(|node| match node.routing.delete(&domain) {
+        Ok(Some(_)) => removed().encode(env),
         Ok(None) => absent().encode(env),
         Err(DeleteError::Static) => (error(), is_static()).encode(env),
+    })
+}
+
+/// The first transitions of which others have not been told yet, in order: `[{Domain,
+/// RemovedHostType | undefined, AddedHostType | undefined}]`.
+#[rustler::nif]
+fn untold(env: Env<'_>) -> NifResult<Vec<Term<'_>>> {
+    with_node(|node| {
+        let untold = node.routing.untold(UNTOLD);
+        untold.iter().map(|made| transition(env, made)).collect()
+    })
+}
+
+/// Others have been told of the first of the untold transitions.
+#[rustler::nif]
+fn told() -> NifResult<Atom> {
+    with_node(|node| {
+        node.routing.told();
+        ok()
     })
 }
 
@@ -196,12 +219,8 @@ fn decode_name(name: Term<'_>) -> Result<Name, String> {
     Ok(bytes.as_slice().into())
 }
 
-/// `{Domain, RemovedHostType | undefined, AddedHostType | undefined}`.
-pub fn transition<'a>(env: Env<'a>, transition: &domain_sync::routing::Transition) -> Term<'a> {
-    let host_type = |name: &Option<Name>| match name {
-        Some(name) => binary(env, name),
-        None => undefined().encode(env),
-    };
+fn transition<'a>(env: Env<'a>, transition: &Transition) -> Term<'a> {
+    let host_type = |name: &Option<Name>| optional(env, name.as_deref());
     let domain = binary(env, &transition.domain);
     (domain, host_type(&transition.removed), host_type(&transition.added)).encode(env)
 }

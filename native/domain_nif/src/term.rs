@@ -1,6 +1,6 @@
 //! Erlang terms kept on the Rust side; names and rows as terms.
 
-use crate::{deleting, disabled, enabled, error};
+use crate::{deleting, disabled, enabled, error, undefined};
 use domain_store::{ErrorKind, Setting, Status};
 use domain_table::{Name, Pair};
 use rustler::env::SavedTerm;
@@ -63,6 +63,14 @@ pub fn binary<'a>(env: Env<'a>, bytes: &[u8]) -> Term<'a> {
     let mut binary = NewBinary::new(env, bytes.len());
     binary.as_mut_slice().copy_from_slice(bytes);
     binary.into()
+}
+
+/// A binary, or `undefined`.
+pub fn optional<'a>(env: Env<'a>, bytes: Option<&[u8]>) -> Term<'a> {
+    match bytes {
+        Some(bytes) => binary(env, bytes),
+        None => undefined().encode(env),
+    }
 }
 
 /// `[Domain]`.

@@ -8,7 +8,8 @@ use url::Url;
 /// How to reach a database.
 #[derive(Clone)]
 pub struct Config {
-    /// `sqlite:path/to/file` or `postgres://user:password@host:port/database`.
+    /// `sqlite:path/to/file`, `postgres://user:password@host:port/database` or
+    /// `mysql://user:password@host:port/database` (also `mariadb://`).
     pub url: String,
     /// The most connections to hold at a time.
     pub max_connections: u32,
@@ -25,16 +26,17 @@ impl Config {
     pub(crate) fn scheme(&self) -> Result<Scheme, Error> {
         let (scheme, _) = self.url.split_once(':').ok_or_else(|| {
             Error::bad_url(
-                "it has no scheme: use sqlite:FILE or postgres://USER:PASSWORD@HOST/DATABASE",
+                "it has no scheme: use sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or \
+                 mysql://USER:PASSWORD@HOST/DATABASE",
             )
         })?;
         match scheme {
             "sqlite" => Ok(Scheme::Sqlite),
             "postgres" | "postgresql" => Ok(Scheme::Postgres),
-            "mysql" | "mariadb" => Err(Error::unknown_scheme(
-                "MySQL and MariaDB are not supported yet: use sqlite: or postgres:",
+            "mysql" | "mariadb" => Ok(Scheme::Mysql),
+            _ => Err(Error::unknown_scheme(
+                "the scheme must be sqlite:, postgres:, mysql: or mariadb:",
             )),
-            _ => Err(Error::unknown_scheme("the scheme must be sqlite: or postgres:")),
         }
     }
 
@@ -73,4 +75,5 @@ impl fmt::Debug for Config {
 pub(crate) enum Scheme {
     Sqlite,
     Postgres,
+    Mysql,
 }

@@ -1,5 +1,8 @@
 //! What can go wrong with a database, by kinds that a program can tell apart.
 
+use sqlx::error::DatabaseError;
+use sqlx::mysql::MySqlDatabaseError;
+use sqlx::sqlite::SqliteError;
 use std::time::Duration;
 
 /// A failed operation: its kind, and a text for people, without credentials.
@@ -80,60 +83,113 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 unavailable("the connection to the database is closed".into())
             }
+            // sqlx's text is for the programmer: our library is built with neither.
+            sqlx::Error::Configuration(error) if error.to_string().contains("RSA") => Error::new(
+                ErrorKind::AccessDenied,
+                "the MySQL server wants the password by TLS or encrypted by RSA, which this \
+                 library cannot do: let the user log in by mysql_native_password",
+            ),
             error => Error::new(ErrorKind::QueryFailed, error.to_string()),
         }
     }
 }
 
-/// Codes: SQLSTATE of PostgreSQL (its manual, appendix A) and CockroachDB; the primary result code
-/// of SQLite (sqlite.org/rescode.html), which sqlx gives as a number in its extended form.
-fn from_database(error: &dyn sqlx::error::DatabaseError) -> Error {
+fn from_database(error: &dyn DatabaseError) -> Error {
     let code = error.code().unwrap_or_default();
     let message = error.message();
-    let sqlite = error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
-    let (kind, text, retry) = if sqlite {
-        match code.parse::<u32>().unwrap_or_default() & 0xff {
-            5 | 6 => {
-                (ErrorKind::Unavailable, format!("the database file is busy: {message}"), true)
-            }
-            8 => (ErrorKind::ReadOnly, format!("the database is read-only: {message}"), false),
-            14 => (
-                ErrorKind::Unavailable,
-                format!("the database file cannot be opened: {message}: check its path and rights"),
-                false,
-            ),
-            26 => (
-                ErrorKind::NotADatabase,
-                format!("the file is not an SQLite database: {message}"),
-                false,
-            ),
-            1 if message.starts_with("no such table") => {
-                (ErrorKind::MissingTables, missing(message), false)
-            }
-            _ => (ErrorKind::QueryFailed, message.to_owned(), false),
-        }
+    if error.try_downcast_ref::<SqliteError>().is_some() {
+        from_sqlite(code.parse().unwrap_or_default(), message)
+    } else if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        from_mysql(error.number(), message)
     } else {
-        match &*code {
-            "40001" | "40P01" => (ErrorKind::QueryFailed, message.to_owned(), true),
-            "42P01" => (ErrorKind::MissingTables, missing(message), false),
-            "28000" | "28P01" | "3D000" | "42501" => (
-                ErrorKind::AccessDenied,
-                format!("the database server refuses access: {message}"),
-                false,
-            ),
-            "25006" => {
-                (ErrorKind::ReadOnly, format!("the database is read-only: {message}"), false)
-            }
-            "55P03" | "57014" => (ErrorKind::Timeout, message.to_owned(), false),
-            code if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
-                (ErrorKind::Unavailable, format!("the database is not available: {message}"), false)
-            }
-            _ => (ErrorKind::QueryFailed, message.to_owned(), false),
-        }
-    };
-    Error { kind, text, retry }
+        from_postgres(&code, message)
+    }
 }
 
-fn missing(message: &str) -> String {
-    format!("{message}: create MongooseIM's tables (`make schema DATABASE=url`)")
+/// The primary result code of SQLite (sqlite.org/rescode.html); sqlx gives its extended form.
+fn from_sqlite(code: u32, message: &str) -> Error {
+    let unavailable = |text| Error::new(ErrorKind::Unavailable, text);
+    match code & 0xff {
+        1 if message.starts_with("no such table") => told(ErrorKind::MissingTables, message),
+        5 | 6 => to_be_repeated(unavailable(format!("the database file is busy: {message}"))),
+        8 => told(ErrorKind::ReadOnly, message),
+        14 => unavailable(format!(
+            "the database file cannot be opened: {message}: check its path and rights"
+        )),
+        26 => told(ErrorKind::NotADatabase, message),
+        _ => told(ErrorKind::QueryFailed, message),
+    }
+}
+
+/// SQLSTATE of PostgreSQL (its manual, appendix A) and of CockroachDB, which follows it.
+fn from_postgres(code: &str, message: &str) -> Error {
+    match code {
+        "40001" | "40P01" => to_be_repeated(told(ErrorKind::QueryFailed, message)),
+        "42P01" => told(ErrorKind::MissingTables, message),
+        "28000" | "28P01" | "3D000" | "42501" => told(ErrorKind::AccessDenied, message),
+        "25006" => told(ErrorKind::ReadOnly, message),
+        "55P03" | "57014" => told(ErrorKind::Timeout, message),
+        code if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
+            told(ErrorKind::Unavailable, message)
+        }
+        _ => told(ErrorKind::QueryFailed, message),
+    }
+}
+
+/// The error numbers of MySQL ("Server Error Message Reference" of its manual) and of MariaDB
+/// ("MariaDB Error Code Reference" of its knowledge base). Their SQLSTATE says less: often `HY000`.
+fn from_mysql(number: u16, message: &str) -> Error {
+    match number {
+        // A deadlock; a row changed since the transaction began (MariaDB 11.6 and newer).
+        1213 | 1020 => to_be_repeated(told(ErrorKind::QueryFailed, message)),
+        // The wait for a lock: the server gives up sooner than we do.
+        1205 => to_be_repeated(told(ErrorKind::Timeout, message)),
+        // The server's own limit for a statement (MySQL, MariaDB), or somebody stopped it.
+        3024 | 1969 | 1317 => told(ErrorKind::Timeout, message),
+        1146 => told(ErrorKind::MissingTables, message),
+        // No right to: the database, log in, an unknown database, from this host, the table, the
+        // column, something that only an administrator may, log in without a password.
+        1044 | 1045 | 1049 | 1130 | 1142 | 1143 | 1227 | 1698 => {
+            told(ErrorKind::AccessDenied, message)
+        }
+        // The server is read-only, the transaction is, InnoDB is.
+        1290 | 1792 | 1836 => told(ErrorKind::ReadOnly, message),
+        // Too many connections, no memory, no handshake, a Galera node outside its cluster, a host
+        // blocked for its errors, too many connections or queries of this user; then a server that
+        // shuts down; then connections that broke or were cut (2006 and 2013 come from proxies).
+        1040..=1043
+        | 1047
+        | 1129
+        | 1203
+        | 1226
+        | 1053
+        | 1077..=1080
+        | 1152
+        | 1158..=1161
+        | 1184
+        | 1927
+        | 2006
+        | 2013 => told(ErrorKind::Unavailable, message),
+        _ => told(ErrorKind::QueryFailed, message),
+    }
+}
+
+/// An error in the database's own words.
+fn told(kind: ErrorKind, message: &str) -> Error {
+    let text = match kind {
+        ErrorKind::MissingTables => {
+            format!("{message}: create MongooseIM's tables (`make schema DATABASE=url`)")
+        }
+        ErrorKind::AccessDenied => format!("the database server refuses access: {message}"),
+        ErrorKind::ReadOnly => format!("the database is read-only: {message}"),
+        ErrorKind::NotADatabase => format!("the file is not an SQLite database: {message}"),
+        ErrorKind::Unavailable => format!("the database is not available: {message}"),
+        _ => message.to_owned(),
+    };
+    Error::new(kind, text)
+}
+
+/// An error by which the database asks for the transaction to be repeated.
+fn to_be_repeated(error: Error) -> Error {
+    Error { retry: true, ..error }
 }

@@ -1,8 +1,9 @@
 //! The database: rows of domains and of events, in and out.
 //!
 //! It knows MongooseIM's three tables and the SQL of each database (one file per database:
-//! `sqlite.rs`, `postgres.rs`). It knows nothing of routing tables, positions or Erlang, and it has
-//! no policy: which rows to read, and what they mean, is for `domain_sync` and for the callers.
+//! `sqlite.rs`, `postgres.rs`, `mysql.rs`). It knows nothing of routing tables, positions or Erlang,
+//! and it has no policy: which rows to read, and what they mean, is for `domain_sync` and for the
+//! callers.
 //!
 //! Every operation has a time limit ([`Config::query_timeout`]). A connection on which an operation
 //! did not end properly is closed, not put back into the pool: the other side may be hanging.
@@ -12,6 +13,7 @@
 mod config;
 mod error;
 mod lease;
+mod mysql;
 mod operations;
 mod postgres;
 mod sqlite;
@@ -19,6 +21,7 @@ mod sqlite;
 pub use config::Config;
 pub use error::{Error, ErrorKind};
 
+use std::pin::Pin;
 use tokio::sync::mpsc;
 
 /// The status of a domain, as `domain_settings.status` holds it.
@@ -98,6 +101,10 @@ pub enum Change {
     Deleting,
 }
 
+/// An operation, to be awaited. Boxed here, so that the code behind it is compiled once, with this
+/// crate, and not again with each crate that awaits it.
+pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
 /// A database, by its pool of connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Store {
@@ -105,6 +112,8 @@ pub enum Store {
     Sqlite(sqlite::Database),
     /// PostgreSQL, or CockroachDB, which speaks its protocol.
     Postgres(postgres::Database),
+    /// MySQL or MariaDB.
+    Mysql(mysql::Database),
 }
 
 /// Calls the method of the same name on the database behind the store.
@@ -113,6 +122,7 @@ macro_rules! on_database {
         match $store {
             Store::Sqlite($database) => $call,
             Store::Postgres($database) => $call,
+            Store::Mysql($database) => $call,
         }
     };
 }
@@ -126,6 +136,7 @@ impl Store {
         match config.scheme()? {
             config::Scheme::Sqlite => Ok(Store::Sqlite(sqlite::Database::open(config)?)),
             config::Scheme::Postgres => Ok(Store::Postgres(postgres::Database::open(config)?)),
+            config::Scheme::Mysql => Ok(Store::Mysql(mysql::Database::open(config)?)),
         }
     }
 
@@ -139,80 +150,103 @@ impl Store {
         on_database!(self, database => database.closed().await)
     }
 
-    /// Creates the tables that are missing.
-    pub async fn create_schema(&self) -> Result<(), Error> {
-        on_database!(self, database => database.create_schema().await)
+    /// Creates the tables that are missing and, on MySQL, the index: see [`Self::missing_index`].
+    pub fn create_schema(&self) -> Operation<'_, ()> {
+        on_database!(self, database => Box::pin(database.create_schema()))
+    }
+
+    /// The statement that adds an index on `domain_settings.domain`, if there is none. That is only
+    /// on MySQL, whose schema in MongooseIM has none; everything works without it, but slowly: to
+    /// find a domain the whole table is read.
+    pub fn missing_index(&self) -> Operation<'_, Option<&'static str>> {
+        match self {
+            Store::Mysql(database) => Box::pin(database.missing_index()),
+            Store::Sqlite(_) | Store::Postgres(_) => Box::pin(async { Ok(None) }),
+        }
     }
 
     /// The oldest and the newest event id, or `None` if the log is empty.
-    pub async fn event_bounds(&self) -> Result<Option<(i64, i64)>, Error> {
-        on_database!(self, database => database.event_bounds().await)
+    pub fn event_bounds(&self) -> Operation<'_, Option<(i64, i64)>> {
+        on_database!(self, database => Box::pin(database.event_bounds()))
     }
 
     /// The first `limit` events with ids of `from` to `upto`, by id.
-    pub async fn events(&self, from: i64, upto: i64, limit: u32) -> Result<Vec<Event>, Error> {
-        on_database!(self, database => database.events(from, upto, limit).await)
+    pub fn events(&self, from: i64, upto: i64, limit: u32) -> Operation<'_, Vec<Event>> {
+        on_database!(self, database => Box::pin(database.events(from, upto, limit)))
     }
 
-    /// The rows of these domains, in no order. Domains without a row are left out.
-    pub async fn settings(&self, domains: &[String]) -> Result<Vec<Setting>, Error> {
-        on_database!(self, database => database.settings(domains).await)
+    /// The rows of these domains, in no order. Domains without a row are left out. On MySQL a domain
+    /// may have several: the one with the newest id counts.
+    pub fn settings<'a>(&'a self, domains: &'a [String]) -> Operation<'a, Vec<Setting>> {
+        on_database!(self, database => Box::pin(database.settings(domains)))
     }
 
     /// Inserts a dummy event for every id that has none, and returns how many it inserted. Waits for
-    /// transactions in flight that have inserted an event with one of the ids.
-    pub async fn settle_gaps(&self, ids: &[i64]) -> Result<u64, Error> {
-        on_database!(self, database => database.settle_gaps(ids).await)
+    /// transactions in flight that have inserted an event with one of the ids: if they take longer
+    /// than the time limit, that is [`ErrorKind::Timeout`].
+    pub fn settle_gaps<'a>(&'a self, ids: &'a [i64]) -> Operation<'a, u64> {
+        on_database!(self, database => Box::pin(database.settle_gaps(ids)))
     }
 
     /// Sends all enabled domains, of one moment in time, in batches of `batch`. Ends early, with
     /// `Ok`, when the receiver is gone. The time limit is for each wait for the database.
-    pub async fn load(&self, batch: usize, to: mpsc::Sender<Vec<Enabled>>) -> Result<(), Error> {
-        on_database!(self, database => database.load(batch, to).await)
+    pub fn load(&self, batch: usize, to: mpsc::Sender<Vec<Enabled>>) -> Operation<'_, ()> {
+        on_database!(self, database => Box::pin(database.load(batch, to)))
     }
 
     /// Deletes the oldest events with ids below `id`, at most `limit`, and returns how many.
-    pub async fn delete_events_below(&self, id: i64, limit: u32) -> Result<u64, Error> {
-        on_database!(self, database => database.delete_events_below(id, limit).await)
+    pub fn delete_events_below(&self, id: i64, limit: u32) -> Operation<'_, u64> {
+        on_database!(self, database => Box::pin(database.delete_events_below(id, limit)))
     }
 
     /// Inserts an enabled domain and its event.
-    pub async fn insert_domain(&self, domain: &str, host_type: &str) -> Result<Insert, Error> {
-        on_database!(self, database => database.insert_domain(domain, host_type).await)
+    pub fn insert_domain<'a>(
+        &'a self,
+        domain: &'a str,
+        host_type: &'a str,
+    ) -> Operation<'a, Insert> {
+        on_database!(self, database => Box::pin(database.insert_domain(domain, host_type)))
     }
 
     /// Enables or disables a domain, with an event if that changes anything.
-    pub async fn set_status(&self, domain: &str, enabled: bool) -> Result<Change, Error> {
+    pub fn set_status<'a>(&'a self, domain: &'a str, enabled: bool) -> Operation<'a, Change> {
         let status = if enabled { Status::Enabled } else { Status::Disabled };
-        on_database!(self, database => database.change(domain, None, status).await)
+        on_database!(self, database => Box::pin(database.change(domain, None, status)))
     }
 
     /// Marks a domain for deletion, with an event if it was not marked before.
-    pub async fn mark_deleting(&self, domain: &str, host_type: &str) -> Result<Change, Error> {
+    pub fn mark_deleting<'a>(
+        &'a self,
+        domain: &'a str,
+        host_type: &'a str,
+    ) -> Operation<'a, Change> {
+        let host_type = Some(host_type);
         on_database!(self, database => {
-            database.change(domain, Some(host_type), Status::Deleting).await
+            Box::pin(database.change(domain, host_type, Status::Deleting))
         })
     }
 
     /// Deletes the row of a domain that is marked for deletion, with an event. Returns whether there
-    /// was one.
-    pub async fn delete_domain(&self, domain: &str, host_type: &str) -> Result<bool, Error> {
-        on_database!(self, database => database.delete_domain(domain, host_type).await)
+    /// was one. Other rows of the domain (on MySQL) stay.
+    pub fn delete_domain<'a>(&'a self, domain: &'a str, host_type: &'a str) -> Operation<'a, bool> {
+        on_database!(self, database => Box::pin(database.delete_domain(domain, host_type)))
     }
 
     /// The row of a domain.
-    pub async fn select_domain(&self, domain: &str) -> Result<Option<Setting>, Error> {
-        let rows = self.settings(&[domain.to_owned()]).await?;
-        Ok(rows.into_iter().max_by_key(|row| row.id))
+    pub fn select_domain<'a>(&'a self, domain: &'a str) -> Operation<'a, Option<Setting>> {
+        Box::pin(async move {
+            let rows = self.settings(&[domain.to_owned()]).await?;
+            Ok(operations::newest(rows))
+        })
     }
 
     /// The first `limit` rows with ids above `after`, by id; with a status, only such rows.
-    pub async fn page(
+    pub fn page(
         &self,
         status: Option<Status>,
         after: i64,
         limit: u32,
-    ) -> Result<Vec<Setting>, Error> {
-        on_database!(self, database => database.page(status, after, limit).await)
+    ) -> Operation<'_, Vec<Setting>> {
+        on_database!(self, database => Box::pin(database.page(status, after, limit)))
     }
 }

@@ -1,8 +1,9 @@
 //! The operations that are the same for every database but for the text of their SQL.
 //!
-//! Written once, as a macro: a generic over `sqlx::Database` would need a page of bounds on every
+//! Written once, as macros: a generic over `sqlx::Database` would need a page of bounds on every
 //! function. Each database's file brings a module `sql` with the statements and its own `Database`.
 
+use crate::Setting;
 use std::time::Duration;
 
 /// How often a transaction is tried that the database asks to repeat.
@@ -14,14 +15,25 @@ pub(crate) fn pause(attempt: u32) -> Duration {
     Duration::from_micros(fastrand::u64(0..=10_000 << attempt.min(6)))
 }
 
-/// Repeats a transaction as often as the database asks for it, within [`TRIES`].
+/// The row that counts of all rows of a domain.
+pub(crate) fn newest(rows: Vec<Setting>) -> Option<Setting> {
+    rows.into_iter().max_by_key(|row| row.id)
+}
+
+/// Repeats a transaction as often as the database asks for it: at most [`TRIES`] times, and no more
+/// when the time limit is over, as each try may have taken all of it.
 macro_rules! repeated {
-    ($transaction:expr) => {{
-        let mut attempt = 0;
+    ($limit:expr, $transaction:expr) => {{
+        let begun = std::time::Instant::now();
+        let mut attempt = 1;
         loop {
             match $transaction.await {
-                Err(error) if error.asks_for_retry() && attempt + 1 < crate::operations::TRIES => {
-                    tokio::time::sleep(crate::operations::pause(attempt)).await;
+                Err(error)
+                    if error.asks_for_retry()
+                        && attempt < crate::operations::TRIES
+                        && begun.elapsed() < $limit =>
+                {
+                    tokio::time::sleep(crate::operations::pause(attempt - 1)).await;
                     attempt += 1;
                 }
                 result => break result,
@@ -39,13 +51,13 @@ macro_rules! text {
 }
 
 /// Implements the shared operations on the type `Database` of a database's file, which has `pool`
-/// and `limit`.
+/// and `limit`. The file brings `try_settle_gaps` for one chunk of ids, and the constant `CHUNK`.
 macro_rules! shared_operations {
     ($sqlx:ty, $row:ty) => {
         impl Database {
             async fn lease(&self) -> Result<crate::lease::Lease<$sqlx>, crate::Error> {
                 // SQLite is busy, at once, for whoever opens a new file while another does.
-                repeated!(crate::lease::take(&self.pool))
+                repeated!(self.limit, crate::lease::take(&self.pool))
             }
 
             pub(crate) async fn close(&self) {
@@ -58,9 +70,11 @@ macro_rules! shared_operations {
 
             pub(crate) async fn event_bounds(&self) -> Result<Option<(i64, i64)>, crate::Error> {
                 let mut lease = self.lease().await?;
-                let query = sqlx::query_as::<_, (Option<i64>, Option<i64>)>(sql::EVENT_BOUNDS);
-                let (oldest, newest) = within(self.limit, query.fetch_one(&mut **lease)).await?;
+                let query = sqlx::query(sql::EVENT_BOUNDS);
+                let row = within(self.limit, query.fetch_one(&mut **lease)).await?;
                 give_back(lease);
+                let oldest: Option<i64> = row.try_get_unchecked(0)?;
+                let newest: Option<i64> = row.try_get_unchecked(1)?;
                 Ok(oldest.zip(newest))
             }
 
@@ -80,7 +94,23 @@ macro_rules! shared_operations {
                 Ok(rows.iter().map(event).collect::<Result<_, _>>()?)
             }
 
+            pub(crate) async fn settle_gaps(&self, ids: &[i64]) -> Result<u64, crate::Error> {
+                let mut inserted = 0;
+                for chunk in ids.chunks(CHUNK) {
+                    inserted += repeated!(self.limit, self.try_settle_gaps(chunk))?;
+                }
+                Ok(inserted)
+            }
+
             pub(crate) async fn delete_events_below(
+                &self,
+                id: i64,
+                limit: u32,
+            ) -> Result<u64, crate::Error> {
+                repeated!(self.limit, self.try_delete_events_below(id, limit))
+            }
+
+            async fn try_delete_events_below(
                 &self,
                 id: i64,
                 limit: u32,
@@ -111,7 +141,7 @@ macro_rules! shared_operations {
                 domain: &str,
                 host_type: &str,
             ) -> Result<crate::Insert, crate::Error> {
-                repeated!(self.try_insert_domain(domain, host_type))
+                repeated!(self.limit, self.try_insert_domain(domain, host_type))
             }
 
             async fn try_insert_domain(
@@ -122,17 +152,22 @@ macro_rules! shared_operations {
                 let mut lease = self.lease().await?;
                 let found = within(self.limit, async {
                     let mut transaction = lease.begin_with(sql::BEGIN).await?;
-                    let insert = sqlx::query(sql::INSERT_DOMAIN).bind(domain).bind(host_type);
-                    if insert.execute(&mut *transaction).await?.rows_affected() == 1 {
-                        Self::insert_event(&mut *transaction, domain).await?;
-                        transaction.commit().await?;
-                        return Ok(crate::Insert::Inserted);
+                    loop {
+                        let insert = sqlx::query(sql::INSERT_DOMAIN).bind(domain).bind(host_type);
+                        if Self::is_free(&mut transaction, domain).await?
+                            && insert.execute(&mut *transaction).await?.rows_affected() == 1
+                        {
+                            Self::insert_event(&mut transaction, domain).await?;
+                            transaction.commit().await?;
+                            return Ok(crate::Insert::Inserted);
+                        }
+                        let rows = Self::lock_rows(&mut transaction, domain).await?;
+                        if let Some(row) = crate::operations::newest(rows) {
+                            transaction.rollback().await?;
+                            return Ok(crate::Insert::Exists(row));
+                        }
+                        // It went away between the two statements.
                     }
-                    // Locked, so that it cannot go between the two statements.
-                    let row = sqlx::query(sql::LOCK_DOMAIN).bind(domain);
-                    let row = row.fetch_one(&mut *transaction).await?;
-                    transaction.rollback().await?;
-                    Ok(crate::Insert::Exists(Self::setting(&row)?))
                 })
                 .await?;
                 give_back(lease);
@@ -145,7 +180,7 @@ macro_rules! shared_operations {
                 host_type: Option<&str>,
                 status: crate::Status,
             ) -> Result<crate::Change, crate::Error> {
-                repeated!(self.try_change(domain, host_type, status))
+                repeated!(self.limit, self.try_change(domain, host_type, status))
             }
 
             async fn try_change(
@@ -157,22 +192,28 @@ macro_rules! shared_operations {
                 let mut lease = self.lease().await?;
                 let found = within(self.limit, async {
                     let mut transaction = lease.begin_with(sql::BEGIN).await?;
-                    let row = sqlx::query(sql::LOCK_DOMAIN).bind(domain);
-                    let row = row.fetch_optional(&mut *transaction).await?;
-                    let found = match row.as_ref().map(Self::setting).transpose()? {
+                    let rows = Self::lock_rows(&mut transaction, domain).await?;
+                    // A mark for deletion stays, also on a row that does not count any more.
+                    let marked = crate::Status::Deleting;
+                    let to_change =
+                        rows.iter().filter(|row| ![status, marked].contains(&row.status));
+                    let to_change: Vec<i64> = to_change.map(|row| row.id).collect();
+                    let found = match crate::operations::newest(rows) {
                         None => crate::Change::NotFound,
                         Some(row) if host_type.is_some_and(|wanted| wanted != row.host_type) => {
                             crate::Change::WrongHostType(row.host_type)
                         }
-                        Some(row) if row.status == status => crate::Change::Done,
-                        Some(row) if row.status == crate::Status::Deleting => {
+                        Some(row) if row.status == marked && status != marked => {
                             crate::Change::Deleting
                         }
+                        Some(_) if to_change.is_empty() => crate::Change::Done,
                         Some(_) => {
-                            let update = sqlx::query(sql::SET_STATUS);
-                            let update = update.bind(status.to_column()).bind(domain);
-                            update.execute(&mut *transaction).await?;
-                            Self::insert_event(&mut *transaction, domain).await?;
+                            for id in to_change {
+                                let update = sqlx::query(sql::SET_STATUS);
+                                let update = update.bind(status.to_column()).bind(id);
+                                update.execute(&mut *transaction).await?;
+                            }
+                            Self::insert_event(&mut transaction, domain).await?;
                             transaction.commit().await?;
                             return Ok(crate::Change::Done);
                         }
@@ -190,7 +231,7 @@ macro_rules! shared_operations {
                 domain: &str,
                 host_type: &str,
             ) -> Result<bool, crate::Error> {
-                repeated!(self.try_delete_domain(domain, host_type))
+                repeated!(self.limit, self.try_delete_domain(domain, host_type))
             }
 
             async fn try_delete_domain(
@@ -201,13 +242,19 @@ macro_rules! shared_operations {
                 let mut lease = self.lease().await?;
                 let found = within(self.limit, async {
                     let mut transaction = lease.begin_with(sql::BEGIN).await?;
-                    let delete = sqlx::query(sql::DELETE_DOMAIN).bind(domain).bind(host_type);
-                    let found = delete.execute(&mut *transaction).await?.rows_affected() > 0;
-                    if found {
-                        Self::insert_event(&mut *transaction, domain).await?;
+                    let mut rows = Self::lock_rows(&mut transaction, domain).await?;
+                    rows.retain(|row| {
+                        row.status == crate::Status::Deleting && row.host_type == host_type
+                    });
+                    for row in &rows {
+                        let delete = sqlx::query(sql::DELETE_DOMAIN).bind(row.id);
+                        delete.execute(&mut *transaction).await?;
+                    }
+                    if !rows.is_empty() {
+                        Self::insert_event(&mut transaction, domain).await?;
                     }
                     transaction.commit().await?;
-                    Ok(found)
+                    Ok(!rows.is_empty())
                 })
                 .await?;
                 give_back(lease);
@@ -232,8 +279,113 @@ macro_rules! shared_operations {
                     )),
                 })
             }
+
+            /// Sends what `enabled` makes of the rows of `sql::ENABLED`, one streaming query.
+            async fn load_by_query(
+                &self,
+                batch: usize,
+                to: tokio::sync::mpsc::Sender<Vec<crate::Enabled>>,
+                mut enabled: impl FnMut(&$row) -> Result<Option<crate::Enabled>, sqlx::Error>,
+            ) -> Result<(), crate::Error> {
+                let mut lease = self.lease().await?;
+                let mut rows = sqlx::query(sql::ENABLED).fetch(&mut **lease);
+                let mut next_batch = Vec::with_capacity(batch);
+                loop {
+                    let next = tokio::time::timeout(self.limit, rows.try_next()).await;
+                    let next = next.map_err(|_| crate::Error::timeout(self.limit))?;
+                    let Some(row) = next? else { break };
+                    next_batch.extend(enabled(&row)?);
+                    if next_batch.len() == batch {
+                        let full = std::mem::replace(&mut next_batch, Vec::with_capacity(batch));
+                        if to.send(full).await.is_err() {
+                            return Ok(());
+                        }
+                    }
+                }
+                drop(rows);
+                give_back(lease);
+                if !next_batch.is_empty() {
+                    // Nobody there to take it: nobody to tell either.
+                    let _ = to.send(next_batch).await;
+                }
+                Ok(())
+            }
+
+            fn enabled(row: &$row) -> Result<crate::Enabled, sqlx::Error> {
+                Ok((text!(row, 0), text!(row, 1)))
+            }
         }
     };
 }
 
-pub(crate) use {repeated, shared_operations, text};
+/// Implements, on the type `Database`, what is simple where the domain is a key of its table.
+macro_rules! operations_by_key {
+    ($sqlx:ty) => {
+        impl Database {
+            /// May a row of this domain be inserted? The database itself refuses a second one.
+            async fn is_free(
+                _connection: &mut <$sqlx as sqlx::Database>::Connection,
+                _domain: &str,
+            ) -> Result<bool, sqlx::Error> {
+                Ok(true)
+            }
+
+            /// The rows of a domain, which nobody else can change until the transaction ends.
+            async fn lock_rows(
+                connection: &mut <$sqlx as sqlx::Database>::Connection,
+                domain: &str,
+            ) -> Result<Vec<crate::Setting>, sqlx::Error> {
+                let query = sqlx::query(sql::LOCK_DOMAIN).bind(domain);
+                query.fetch_all(connection).await?.iter().map(Self::setting).collect()
+            }
+        }
+    };
+}
+
+/// Implements, on the type `Database`, what takes a statement with a parameter per name or id where
+/// the database has no arrays: `sql::SETTINGS` and `sql::SETTLE_GAPS` are their beginnings.
+macro_rules! operations_without_arrays {
+    ($sqlx:ty) => {
+        impl Database {
+            pub(crate) async fn settings(
+                &self,
+                domains: &[String],
+            ) -> Result<Vec<crate::Setting>, crate::Error> {
+                let mut settings = Vec::with_capacity(domains.len());
+                let mut lease = self.lease().await?;
+                for chunk in domains.chunks(CHUNK) {
+                    let mut query = sqlx::QueryBuilder::<$sqlx>::new(sql::SETTINGS);
+                    let mut names = query.separated(", ");
+                    for domain in chunk {
+                        names.push_bind(domain);
+                    }
+                    query.push(")");
+                    let rows = within(self.limit, query.build().fetch_all(&mut **lease)).await?;
+                    // What MySQL's collation takes for the same name may be another.
+                    let asked: std::collections::HashSet<&String> = chunk.iter().collect();
+                    for row in &rows {
+                        let setting = Self::setting(row)?;
+                        if asked.contains(&setting.domain) {
+                            settings.push(setting);
+                        }
+                    }
+                }
+                give_back(lease);
+                Ok(settings)
+            }
+
+            async fn try_settle_gaps(&self, ids: &[i64]) -> Result<u64, crate::Error> {
+                let mut lease = self.lease().await?;
+                let mut query = sqlx::QueryBuilder::<$sqlx>::new(sql::SETTLE_GAPS);
+                query.push_values(ids, |mut row, id| {
+                    row.push_bind(id).push("''");
+                });
+                let result = within(self.limit, query.build().execute(&mut **lease)).await?;
+                give_back(lease);
+                Ok(result.rows_affected())
+            }
+        }
+    };
+}
+
+pub(crate) use {operations_by_key, operations_without_arrays, repeated, shared_operations, text};

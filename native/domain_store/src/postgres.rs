@@ -1,13 +1,18 @@
 //! PostgreSQL, and CockroachDB by the same protocol.
 //!
 //! No parameters are set for the session, so that a pooler such as PgBouncer may stand between.
+//!
+//! CockroachDB (22.2 and newer) is served by its documentation, and is not run in the tests. It has
+//! a schema of its own (its `BIGSERIAL` gives huge ids in no order), older versions have no `COPY`
+//! of a query, and any statement or `COMMIT` may ask for a repetition (SQLSTATE 40001). Its reads
+//! wait for a transaction in flight that has written what they read.
 
 use crate::lease::{give_back, within};
-use crate::operations::{repeated, shared_operations, text};
+use crate::operations::{operations_by_key, repeated, shared_operations, text};
 use crate::{Config, Enabled, Error, Setting};
 use futures_util::TryStreamExt;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
-use sqlx::{Connection, PgPool, Postgres, Row};
+use sqlx::{AssertSqlSafe, Connection, PgPool, Postgres, Row};
 use std::str::FromStr;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -15,6 +20,8 @@ use tokio::time::timeout;
 
 mod sql {
     pub const SCHEMA: &str = include_str!("../../../priv/schema/postgres.sql");
+    pub const COCKROACHDB_SCHEMA: &str = include_str!("../../../priv/schema/cockroachdb.sql");
+    pub const VERSION: &str = "SELECT version()";
     pub const BEGIN: &str = "BEGIN";
     pub const EVENT_BOUNDS: &str = "SELECT MIN(id), MAX(id) FROM domain_events";
     pub const EVENTS: &str =
@@ -23,21 +30,19 @@ mod sql {
          (SELECT id FROM domain_events WHERE id < $1 ORDER BY id LIMIT $2)";
     pub const INSERT_EVENT: &str = "INSERT INTO domain_events (domain) VALUES ($1)";
     pub const PAGE: &str = "SELECT id, domain, host_type, status FROM domain_settings \
-         WHERE id > $1 AND ($2::smallint IS NULL OR status = $2) ORDER BY id LIMIT $3";
+         WHERE id > $1 AND status = COALESCE($2, status) ORDER BY id LIMIT $3";
     pub const SETTINGS: &str =
         "SELECT id, domain, host_type, status FROM domain_settings WHERE domain = ANY($1)";
+    pub const ENABLED: &str = "SELECT domain, host_type FROM domain_settings WHERE status = 1";
     /// `COPY` gives rows half as fast again as a query does.
-    pub const ENABLED: &str =
+    pub const COPY_ENABLED: &str =
         "COPY (SELECT domain, host_type FROM domain_settings WHERE status = 1) TO STDOUT";
     pub const INSERT_DOMAIN: &str = "INSERT INTO domain_settings (domain, host_type, status) \
          VALUES ($1, $2, 1) ON CONFLICT (domain) DO NOTHING";
     pub const LOCK_DOMAIN: &str =
         "SELECT id, domain, host_type, status FROM domain_settings WHERE domain = $1 FOR UPDATE";
-    pub const SET_STATUS: &str = "UPDATE domain_settings SET status = $1 WHERE domain = $2";
-    pub const DELETE_DOMAIN: &str =
-        "DELETE FROM domain_settings WHERE domain = $1 AND host_type = $2 AND status = 2";
-    /// So that the server, too, gives up waiting for a transaction in flight when we do.
-    pub const LIMIT_LOCK_WAIT: &str = "SELECT set_config('lock_timeout', $1, true)";
+    pub const SET_STATUS: &str = "UPDATE domain_settings SET status = $1 WHERE id = $2";
+    pub const DELETE_DOMAIN: &str = "DELETE FROM domain_settings WHERE id = $1";
     pub const SETTLE_GAPS: &str = "INSERT INTO domain_events (id, domain) \
          SELECT id, '' FROM unnest($1::bigint[]) AS gap(id) ON CONFLICT DO NOTHING";
 }
@@ -58,6 +63,9 @@ const URL_PARAMETERS: [&str; 12] = [
     "application_name",
 ];
 
+/// The most ids in one statement: as many as there may be.
+const CHUNK: usize = usize::MAX;
+
 /// A PostgreSQL database, by its pool.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -66,6 +74,7 @@ pub struct Database {
 }
 
 shared_operations!(Postgres, PgRow);
+operations_by_key!(Postgres);
 
 impl Database {
     pub(crate) fn open(config: &Config) -> Result<Self, Error> {
@@ -85,7 +94,16 @@ impl Database {
 
     pub(crate) async fn create_schema(&self) -> Result<(), Error> {
         let mut lease = self.lease().await?;
-        within(self.limit, sqlx::raw_sql(sql::SCHEMA).execute(&mut **lease)).await?;
+        let version = sqlx::query_scalar(sql::VERSION).fetch_one(&mut **lease);
+        let version: String = within(self.limit, version).await?;
+        if version.starts_with("CockroachDB") {
+            // One by one: it cannot do every combination of them in one transaction.
+            for statement in sql::COCKROACHDB_SCHEMA.split(';') {
+                within(self.limit, sqlx::raw_sql(statement).execute(&mut **lease)).await?;
+            }
+        } else {
+            within(self.limit, sqlx::raw_sql(sql::SCHEMA).execute(&mut **lease)).await?;
+        }
         give_back(lease);
         Ok(())
     }
@@ -98,16 +116,14 @@ impl Database {
         Ok(rows.iter().map(Self::setting).collect::<Result<_, _>>()?)
     }
 
-    pub(crate) async fn settle_gaps(&self, ids: &[i64]) -> Result<u64, Error> {
-        repeated!(self.try_settle_gaps(ids))
-    }
-
     async fn try_settle_gaps(&self, ids: &[i64]) -> Result<u64, Error> {
         let mut lease = self.lease().await?;
-        let lock_wait = format!("{}ms", (self.limit * 9 / 10).as_millis().max(1));
+        // So that the server, too, gives up waiting for a transaction in flight when we do.
+        let lock_wait = (self.limit * 9 / 10).as_millis().max(1);
+        let limit_lock_wait = AssertSqlSafe(format!("SET LOCAL lock_timeout = '{lock_wait}ms'"));
         let inserted = within(self.limit, async {
             let mut transaction = lease.begin_with(sql::BEGIN).await?;
-            sqlx::query(sql::LIMIT_LOCK_WAIT).bind(lock_wait).execute(&mut *transaction).await?;
+            sqlx::raw_sql(limit_lock_wait).execute(&mut *transaction).await?;
             let result = sqlx::query(sql::SETTLE_GAPS).bind(ids).execute(&mut *transaction).await?;
             transaction.commit().await?;
             Ok(result.rows_affected())
@@ -122,15 +138,32 @@ impl Database {
         batch: usize,
         to: mpsc::Sender<Vec<Enabled>>,
     ) -> Result<(), Error> {
+        if self.load_by_copy(batch, &to).await? {
+            return Ok(());
+        }
+        self.load_by_query(batch, to, |row| Self::enabled(row).map(Some)).await
+    }
+
+    /// Returns whether the database can do this.
+    async fn load_by_copy(
+        &self,
+        batch: usize,
+        to: &mpsc::Sender<Vec<Enabled>>,
+    ) -> Result<bool, Error> {
         let mut lease = self.lease().await?;
-        let mut chunks = within(self.limit, lease.copy_out_raw(sql::ENABLED)).await?;
+        let copy = timeout(self.limit, lease.copy_out_raw(sql::COPY_ENABLED)).await;
+        let mut chunks = match copy.map_err(|_| Error::timeout(self.limit))? {
+            Ok(chunks) => chunks,
+            Err(error) if is_refusal_to_copy(&error) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
         let mut rows = CopyRows::default();
         loop {
             let next = timeout(self.limit, chunks.try_next()).await;
             let Some(chunk) = next.map_err(|_| Error::timeout(self.limit))?? else { break };
             rows.push(&chunk);
             if rows.enabled.len() >= batch && to.send(rows.take()).await.is_err() {
-                return Ok(());
+                return Ok(true);
             }
         }
         drop(chunks);
@@ -139,8 +172,14 @@ impl Database {
             // Nobody there to take it: nobody to tell either.
             let _ = to.send(rows.take()).await;
         }
-        Ok(())
+        Ok(true)
     }
+}
+
+/// An older CockroachDB has no `COPY` of a query: "feature not supported" or "syntax error".
+fn is_refusal_to_copy(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "0A000" || code == "42601")
 }
 
 /// Takes apart the text format of `COPY`: lines of two columns with a tab between, backslash escapes
@@ -200,7 +239,10 @@ fn column(escaped: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::CopyRows;
+    use super::{CopyRows, Database, is_refusal_to_copy};
+    use crate::Config;
+    use test_database::TestDatabase;
+    use tokio::sync::mpsc;
 
     #[test]
     fn copied_rows_are_found_wherever_the_messages_end() {
@@ -211,6 +253,50 @@ mod tests {
             rows.push(&text[cut..]);
             let expected = [("one.example", "type1"), ("back\\slash\t.example", "type\n2")];
             assert_eq!(rows.take(), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+        }
+    }
+
+    /// The way of a CockroachDB that has no `COPY` of a query.
+    #[tokio::test]
+    async fn without_copy_a_query_loads_the_same() {
+        let db = TestDatabase::postgres().await;
+        for n in 0..25 {
+            db.store.insert_domain(&format!("d{n:02}.example"), "type1").await.unwrap();
+        }
+        db.store.set_status("d03.example", false).await.unwrap();
+        let database = Database::open(&Config::new(&db.url)).unwrap();
+        let (to, mut from) = mpsc::channel(10);
+        database.load_by_query(10, to, |row| Database::enabled(row).map(Some)).await.unwrap();
+        let mut by_query = Vec::new();
+        while let Some(batch) = from.recv().await {
+            assert!(batch.len() <= 10);
+            by_query.extend(batch);
+        }
+        let (to, mut from) = mpsc::channel(10);
+        assert!(database.load_by_copy(1_000, &to).await.unwrap());
+        let mut by_copy = from.recv().await.unwrap();
+        by_copy.sort();
+        by_query.sort();
+        assert_eq!(by_query.len(), 24);
+        assert_eq!(by_query, by_copy);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_to_copy_is_told_from_other_errors() {
+        let db = TestDatabase::postgres().await;
+        let pool = sqlx::PgPool::connect(&db.url).await.unwrap();
+        for (statement, expected) in [
+            ("COPY (SELECT FROM TO STDOUT", true),
+            ("COPY (SELECT domain FROM domain_settings) TO STDOUT", false),
+            ("COPY (SELECT domain FROM no_such_table) TO STDOUT", false),
+        ] {
+            let mut connection = pool.acquire().await.unwrap();
+            let refused = match connection.copy_out_raw(statement).await {
+                Ok(_) => false,
+                Err(error) => is_refusal_to_copy(&error),
+            };
+            assert_eq!(refused, expected, "{statement}");
+            connection.detach();
         }
     }
 }

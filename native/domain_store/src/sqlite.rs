@@ -4,18 +4,19 @@
 //! that write begin with the write lock (`BEGIN IMMEDIATE`): upgrading a read lock could fail.
 
 use crate::lease::{give_back, within};
-use crate::operations::{repeated, shared_operations, text};
-use crate::{Config, Enabled, Error, Setting};
+use crate::operations::{
+    operations_by_key, operations_without_arrays, repeated, shared_operations, text,
+};
+use crate::{Config, Enabled, Error};
 use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteSynchronous;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
-use sqlx::{Connection, QueryBuilder, Row, Sqlite, SqlitePool};
+use sqlx::{Connection, Row, Sqlite, SqlitePool};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
 
 mod sql {
     pub const SCHEMA: &str = include_str!("../../../priv/schema/sqlite.sql");
@@ -29,7 +30,7 @@ mod sql {
          (SELECT id FROM domain_events WHERE id < $1 ORDER BY id LIMIT $2)";
     pub const INSERT_EVENT: &str = "INSERT INTO domain_events (domain) VALUES ($1)";
     pub const PAGE: &str = "SELECT id, domain, host_type, status FROM domain_settings \
-         WHERE id > $1 AND ($2 IS NULL OR status = $2) ORDER BY id LIMIT $3";
+         WHERE id > $1 AND status = COALESCE($2, status) ORDER BY id LIMIT $3";
     pub const SETTINGS: &str =
         "SELECT id, domain, host_type, status FROM domain_settings WHERE domain IN (";
     pub const ENABLED: &str = "SELECT domain, host_type FROM domain_settings WHERE status = 1";
@@ -37,9 +38,9 @@ mod sql {
          VALUES ($1, $2, 1) ON CONFLICT (domain) DO NOTHING";
     pub const LOCK_DOMAIN: &str =
         "SELECT id, domain, host_type, status FROM domain_settings WHERE domain = $1";
-    pub const SET_STATUS: &str = "UPDATE domain_settings SET status = $1 WHERE domain = $2";
-    pub const DELETE_DOMAIN: &str =
-        "DELETE FROM domain_settings WHERE domain = $1 AND host_type = $2 AND status = 2";
+    pub const SET_STATUS: &str = "UPDATE domain_settings SET status = $1 WHERE id = $2";
+    pub const DELETE_DOMAIN: &str = "DELETE FROM domain_settings WHERE id = $1";
+    pub const SETTLE_GAPS: &str = "INSERT OR IGNORE INTO domain_events (id, domain) ";
 }
 
 /// The most names or ids in one statement; SQLite's own limit is 32,766 parameters.
@@ -53,6 +54,8 @@ pub struct Database {
 }
 
 shared_operations!(Sqlite, SqliteRow);
+operations_by_key!(Sqlite);
+operations_without_arrays!(Sqlite);
 
 impl Database {
     pub(crate) fn open(config: &Config) -> Result<Self, Error> {
@@ -105,70 +108,11 @@ impl Database {
         Ok(())
     }
 
-    pub(crate) async fn settings(&self, domains: &[String]) -> Result<Vec<Setting>, Error> {
-        let mut settings = Vec::with_capacity(domains.len());
-        let mut lease = self.lease().await?;
-        for chunk in domains.chunks(CHUNK) {
-            let mut query = QueryBuilder::<Sqlite>::new(sql::SETTINGS);
-            let mut names = query.separated(", ");
-            for domain in chunk {
-                names.push_bind(domain);
-            }
-            query.push(")");
-            let rows = within(self.limit, query.build().fetch_all(&mut **lease)).await?;
-            for row in &rows {
-                settings.push(Self::setting(row)?);
-            }
-        }
-        give_back(lease);
-        Ok(settings)
-    }
-
-    pub(crate) async fn settle_gaps(&self, ids: &[i64]) -> Result<u64, Error> {
-        repeated!(self.try_settle_gaps(ids))
-    }
-
-    async fn try_settle_gaps(&self, ids: &[i64]) -> Result<u64, Error> {
-        let mut inserted = 0;
-        let mut lease = self.lease().await?;
-        for chunk in ids.chunks(CHUNK) {
-            let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO domain_events (id, domain) ");
-            query.push_values(chunk, |mut row, id| {
-                row.push_bind(id).push("''");
-            });
-            query.push(" ON CONFLICT DO NOTHING");
-            let result = within(self.limit, query.build().execute(&mut **lease)).await?;
-            inserted += result.rows_affected();
-        }
-        give_back(lease);
-        Ok(inserted)
-    }
-
     pub(crate) async fn load(
         &self,
         batch: usize,
         to: mpsc::Sender<Vec<Enabled>>,
     ) -> Result<(), Error> {
-        let mut lease = self.lease().await?;
-        let mut rows = sqlx::query(sql::ENABLED).fetch(&mut **lease);
-        let mut enabled = Vec::with_capacity(batch);
-        loop {
-            let next = timeout(self.limit, rows.try_next()).await;
-            let Some(row) = next.map_err(|_| Error::timeout(self.limit))?? else { break };
-            enabled.push((text!(row, 0), text!(row, 1)));
-            if enabled.len() == batch {
-                let full = std::mem::replace(&mut enabled, Vec::with_capacity(batch));
-                if to.send(full).await.is_err() {
-                    return Ok(());
-                }
-            }
-        }
-        drop(rows);
-        give_back(lease);
-        if !enabled.is_empty() {
-            // Nobody there to take it: nobody to tell either.
-            let _ = to.send(enabled).await;
-        }
-        Ok(())
+        self.load_by_query(batch, to, |row| Self::enabled(row).map(Some)).await
     }
 }

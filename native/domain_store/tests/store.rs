@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use domain_store::{Change, Config, ErrorKind, Event, Insert, Setting, Status, Store};
-use std::time::Duration;
-use test_database::{TestDatabase, on_every_database};
+use std::time::{Duration, Instant};
+use test_database::{TestDatabase, on_every_database, on_every_server};
 use tokio::sync::mpsc;
 
 fn event(id: i64, domain: &str) -> Event {
@@ -17,6 +17,30 @@ async fn all_events(db: &TestDatabase) -> Vec<Event> {
 async fn row(db: &TestDatabase, domain: &str) -> Option<(String, Status)> {
     let row = db.store.select_domain(domain).await.unwrap();
     row.map(|row| (row.host_type, row.status))
+}
+
+/// Waits for a condition.
+async fn until(condition: impl AsyncFn() -> bool) {
+    let begun = Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < Duration::from_secs(10), "it never came true");
+        // MariaDB answers from a cache when asked for its locks again within 100 ms.
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+}
+
+/// A query for the number of sessions on this database that wait for a lock.
+fn sessions_that_wait(db: &TestDatabase) -> &'static str {
+    match db.kind {
+        "mysql" => {
+            "SELECT COUNT(*) FROM information_schema.innodb_trx JOIN information_schema.processlist \
+             ON id = trx_mysql_thread_id WHERE trx_state = 'LOCK WAIT' AND db = DATABASE()"
+        }
+        _ => {
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND wait_event_type = 'Lock'"
+        }
+    }
 }
 
 async fn loaded(store: &Store, batch: usize) -> Vec<Vec<(String, String)>> {
@@ -137,6 +161,7 @@ on_every_database!(events_come_by_id_within_bounds_and_limit, db => {
     assert_eq!(db.store.event_bounds().await.unwrap(), Some((3, 9)));
     assert_eq!(db.store.events(3, 7, 10).await.unwrap(), [event(3, "a"), event(5, "b"), event(7, "c")]);
     assert_eq!(db.store.events(4, 9, 2).await.unwrap(), [event(5, "b"), event(7, "c")]);
+    assert_eq!(db.store.events(i64::MIN, 3, 10).await.unwrap(), [event(3, "a")]);
 });
 
 on_every_database!(gaps_are_settled_but_events_are_never_overwritten, db => {
@@ -180,6 +205,27 @@ on_every_database!(rows_are_paged_by_id, db => {
     assert_eq!(deleting, [expected]);
 });
 
+// MySQL's collations call some of these the same name.
+on_every_database!(names_are_told_apart_by_their_bytes, db => {
+    let names = ["É.example", "é.example", "E.example", "e.example", "e.example ", "ß", "ss"];
+    for (n, name) in names.iter().enumerate() {
+        let inserted = db.store.insert_domain(name, &format!("type{n}")).await.unwrap();
+        assert_eq!(inserted, Insert::Inserted, "{name}");
+    }
+    for (n, name) in names.iter().enumerate() {
+        assert_eq!(row(&db, name).await, Some((format!("type{n}"), Status::Enabled)));
+    }
+    assert_eq!(row(&db, "E.example ").await, None);
+    assert_eq!(db.store.settings(&["é.example".into(), "SS".into()]).await.unwrap().len(), 1);
+    assert_eq!(db.store.set_status("e.example ", false).await.unwrap(), Change::Done);
+    assert_eq!(db.store.mark_deleting("e.example", "type3").await.unwrap(), Change::Done);
+    assert!(db.store.delete_domain("e.example", "type3").await.unwrap());
+    let mut left: Vec<_> = loaded(&db.store, 10).await.concat();
+    left.sort_by(|one, other| one.1.cmp(&other.1));
+    let left: Vec<_> = left.iter().map(|(domain, _)| domain.as_str()).collect();
+    assert_eq!(left, ["É.example", "é.example", "E.example", "ß", "ss"]);
+});
+
 on_every_database!(writers_at_the_same_time_all_succeed, db => {
     let writers = (0..8).map(|writer: u32| {
         let store = Store::open(&Config::new(&db.url)).unwrap();
@@ -199,43 +245,145 @@ on_every_database!(writers_at_the_same_time_all_succeed, db => {
     assert_eq!(inserts, 10);
 });
 
-/// The contract: settling waits for a transaction in flight.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn settling_waits_for_a_transaction_in_flight() {
-    let db = TestDatabase::postgres().await;
-    let pool = sqlx::PgPool::connect(&db.url).await.unwrap();
-    for (commits, expected) in [(true, "late.example"), (false, "")] {
-        let mut transaction = pool.begin().await.unwrap();
-        let insert = "INSERT INTO domain_events (domain) VALUES ('late.example') RETURNING id";
-        let id: i64 = sqlx::query_scalar(insert).fetch_one(&mut *transaction).await.unwrap();
+/// Returns how many of four inserts of one domain inserted it.
+async fn insert_at_the_same_time(db: &TestDatabase, domain: &str) -> usize {
+    let insert = |writer: u32| {
+        let (store, domain) = (Store::open(&Config::new(&db.url)).unwrap(), domain.to_owned());
+        tokio::spawn(async move {
+            store.insert_domain(&domain, &format!("type{writer}")).await.unwrap()
+        })
+    };
+    let mut inserted = 0;
+    for writer in (0..4).map(insert).collect::<Vec<_>>() {
+        inserted += usize::from(writer.await.unwrap() == Insert::Inserted);
+    }
+    inserted
+}
+
+on_every_database!(inserts_of_one_domain_at_the_same_time_make_one_row, db => {
+    for n in 0..10 {
+        assert_eq!(insert_at_the_same_time(&db, &format!("d{n}.example")).await, 1);
+    }
+    assert_eq!(db.number("SELECT COUNT(*) FROM domain_settings").await, 10);
+    assert_eq!(db.number("SELECT COUNT(*) FROM domain_events").await, 10);
+    assert_eq!(db.number("SELECT COUNT(*) FROM domain_admins").await, 0);
+});
+
+// The lock of a name is a row of domain_admins: what if that is there already?
+on_every_database!(inserts_of_a_domain_with_an_administrator_make_one_row, db => {
+    db.execute("INSERT INTO domain_admins (domain, pass_details) VALUES ('d0.example', 'secret')")
+        .await;
+    for _ in 0..10 {
+        assert_eq!(insert_at_the_same_time(&db, "d0.example").await, 1);
+        assert_eq!(db.number("SELECT COUNT(*) FROM domain_settings").await, 1);
+        db.execute("DELETE FROM domain_settings").await;
+    }
+    assert_eq!(db.number("SELECT COUNT(*) FROM domain_admins").await, 1);
+});
+
+// The contract: settling waits for a transaction in flight.
+on_every_server!(settling_waits_for_a_transaction_in_flight, db => {
+    for (id, commits, expected) in [(1, true, "late.example"), (3, false, "")] {
+        let mut open = db.session().await;
+        open.execute("BEGIN").await;
+        open.execute("INSERT INTO domain_events (domain) VALUES ('late.example')").await;
         db.store.insert_domain(&format!("next{id}.example"), "type1").await.unwrap();
+        assert_eq!(db.store.events(0, 100, 100).await.unwrap().len() as i64, id, "not yet");
         let store = db.store.clone();
         let settling = tokio::spawn(async move { store.settle_gaps(&[id]).await });
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // Longer than MariaDB waits by itself.
+        tokio::time::sleep(Duration::from_millis(1_300)).await;
         assert!(!settling.is_finished(), "it did not wait");
-        if commits { transaction.commit().await } else { transaction.rollback().await }.unwrap();
+        open.execute(if commits { "COMMIT" } else { "ROLLBACK" }).await;
         assert_eq!(settling.await.unwrap().unwrap(), u64::from(!commits));
         assert_eq!(db.store.events(id, id, 1).await.unwrap(), [event(id, expected)]);
     }
-}
+});
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_transaction_that_stays_open_is_a_timeout_and_leaves_no_connection_behind() {
-    let db = TestDatabase::postgres().await;
-    let pool = sqlx::PgPool::connect(&db.url).await.unwrap();
-    let config = Config { query_timeout: Duration::from_millis(300), ..Config::new(&db.url) };
-    let store = Store::open(&config).unwrap();
-    let mut transaction = pool.begin().await.unwrap();
-    let insert = "INSERT INTO domain_events (domain) VALUES ('late.example')";
-    sqlx::query(insert).execute(&mut *transaction).await.unwrap();
-    for _ in 0..5 {
-        assert_eq!(store.settle_gaps(&[1]).await.unwrap_err().kind(), ErrorKind::Timeout);
+on_every_server!(a_transaction_that_stays_open_is_a_timeout_and_leaves_no_connection_behind, db => {
+    let mut open = db.session().await;
+    open.execute("BEGIN").await;
+    open.execute("INSERT INTO domain_events (domain) VALUES ('late.example')").await;
+    // MariaDB gives up waiting after a second, so it is not the same that ends these two.
+    for milliseconds in [300, 1_200] {
+        let query_timeout = Duration::from_millis(milliseconds);
+        let config = Config { query_timeout, ..Config::new(&db.url) };
+        let store = Store::open(&config).unwrap();
+        let begun = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(store.settle_gaps(&[1]).await.unwrap_err().kind(), ErrorKind::Timeout);
+        }
+        assert!(begun.elapsed() < 3 * (2 * query_timeout + Duration::from_millis(300)));
     }
-    transaction.rollback().await.unwrap();
-    assert_eq!(store.settle_gaps(&[1]).await.unwrap(), 1);
-    let ours = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()";
-    assert!(db.number(ours).await <= 6);
-}
+    open.execute("ROLLBACK").await;
+    assert_eq!(db.store.settle_gaps(&[1]).await.unwrap(), 1);
+    let connections = match db.kind {
+        "mysql" => "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE()",
+        _ => "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()",
+    };
+    // The test's two and the store's; MariaDB notices only after its wait that nobody is there.
+    until(async || db.number(connections).await <= 4).await;
+});
+
+on_every_server!(a_transaction_that_the_database_stops_is_repeated, db => {
+    db.store.insert_domain("a.example", "type1").await.unwrap();
+    let lock_events = match db.kind {
+        // Behind the last row, where the next one goes.
+        "mysql" => "SELECT * FROM domain_events FOR UPDATE",
+        _ => "LOCK TABLE domain_events IN EXCLUSIVE MODE",
+    };
+    let mut open = db.session().await;
+    open.execute("BEGIN").await;
+    // MariaDB stops the transaction that has done less.
+    let rows: Vec<_> = (0..100).map(|n| format!("('d{n}.example', '')")).collect();
+    open.execute(&format!("INSERT INTO domain_admins VALUES {}", rows.join(","))).await;
+    open.execute(lock_events).await;
+    let store = db.store.clone();
+    let change = tokio::spawn(async move { store.set_status("a.example", false).await });
+    // When it has the row, and waits to write its event.
+    until(async || db.number(sessions_that_wait(&db)).await == 1).await;
+    open.execute("UPDATE domain_settings SET host_type = 'type2' WHERE id = 1").await;
+    open.execute("COMMIT").await;
+    assert_eq!(change.await.unwrap().unwrap(), Change::Done);
+    assert_eq!(row(&db, "a.example").await, Some(("type2".into(), Status::Disabled)));
+    assert_eq!(db.number("SELECT COUNT(*) FROM domain_events").await, 2);
+});
+
+on_every_server!(a_write_sees_what_the_transaction_it_waited_for_did, db => {
+    db.store.insert_domain("a.example", "type1").await.unwrap();
+    let mut open = db.session().await;
+    open.execute("BEGIN").await;
+    open.execute("UPDATE domain_settings SET status = 2 WHERE id = 1").await;
+    let store = db.store.clone();
+    let change = tokio::spawn(async move { store.set_status("a.example", false).await });
+    until(async || db.number(sessions_that_wait(&db)).await == 1).await;
+    open.execute("COMMIT").await;
+    assert_eq!(change.await.unwrap().unwrap(), Change::Deleting);
+    assert_eq!(row(&db, "a.example").await, Some(("type1".into(), Status::Deleting)));
+});
+
+on_every_server!(a_write_waits_for_the_transaction_that_has_its_row, db => {
+    db.store.insert_domain("a.example", "type1").await.unwrap();
+    let mut open = db.session().await;
+    open.execute("BEGIN").await;
+    open.execute("UPDATE domain_settings SET host_type = 'type2' WHERE id = 1").await;
+    let store = db.store.clone();
+    let change = tokio::spawn(async move { store.set_status("a.example", false).await });
+    // Longer than MariaDB waits by itself.
+    tokio::time::sleep(Duration::from_millis(2_300)).await;
+    assert!(!change.is_finished());
+    open.execute("COMMIT").await;
+    assert_eq!(change.await.unwrap().unwrap(), Change::Done);
+
+    open.execute("BEGIN").await;
+    open.execute("UPDATE domain_settings SET host_type = 'type3' WHERE id = 1").await;
+    let config = Config { query_timeout: Duration::from_millis(1_200), ..Config::new(&db.url) };
+    let impatient = Store::open(&config).unwrap();
+    let begun = Instant::now();
+    let error = impatient.set_status("a.example", true).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(4));
+});
 
 async fn failure(url: &str) -> domain_store::Error {
     match Store::open(&Config { query_timeout: Duration::from_secs(2), ..Config::new(url) }) {
@@ -246,31 +394,45 @@ async fn failure(url: &str) -> domain_store::Error {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_wrong_database_has_its_own_error_without_the_password() {
-    let db = TestDatabase::postgres().await;
-    let dir = db.url.rsplit_once('/').unwrap().0;
+    let postgres = TestDatabase::empty_postgres().await.url;
+    let mysql = TestDatabase::mysql().await.url;
+    let server = mysql.rsplit_once('/').unwrap().0;
     let file = std::env::temp_dir().join(format!("not-a-database-{}", std::process::id()));
     std::fs::write(&file, "no database, but text, and long enough to be looked at ".repeat(20))
         .unwrap();
     let not_sqlite = format!("sqlite:{}", file.display());
     let cases = [
         ("postgres//host/db", ErrorKind::BadUrl),
-        ("postgres://user:secret@host:port/db", ErrorKind::BadUrl),
-        ("postgres:///db", ErrorKind::BadUrl),
+        ("mongo://user:secret@host/db", ErrorKind::UnknownScheme),
         ("sqlite:", ErrorKind::BadUrl),
         ("sqlite::memory:", ErrorKind::BadUrl),
         ("sqlite:file?mod=ro", ErrorKind::BadUrl),
-        ("mongo://user:secret@host/db", ErrorKind::UnknownScheme),
-        ("mysql://user:secret@host/db", ErrorKind::UnknownScheme),
         ("sqlite:/no/such/directory/file", ErrorKind::Unavailable),
         (&not_sqlite, ErrorKind::NotADatabase),
-        (&db.url.replace("secret", "wrong-secret"), ErrorKind::AccessDenied),
-        (&db.url.replace("domains:", "nobody:"), ErrorKind::AccessDenied),
-        (&format!("{dir}/no_such_database"), ErrorKind::AccessDenied),
-        (&format!("{dir}/postgres"), ErrorKind::MissingTables),
-        (&format!("{}?sslmod=require", db.url), ErrorKind::BadUrl),
+        ("postgres://user:secret@host:port/db", ErrorKind::BadUrl),
+        ("postgres:///db", ErrorKind::BadUrl),
         ("postgres://user:1?secret@host/db", ErrorKind::BadUrl),
         ("postgres://user:1#secret@host/db", ErrorKind::BadUrl),
+        (&format!("{postgres}?sslmod=require"), ErrorKind::BadUrl),
+        (&format!("{postgres}?sslmode=require"), ErrorKind::Unavailable),
+        (&postgres.replace("secret", "wrong-secret"), ErrorKind::AccessDenied),
+        (&postgres.replace("domains:", "nobody:"), ErrorKind::AccessDenied),
+        (&format!("{postgres}_other"), ErrorKind::AccessDenied),
+        (&postgres, ErrorKind::MissingTables),
         ("postgres://domains:secret@127.0.0.1:1/db", ErrorKind::Unavailable),
+        ("mysql://user:secret@host:port/db", ErrorKind::BadUrl),
+        ("mysql:///db", ErrorKind::BadUrl),
+        ("mysql://user:secret@host", ErrorKind::BadUrl),
+        ("mysql://user:1?secret@host/db", ErrorKind::BadUrl),
+        ("mariadb://user:1#secret@host/db", ErrorKind::BadUrl),
+        (&format!("{mysql}?sslmod=REQUIRED"), ErrorKind::BadUrl),
+        (&format!("{mysql}?charset=latin1"), ErrorKind::BadUrl),
+        (&format!("{mysql}?ssl-mode=REQUIRED"), ErrorKind::Unavailable),
+        (&mysql.replace("secret", "wrong-secret"), ErrorKind::AccessDenied),
+        (&mysql.replace("domains:", "nobody:"), ErrorKind::AccessDenied),
+        (&format!("{mysql}_other"), ErrorKind::AccessDenied),
+        (&format!("{server}/domains"), ErrorKind::MissingTables),
+        ("mysql://domains:secret@127.0.0.1:1/db", ErrorKind::Unavailable),
     ];
     for (url, kind) in cases {
         let error = failure(url).await;
@@ -304,4 +466,171 @@ async fn rows_that_are_not_utf8_do_not_keep_the_others_from_being_read() {
     assert_eq!(names.len(), 2);
     assert!(names.contains(&String::new()) && names.contains(&"a".into()));
     assert_eq!(all_events(&db).await, [event(1, ""), event(2, "a")]);
+}
+
+#[tokio::test]
+async fn mariadb_is_mysql() {
+    let db = TestDatabase::mysql().await;
+    let store = Store::open(&Config::new(db.url.replace("mysql:", "mariadb:"))).unwrap();
+    store.insert_domain("a.example", "type1").await.unwrap();
+    assert_eq!(row(&db, "a.example").await, Some(("type1".into(), Status::Enabled)));
+}
+
+#[tokio::test]
+async fn a_mysql_user_with_few_rights_is_told_so() {
+    let db = TestDatabase::mysql().await;
+    let name = db.url.rsplit_once('/').unwrap().1;
+    db.execute(&format!(
+        "CREATE USER reader_{name}@'127.0.0.1' IDENTIFIED BY 'secret';
+         GRANT SELECT ON {name}.* TO reader_{name}@'127.0.0.1';
+         CREATE USER single_{name}@'127.0.0.1' IDENTIFIED BY 'secret' WITH MAX_USER_CONNECTIONS 1;
+         GRANT ALL ON {name}.* TO single_{name}@'127.0.0.1'"
+    ))
+    .await;
+    let as_user = |user: &str| db.url.replace("//domains:", &format!("//{user}_{name}:"));
+
+    let reader = Store::open(&Config::new(as_user("reader"))).unwrap();
+    assert_eq!(reader.event_bounds().await.unwrap(), None);
+    let error = reader.insert_domain("a.example", "type1").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AccessDenied, "{error}");
+
+    let single = Store::open(&Config::new(as_user("single"))).unwrap();
+    single.insert_domain("a.example", "type1").await.unwrap();
+    assert_eq!(failure(&as_user("single")).await.kind(), ErrorKind::Unavailable);
+}
+
+/// Rows of one domain, oldest first.
+async fn duplicates(rows: &[(&str, u8)]) -> TestDatabase {
+    let db = TestDatabase::mysql().await;
+    for (host_type, status) in rows {
+        db.execute(&format!(
+            "INSERT INTO domain_settings (domain, host_type, status)
+             VALUES ('a.example', '{host_type}', {status})"
+        ))
+        .await;
+    }
+    db
+}
+
+async fn with_status(db: &TestDatabase, status: u8) -> i64 {
+    db.number(&format!("SELECT COUNT(*) FROM domain_settings WHERE status = {status}")).await
+}
+
+#[tokio::test]
+async fn of_duplicates_the_newest_counts() {
+    let db = duplicates(&[("type1", 1), ("type2", 0), ("type3", 1)]).await;
+    assert_eq!(row(&db, "a.example").await, Some(("type3".into(), Status::Enabled)));
+    assert_eq!(
+        loaded(&db.store, 10).await.concat(),
+        [("a.example".to_owned(), "type3".to_owned())]
+    );
+    let Insert::Exists(found) = db.store.insert_domain("a.example", "type4").await.unwrap() else {
+        panic!("inserted")
+    };
+    assert_eq!((found.id, found.host_type.as_str()), (3, "type3"));
+    assert_eq!(
+        db.store.mark_deleting("a.example", "type1").await.unwrap(),
+        Change::WrongHostType("type3".into())
+    );
+    assert_eq!(all_events(&db).await, []);
+
+    let db = duplicates(&[("type1", 1), ("type1", 0)]).await;
+    assert_eq!(loaded(&db.store, 10).await, Vec::<Vec<_>>::new(), "the older one is not loaded");
+}
+
+#[tokio::test]
+async fn duplicates_change_together_with_one_event() {
+    let db = duplicates(&[("type1", 1), ("type2", 1), ("type1", 0)]).await;
+    assert_eq!(db.store.set_status("a.example", false).await.unwrap(), Change::Done);
+    assert_eq!(with_status(&db, 0).await, 3);
+    assert_eq!(db.store.set_status("a.example", false).await.unwrap(), Change::Done);
+    assert_eq!(all_events(&db).await.len(), 1, "nothing was left to change");
+    assert_eq!(db.store.set_status("a.example", true).await.unwrap(), Change::Done);
+    assert_eq!(with_status(&db, 1).await, 3);
+    assert_eq!(db.store.mark_deleting("a.example", "type1").await.unwrap(), Change::Done);
+    assert_eq!(with_status(&db, 2).await, 3);
+    assert_eq!(db.store.set_status("a.example", true).await.unwrap(), Change::Deleting);
+
+    // One removal per host type: its handlers have run for that one only.
+    assert!(db.store.delete_domain("a.example", "type1").await.unwrap());
+    assert_eq!(row(&db, "a.example").await, Some(("type2".into(), Status::Deleting)));
+    assert!(db.store.delete_domain("a.example", "type2").await.unwrap());
+    assert_eq!(row(&db, "a.example").await, None);
+    assert_eq!(all_events(&db).await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_domain_added_again_survives_the_removal_of_its_older_row() {
+    let db = duplicates(&[("type1", 2), ("type1", 1)]).await;
+    assert_eq!(db.store.set_status("a.example", false).await.unwrap(), Change::Done);
+    assert_eq!(with_status(&db, 2).await, 1, "a mark for deletion stays");
+    assert_eq!(db.store.set_status("a.example", true).await.unwrap(), Change::Done);
+    assert!(db.store.delete_domain("a.example", "type1").await.unwrap());
+    assert_eq!(row(&db, "a.example").await, Some(("type1".into(), Status::Enabled)));
+    assert_eq!(db.number("SELECT COUNT(*) FROM domain_settings").await, 1);
+}
+
+on_every_database!(a_missing_index_is_reported_but_added_only_with_the_schema, db => {
+    let on_domain = "CREATE INDEX i_domain_settings_domain ON domain_settings (domain)";
+    let missing = (db.kind == "mysql").then_some(on_domain);
+    assert_eq!(db.store.missing_index().await.unwrap(), missing);
+    db.store.insert_domain("a.example", "type1").await.unwrap();
+    db.execute("CREATE INDEX other ON domain_settings (host_type, domain)").await;
+    assert_eq!(db.store.missing_index().await.unwrap(), missing);
+    for _ in 0..2 {
+        db.store.create_schema().await.unwrap();
+        assert_eq!(db.store.missing_index().await.unwrap(), None);
+    }
+    assert_eq!(row(&db, "a.example").await, Some(("type1".into(), Status::Enabled)));
+});
+
+#[tokio::test]
+async fn the_schema_is_made_in_an_empty_mysql_database() {
+    let db = TestDatabase::mysql().await;
+    db.execute("DROP TABLE domain_settings, domain_events, domain_admins").await;
+    assert_eq!(db.store.event_bounds().await.unwrap_err().kind(), ErrorKind::MissingTables);
+    db.store.create_schema().await.unwrap();
+    db.store.insert_domain("a.example", "type1").await.unwrap();
+    assert_eq!(all_events(&db).await, [event(1, "a.example")]);
+}
+
+/// As CockroachDB always is: a transaction may have to be repeated, also when it commits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn serializable_transactions_that_fail_are_repeated() {
+    let db = TestDatabase::postgres().await;
+    let name = db.url.rsplit_once('/').unwrap().1;
+    db.execute(&format!("ALTER DATABASE {name} SET default_transaction_isolation = serializable"))
+        .await;
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let store = Store::open(&Config::new(&db.url)).unwrap();
+            tokio::spawn(async move {
+                for n in 0..20 {
+                    let domain = format!("d{n}.example");
+                    store.insert_domain(&domain, "type1").await.unwrap();
+                    store.set_status(&domain, writer % 2 == 0).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    assert_eq!(db.number("SELECT COUNT(*) FROM domain_settings").await, 20);
+}
+
+/// CockroachDB's schema has nothing that PostgreSQL does not have.
+#[tokio::test]
+async fn the_schema_for_cockroachdb_holds_domains_and_events() {
+    let db = TestDatabase::empty_postgres().await;
+    for statement in include_str!("../../../priv/schema/cockroachdb.sql").split(';') {
+        db.execute(statement).await;
+    }
+    for domain in ["a.example", "b.example"] {
+        assert_eq!(db.store.insert_domain(domain, "type1").await.unwrap(), Insert::Inserted);
+    }
+    db.store.mark_deleting("a.example", "type1").await.unwrap();
+    assert!(db.store.delete_domain("a.example", "type1").await.unwrap());
+    assert_eq!(db.store.page(None, 0, 10).await.unwrap()[0].id, 2);
+    assert_eq!(db.store.event_bounds().await.unwrap(), Some((1, 4)));
 }

@@ -18,10 +18,11 @@
 //! - A load first settles the log as it finds it, and then reads all domains: whatever those events
 //!   announced is then among them.
 
+use crate::audit::newest_rows;
 use crate::position::{Covered, Position, Recognition, TAIL};
 use crate::routing::Change;
 use domain_store::{Event, Setting, Status};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 /// The most events in a page.
@@ -30,8 +31,8 @@ pub const PAGE: u32 = 10_000;
 pub const GAPS: usize = 10_000;
 /// How often a check begins anew without getting any further: the log is changing under it.
 const ROUNDS: u32 = 5;
-/// An empty log stays trustworthy for at least this long, however short `event_max_age` is: four
-/// times the 30 s between two checks.
+/// A position stays trustworthy for at least this long, however short `event_max_age` is: four times
+/// the 30 s between two checks.
 const MIN_TRUST: Duration = Duration::from_secs(120);
 
 /// What to do next.
@@ -79,8 +80,9 @@ pub enum Reason {
 ///
 /// `max_age` is the age from which on events are cleaned away.
 pub fn start(position: Option<Position>, now: SystemTime, max_age: Duration) -> Step {
-    if let Some(Position { covered: None, confirmed }) = &position {
-        // Events may have come and been cleaned away again since; an empty log cannot tell.
+    if let Some(Position { confirmed, .. }) = &position {
+        // Events may have come and been cleaned away again since. An empty log cannot tell, and
+        // neither can one in which they came below the covered ids.
         let age = now.duration_since(*confirmed).unwrap_or_default();
         if age >= max_age.max(MIN_TRUST) {
             return Step::Finished(Outcome::Reload(Reason::TooOld));
@@ -151,7 +153,7 @@ impl Walk {
             from,
             upto,
             limit: PAGE + TAIL as u32,
-            floor: None,
+            below: None,
             walk: self,
         })
     }
@@ -209,7 +211,8 @@ impl ReadBounds {
                 // By ranges of ids, downwards, so that the covered ids stay in one piece.
                 let from = oldest.max(floor.saturating_sub(i64::from(PAGE)));
                 let (upto, limit) = (floor - 1, PAGE);
-                Step::ReadEvents(ReadEvents { from, upto, limit, floor: Some(from), walk })
+                let below = Some(Below { floor: from, is_oldest: from == oldest });
+                Step::ReadEvents(ReadEvents { from, upto, limit, below, walk })
             }
             (Some(_), Some((oldest, newest))) => walk.read_upto(newest, oldest),
         }
@@ -225,28 +228,40 @@ pub struct ReadEvents {
     pub upto: i64,
     /// The most events.
     pub limit: u32,
-    /// What the floor will be, if these are events below it.
-    floor: Option<i64>,
+    below: Option<Below>,
     walk: Walk,
+}
+
+/// Of a page of events below the floor.
+#[derive(Debug, Clone, Copy)]
+struct Below {
+    /// What the floor will be.
+    floor: i64,
+    /// Is that the oldest event?
+    is_oldest: bool,
 }
 
 impl ReadEvents {
     /// The events, by id.
     pub fn answer(self, events: Vec<Event>) -> Step {
-        match self.floor {
-            Some(floor) => self.below(floor, &events),
+        match self.below {
+            Some(below) => self.below(below, &events),
             None => self.above(&events),
         }
     }
 
     /// Events older than all that are covered.
-    fn below(self, floor: i64, events: &[Event]) -> Step {
+    fn below(self, below: Below, events: &[Event]) -> Step {
         let ReadEvents { upto, mut walk, .. } = self;
+        let Below { floor, is_oldest } = below;
+        if is_oldest && events.first().is_none_or(|first| first.id != floor) {
+            return walk.again(); // deleted meanwhile, and so may be what is missing behind it
+        }
         let present: HashSet<i64> = events.iter().map(|event| event.id).collect();
         let gaps: Vec<i64> = (floor..=upto).filter(|id| !present.contains(id)).collect();
         if gaps.is_empty() {
             if let Some(covered) = &mut walk.covered {
-                covered.floor = floor;
+                covered.extend_down(floor, events);
             }
             walk.rounds = 0;
             walk.look_at(events, Next::ReadBounds)
@@ -336,13 +351,7 @@ impl ReadSettings {
     /// has no key on it) the one with the newest id counts.
     pub fn answer(self, settings: Vec<Setting>) -> Step {
         let ReadSettings { domains, next, walk } = self;
-        let mut rows: HashMap<String, Setting> = HashMap::with_capacity(settings.len());
-        for row in settings {
-            let newer = rows.get(&row.domain).is_none_or(|other| other.id < row.id);
-            if newer {
-                rows.insert(row.domain.clone(), row);
-            }
-        }
+        let mut rows = newest_rows(settings);
         let change = |domain: String| match rows.remove(&domain) {
             Some(Setting { host_type, status: Status::Enabled, .. }) => {
                 Change::Put { domain, host_type }

@@ -1,8 +1,9 @@
-//! Runs a check or a load on a real store, and hands out batches of changes.
+//! Runs a check or a load on a database, and hands out batches of changes.
 
-use crate::check::{self, Outcome, Step};
+use crate::audit::{Comparison, Difference, judge};
+use crate::check::{self, Outcome, PAGE, Reason, Step};
 use crate::routing::{Batch, Change, Ignored, Routing};
-use domain_store::{Enabled, Error, Store};
+use domain_store::{Enabled, Error, Event, Setting, Store};
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,11 +14,76 @@ pub const BATCH: usize = 1_000;
 /// The most batches that wait to be applied. The next ones are read when there is room again.
 pub const BATCHES_WAITING: usize = 4;
 
+/// What a run needs of a database, as [`Store`] has it. The simulator has another one.
+pub trait Database: Sync {
+    /// A failure; the run ends with it.
+    type Error;
+
+    /// See [`Store::event_bounds`].
+    fn event_bounds(&self) -> impl Future<Output = Result<Option<(i64, i64)>, Self::Error>> + Send;
+
+    /// See [`Store::events`].
+    fn events(
+        &self,
+        from: i64,
+        upto: i64,
+        limit: u32,
+    ) -> impl Future<Output = Result<Vec<Event>, Self::Error>> + Send;
+
+    /// See [`Store::settings`].
+    fn settings(
+        &self,
+        domains: &[String],
+    ) -> impl Future<Output = Result<Vec<Setting>, Self::Error>> + Send;
+
+    /// See [`Store::settle_gaps`].
+    fn settle_gaps(&self, ids: &[i64]) -> impl Future<Output = Result<u64, Self::Error>> + Send;
+
+    /// See [`Store::load`].
+    fn load(
+        &self,
+        batch: usize,
+        to: mpsc::Sender<Vec<Enabled>>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// The time.
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+impl Database for Store {
+    type Error = Error;
+
+    async fn event_bounds(&self) -> Result<Option<(i64, i64)>, Error> {
+        self.event_bounds().await
+    }
+
+    async fn events(&self, from: i64, upto: i64, limit: u32) -> Result<Vec<Event>, Error> {
+        self.events(from, upto, limit).await
+    }
+
+    async fn settings(&self, domains: &[String]) -> Result<Vec<Setting>, Error> {
+        self.settings(domains).await
+    }
+
+    async fn settle_gaps(&self, ids: &[i64]) -> Result<u64, Error> {
+        self.settle_gaps(ids).await
+    }
+
+    async fn load(&self, batch: usize, to: mpsc::Sender<Vec<Enabled>>) -> Result<(), Error> {
+        self.load(batch, to).await
+    }
+}
+
 /// How a run ended that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
     /// The check came to an end.
     With(Outcome),
+    /// It did, and the table is wrong for these domains that an audit had suspected. Everything must
+    /// be loaded again.
+    Differs(Vec<Difference>),
     /// Nobody takes the batches any more.
     Abandoned,
 }
@@ -26,28 +92,37 @@ pub enum Ended {
 ///
 /// Changes go to `deliver`, in batches to be applied in that order; it returns `false` when nobody
 /// takes them any more. The table is not touched here.
-pub async fn run<S: Clone + Eq + Hash>(
-    store: &Store,
+pub async fn run<D: Database, S: Clone + Eq + Hash>(
+    store: &D,
     routing: Arc<Routing<S>>,
     source: S,
     ignored: Arc<Ignored>,
     max_age: Duration,
     deliver: impl FnMut(Batch<S>) -> bool,
-) -> Result<Ended, Error> {
-    let now = SystemTime::now();
+) -> Result<Ended, D::Error> {
+    let now = store.now();
     let forgotten = routing.times_forgotten();
     let credits = Arc::new(Semaphore::new(BATCHES_WAITING));
     let mut step = check::start(routing.position(), now, max_age);
     let mut out = Out { routing, source, ignored, forgotten, credits, deliver };
     loop {
         step = match step {
-            Step::ReadBounds(step) => step.answer(store.event_bounds().await?),
+            Step::ReadBounds(step) => {
+                let bounds = store.event_bounds().await?;
+                let newest = bounds.map(|(_, newest)| newest);
+                out.routing.count(|counts| counts.newest_event = newest);
+                step.answer(bounds)
+            }
             Step::ReadEvents(step) => {
                 let events = store.events(step.from, step.upto, step.limit).await?;
                 step.answer(events)
             }
             Step::SettleGaps(step) => {
-                store.settle_gaps(&step.ids).await?;
+                let dummies = store.settle_gaps(&step.ids).await?;
+                out.routing.count(|counts| {
+                    counts.gaps_settled += step.ids.len() as u64;
+                    counts.dummies_written += dummies;
+                });
                 step.answer()
             }
             Step::ReadSettings(step) => {
@@ -70,7 +145,7 @@ pub async fn run<S: Clone + Eq + Hash>(
                 step.answer()
             }
             Step::Load(step) => {
-                if !load(store, &mut out).await? {
+                if !out.send(Batch::with_renewal).await || !load(store, &mut out).await? {
                     return Ok(Ended::Abandoned);
                 }
                 let position = step.position.clone();
@@ -80,8 +155,31 @@ pub async fn run<S: Clone + Eq + Hash>(
                 step.answer()
             }
             Step::Finished(outcome) => {
-                if outcome == Outcome::Current {
-                    out.routing.confirm(now);
+                let routing = &out.routing;
+                match outcome {
+                    Outcome::Current => {
+                        let suspects = routing.take_suspects();
+                        if !suspects.is_empty() {
+                            out.all_applied().await;
+                            let differences = look_again(store, &out.routing, suspects).await?;
+                            if !differences.is_empty() {
+                                // Until the reload: the table stays wrong.
+                                let still = differences.iter().map(|found| found.domain.clone());
+                                out.routing.suspect(still.collect());
+                                out.routing.count(|counts| counts.count_reload("differs"));
+                                return Ok(Ended::Differs(differences));
+                            }
+                        }
+                        out.routing.confirm(now);
+                    }
+                    Outcome::Loaded => routing.count(|counts| counts.loads += 1),
+                    Outcome::Reload(Reason::TooOld) => {
+                        routing.count(|counts| counts.count_reload("too_old"));
+                    }
+                    Outcome::Reload(Reason::WentBackwards) => {
+                        routing.count(|counts| counts.count_reload("went_backwards"));
+                    }
+                    Outcome::Unsettled => {}
                 }
                 return Ok(Ended::With(outcome));
             }
@@ -89,11 +187,74 @@ pub async fn run<S: Clone + Eq + Hash>(
     }
 }
 
+/// Compares the table with the database, while checks may run. `true`: something seems to differ, and
+/// the next check, which must begin after this, will look at it again.
+///
+/// One pass over all enabled rows, as in a load; another one if the table seems to have domains
+/// without a row.
+pub async fn audit<D: Database, S: Clone + Eq + Hash>(
+    store: &D,
+    routing: &Routing<S>,
+) -> Result<bool, D::Error> {
+    let mut comparison = Comparison::new(routing.table());
+    for_each_enabled(store, |(domain, host_type)| comparison.row(domain, &host_type)).await?;
+    let (mut suspects, search) = comparison.end();
+    if let Some(mut search) = search {
+        for_each_enabled(store, |(domain, _)| search.row(&domain)).await?;
+        suspects.extend(search.end());
+        // A row may have been another one in the first pass, and gone in the second.
+        suspects.sort_unstable();
+        suspects.dedup();
+    }
+    let suspicious = !suspects.is_empty();
+    routing.suspect(suspects);
+    routing.count(|counts| counts.audits += 1);
+    Ok(suspicious)
+}
+
+async fn for_each_enabled<D: Database>(
+    store: &D,
+    mut visit: impl FnMut(Enabled),
+) -> Result<(), D::Error> {
+    let (to, mut from) = mpsc::channel::<Vec<Enabled>>(1);
+    let visit_all = async {
+        while let Some(rows) = from.recv().await {
+            rows.into_iter().for_each(&mut visit);
+        }
+    };
+    let (read, ()) = tokio::join!(store.load(BATCH, to), visit_all);
+    read
+}
+
+/// The end of an audit: the table has all changes up to its position.
+async fn look_again<D: Database, S: Clone + Eq + Hash>(
+    store: &D,
+    routing: &Routing<S>,
+    suspects: Vec<String>,
+) -> Result<Vec<Difference>, D::Error> {
+    let settings = store.settings(&suspects).await?;
+    let ids = routing.position().and_then(|position| position.ids());
+    let from = ids.as_ref().map_or(i64::MIN, |ids| ids.end().saturating_add(1));
+    let pending = store.events(from, i64::MAX, PAGE).await?;
+    let bounds = store.event_bounds().await?;
+    if let Some(ids) = ids
+        && bounds.is_none_or(|(oldest, _)| oldest < *ids.start() || oldest > from)
+    {
+        // Events below the position, or deleted ones: there will be another audit.
+        return Ok(Vec::new());
+    }
+    if pending.len() == PAGE as usize {
+        // Too much to tell.
+        return Ok(Vec::new());
+    }
+    Ok(judge(routing.table(), suspects, settings, &pending))
+}
+
 /// Reads rows while the ones before are being applied.
-async fn load<S: Clone + Eq + Hash>(
-    store: &Store,
+async fn load<D: Database, S: Clone + Eq + Hash>(
+    store: &D,
     out: &mut Out<S, impl FnMut(Batch<S>) -> bool>,
-) -> Result<bool, Error> {
+) -> Result<bool, D::Error> {
     let (to, mut from) = mpsc::channel::<Vec<Enabled>>(1);
     let hand_out = async {
         while let Some(rows) = from.recv().await {
@@ -127,5 +288,11 @@ impl<S: Clone + Eq + Hash, D: FnMut(Batch<S>) -> bool> Out<S, D> {
         let (routing, ignored) = (self.routing.clone(), self.ignored.clone());
         let batch = Batch::new(routing, self.source.clone(), ignored, self.forgotten, credit);
         (self.deliver)(fill(batch))
+    }
+
+    /// Waits until all batches are applied.
+    async fn all_applied(&self) {
+        let all = self.credits.acquire_many(BATCHES_WAITING as u32).await;
+        drop(all);
     }
 }

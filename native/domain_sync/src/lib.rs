@@ -4,11 +4,15 @@
 //! - [`check`]: what to read, and what it means. A pure state machine: no I/O, no clock.
 //! - [`position`]: how far the log has been followed.
 //! - [`routing`]: a table with the position it stands at, and batches of changes to it.
-//! - [`driver`]: runs a check on a real store and hands out batches.
+//! - [`audit`]: does the table have what the database says?
+//! - [`driver`]: runs checks and audits on a database and hands out batches.
+//! - [`statistics`]: counts, for people and monitoring.
 //!
 //! It knows the store's rows and the table's operations; nothing of SQL or Erlang.
 
+pub mod audit;
 pub mod check;
 pub mod driver;
 pub mod position;
 pub mod routing;
+pub mod statistics;

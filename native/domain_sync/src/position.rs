@@ -2,6 +2,7 @@
 
 use domain_store::Event;
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 /// How many of the newest events a position remembers, to recognise the log again: after a failover
@@ -23,6 +24,11 @@ impl Position {
     /// The newest covered id; `None` if the log was empty.
     pub fn newest(&self) -> Option<i64> {
         self.covered.as_ref().map(|covered| covered.newest)
+    }
+
+    /// The covered ids, as a range; `None` if the log was empty.
+    pub fn ids(&self) -> Option<RangeInclusive<i64>> {
+        self.covered.as_ref().map(|covered| covered.floor..=covered.newest)
     }
 }
 
@@ -70,6 +76,16 @@ impl Covered {
         }
     }
 
+    /// Covers the ids from `floor` on, which is below all that were covered; these are their events.
+    pub fn extend_down(&mut self, floor: i64, events: &[Event]) {
+        self.floor = floor;
+        // A tail with room has all that was covered: those below belong to the newest, too.
+        let room = TAIL - self.tail.len().min(TAIL);
+        for event in events.iter().rev().take(room) {
+            self.tail.push_front(event.clone());
+        }
+    }
+
     /// Covers the next id.
     pub fn extend(&mut self, event: Event) {
         self.newest = event.id;
@@ -101,6 +117,16 @@ mod tests {
         assert_eq!((covered.floor, covered.newest), (1, 100));
         assert_eq!(covered.tail.len(), TAIL);
         assert_eq!(covered.tail_start(), 69);
+    }
+
+    #[test]
+    fn the_tail_is_filled_up_with_what_is_covered_below() {
+        let mut covered = covered(100..=110);
+        covered.extend_down(1, &events(1..=99));
+        assert_eq!((covered.floor, covered.tail.len(), covered.tail_start()), (1, TAIL, 79));
+        assert_eq!(covered.recognise(&events(79..=120)), Recognition::Same(32));
+        covered.extend_down(-5, &events(-5..=0));
+        assert_eq!((covered.floor, covered.tail_start()), (-5, 79));
     }
 
     #[test]

@@ -1,18 +1,25 @@
 //! A routing table with the position in the event log that it stands at, and batches of changes.
 
 use crate::position::Position;
-use domain_table::{Name, Put, Table, check_name};
+use crate::statistics::Statistics;
+use domain_table::{DeleteError, InsertError, Inserted, Name, Put, Table, check_name};
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// A table and where it stands in the log. The position lives exactly as long as the table.
 pub struct Routing<S> {
     table: Table<S>,
     position: Mutex<Slot>,
+    /// The transitions of which others have not been told yet. They are kept here, and not with who
+    /// tells, because who tells may crash.
+    untold: Mutex<VecDeque<Transition>>,
+    /// Domains that an audit found to differ, for the next check to look at again.
+    suspects: Mutex<Vec<String>>,
+    statistics: Mutex<Statistics>,
 }
 
 #[derive(Default)]
@@ -26,10 +33,17 @@ struct Slot {
 impl<S: Clone + Eq + Hash> Routing<S> {
     /// A table that stands nowhere: everything is to be loaded.
     pub fn new(table: Table<S>) -> Self {
-        Routing { table, position: Mutex::default() }
+        Routing {
+            table,
+            position: Mutex::default(),
+            untold: Mutex::default(),
+            suspects: Mutex::default(),
+            statistics: Mutex::default(),
+        }
     }
 
-    /// The table.
+    /// The table, to read. It is changed by [`Self::insert`], [`Self::delete`] and batches, so that
+    /// every transition is noted.
     pub fn table(&self) -> &Table<S> {
         &self.table
     }
@@ -44,6 +58,7 @@ impl<S: Clone + Eq + Hash> Routing<S> {
         let mut slot = self.position.lock();
         slot.position = None;
         slot.forgotten += 1;
+        self.suspects.lock().clear();
     }
 
     /// The log was seen to agree with the position.
@@ -51,6 +66,10 @@ impl<S: Clone + Eq + Hash> Routing<S> {
         if let Some(position) = &mut self.position.lock().position {
             position.confirmed = now;
         }
+        self.count(|counts| {
+            counts.checked = Some(Instant::now());
+            counts.failing = false;
+        });
     }
 
     fn advance(&self, position: Position, forgotten: u64) {
@@ -60,8 +79,66 @@ impl<S: Clone + Eq + Hash> Routing<S> {
         }
     }
 
-    pub(crate) fn times_forgotten(&self) -> u64 {
+    /// How often the position was forgotten; a batch must know.
+    pub fn times_forgotten(&self) -> u64 {
         self.position.lock().forgotten
+    }
+
+    /// See [`Table::insert`].
+    pub fn insert(
+        &self,
+        domain: &[u8],
+        host_type: &[u8],
+        source: &S,
+    ) -> Result<Inserted, InsertError> {
+        let inserted = self.table.insert(domain, host_type, source)?;
+        if inserted == Inserted::New {
+            self.note(domain, None, Some(host_type));
+        }
+        Ok(inserted)
+    }
+
+    /// See [`Table::delete`].
+    pub fn delete(&self, domain: &[u8]) -> Result<Option<Name>, DeleteError> {
+        let removed = self.table.delete(domain)?;
+        self.note(domain, removed.clone(), None);
+        Ok(removed)
+    }
+
+    /// The first transitions of which others have not been told yet, in order. Each is to be told,
+    /// and then counted by [`Self::told`].
+    pub fn untold(&self, limit: usize) -> Vec<Transition> {
+        self.untold.lock().iter().take(limit).cloned().collect()
+    }
+
+    /// Others have been told of the first of the untold transitions.
+    pub fn told(&self) {
+        self.untold.lock().pop_front();
+    }
+
+    fn note(&self, domain: &[u8], removed: Option<Name>, added: Option<&[u8]>) {
+        if removed.is_some() || added.is_some() {
+            let (domain, added) = (domain.into(), added.map(Name::from));
+            self.untold.lock().push_back(Transition { domain, removed, added });
+        }
+    }
+
+    pub(crate) fn suspect(&self, domains: Vec<String>) {
+        *self.suspects.lock() = domains;
+    }
+
+    pub(crate) fn take_suspects(&self) -> Vec<String> {
+        std::mem::take(&mut *self.suspects.lock())
+    }
+
+    /// What was done and seen since the table was made.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics.lock().clone()
+    }
+
+    /// Counts something.
+    pub fn count(&self, count: impl FnOnce(&mut Statistics)) {
+        count(&mut self.statistics.lock());
     }
 }
 
@@ -94,6 +171,8 @@ pub struct Batch<S> {
 }
 
 struct Work {
+    /// Before the changes, make everything outdated.
+    renew: bool,
     changes: std::vec::IntoIter<Change>,
     /// After the changes, remove every dynamic domain that has another source. Found when it comes
     /// to that, and then kept here.
@@ -121,17 +200,9 @@ pub struct Transition {
     pub added: Option<Name>,
 }
 
-/// What [`Batch::apply`] did.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// The transitions, in order.
-    pub transitions: Vec<Transition>,
-    /// Is there more to apply?
-    pub more: bool,
-}
-
 impl<S: Clone + Eq + Hash> Batch<S> {
-    pub(crate) fn new(
+    /// An empty batch, made when the position had been forgotten this often.
+    pub fn new(
         routing: Arc<Routing<S>>,
         source: S,
         ignored: Arc<Ignored>,
@@ -139,21 +210,31 @@ impl<S: Clone + Eq + Hash> Batch<S> {
         credit: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let (changes, sweep, position) = (Vec::new().into_iter(), Sweep::No, None);
-        let work = Mutex::new(Work { changes, sweep, position, credit });
+        let work = Mutex::new(Work { renew: false, changes, sweep, position, credit });
         Batch { routing, source, ignored, forgotten, work }
     }
 
-    pub(crate) fn with_changes(mut self, changes: Vec<Change>) -> Self {
+    /// A load begins: what an earlier one of the same source brought, one that failed, does not count
+    /// as brought by this one.
+    pub fn with_renewal(mut self) -> Self {
+        self.work.get_mut().renew = true;
+        self
+    }
+
+    /// With these changes.
+    pub fn with_changes(mut self, changes: Vec<Change>) -> Self {
         self.work.get_mut().changes = changes.into_iter();
         self
     }
 
-    pub(crate) fn with_sweep(mut self) -> Self {
+    /// With the deletion of all dynamic domains of other sources, after the changes.
+    pub fn with_sweep(mut self) -> Self {
         self.work.get_mut().sweep = Sweep::Wanted;
         self
     }
 
-    pub(crate) fn with_position(mut self, position: Position) -> Self {
+    /// With the position at which the table stands after all that.
+    pub fn with_position(mut self, position: Position) -> Self {
         self.work.get_mut().position = Some(position);
         self
     }
@@ -163,26 +244,28 @@ impl<S: Clone + Eq + Hash> Batch<S> {
         Arc::ptr_eq(&self.routing, routing)
     }
 
-    /// Applies up to `limit` changes to the table. With the last of them the position advances.
-    pub fn apply(&self, limit: usize) -> Applied {
+    /// Applies up to `limit` changes to the table, and says whether there are more. With the last of
+    /// them the position advances. The transitions are then [`Routing::untold`].
+    pub fn apply(&self, limit: usize) -> bool {
         let mut work = self.work.lock();
-        let mut transitions = Vec::new();
+        if std::mem::take(&mut work.renew) {
+            self.routing.table.renew(&self.source);
+        }
         for _ in 0..limit {
             if let Some(change) = work.changes.next() {
-                transitions.extend(self.change(change));
+                self.change(change);
             } else if let Some(domain) = self.next_outdated(&mut work.sweep) {
-                if let Some(removed) = self.routing.table.delete_outdated(&domain, &self.source) {
-                    transitions.push(Transition { domain, removed: Some(removed), added: None });
-                }
+                let removed = self.routing.table.delete_outdated(&domain, &self.source);
+                self.routing.note(&domain, removed, None);
             } else {
                 if let Some(position) = work.position.take() {
                     self.routing.advance(position, self.forgotten);
                 }
                 work.credit = None;
-                return Applied { transitions, more: false };
+                return false;
             }
         }
-        Applied { transitions, more: true }
+        true
     }
 
     fn next_outdated(&self, sweep: &mut Sweep) -> Option<Name> {
@@ -197,45 +280,37 @@ impl<S: Clone + Eq + Hash> Batch<S> {
         }
     }
 
-    fn change(&self, change: Change) -> Option<Transition> {
-        let table = &self.routing.table;
-        let transition = |domain: &str, removed: Option<Name>, added: Option<&str>| {
-            let added = added.map(|host_type| Name::from(host_type.as_bytes()));
-            Some(Transition { domain: domain.as_bytes().into(), removed, added })
-        };
+    fn change(&self, change: Change) {
+        let (routing, table) = (&*self.routing, &self.routing.table);
         match change {
             Change::Put { domain, host_type } => {
-                if check_name(domain.as_bytes()).is_err()
-                    || check_name(host_type.as_bytes()).is_err()
-                {
+                let (name, new) = (domain.as_bytes(), host_type.as_bytes());
+                if check_name(name).is_err() || check_name(new).is_err() {
                     self.ignored.count(Kind::InvalidName, &domain, None, &host_type);
-                    return None;
+                    return;
                 }
-                match table.put(domain.as_bytes(), host_type.as_bytes(), &self.source) {
-                    Put::Added => transition(&domain, None, Some(&host_type)),
-                    Put::Replaced(other) => transition(&domain, Some(other), Some(&host_type)),
-                    Put::Refreshed => None,
+                match table.put(name, new, &self.source) {
+                    Put::Added => routing.note(name, None, Some(new)),
+                    Put::Replaced(other) => routing.note(name, Some(other), Some(new)),
+                    Put::Refreshed => {}
                     Put::Static(of_core) => {
                         self.ignored.count(Kind::StaticInDb, &domain, Some(&of_core), &host_type);
-                        if *of_core != *host_type.as_bytes() {
+                        if *of_core != *new {
                             let kind = Kind::DifferentHostType;
                             self.ignored.count(kind, &domain, Some(&of_core), &host_type);
                         }
-                        None
                     }
                     Put::UnknownHostType { removed } => {
                         self.ignored.count(Kind::UnknownHostType, &domain, None, &host_type);
-                        removed.and_then(|host_type| transition(&domain, Some(host_type), None))
+                        routing.note(name, removed, None);
                     }
                 }
             }
             Change::Remove { domain } => match table.delete(domain.as_bytes()) {
-                Ok(Some(host_type)) => transition(&domain, Some(host_type), None),
-                Ok(None) => None,
-                Err(_) => {
+                Ok(removed) => routing.note(domain.as_bytes(), removed, None),
+                Err(DeleteError::Static) => {
                     let host_type = table.host_type(domain.as_bytes());
                     self.ignored.count(Kind::StaticWasInDb, &domain, host_type, "");
-                    None
                 }
             },
         }

@@ -97,6 +97,17 @@ fn an_empty_log_is_trusted_only_as_long_as_events_are_kept() {
 }
 
 #[test]
+fn a_node_away_for_as_long_as_events_are_kept_reloads() {
+    // With 50 the only event, 40 may have come and been cleaned away; the log looks the same.
+    let position = loaded(read(bounds(begin(None), Some((50, 50))), [50]));
+    let later = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let step = start(Some(position.clone()), later(7_199), MAX_AGE);
+    assert_eq!(finished(read(bounds(step, Some((50, 50))), [50])), Outcome::Current);
+    let step = start(Some(position), later(7_200), MAX_AGE);
+    assert_eq!(finished(step), Outcome::Reload(Reason::TooOld));
+}
+
+#[test]
 fn ids_up_to_the_largest_there_are_do_not_overflow() {
     let step = bounds(begin(None), Some((i64::MIN, i64::MAX)));
     let step = read(step, [i64::MIN, i64::MAX - 1, i64::MAX]);

@@ -9,7 +9,7 @@ use domain_sync::routing::Kind;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{MAX_AGE, Node};
-use test_database::{TestDatabase, on_every_database};
+use test_database::{TestDatabase, on_every_database, on_every_server};
 
 async fn insert(db: &TestDatabase, domain: &str) {
     db.store.insert_domain(domain, "type1").await.unwrap();
@@ -97,7 +97,7 @@ on_every_database!(a_reload_removes_what_it_did_not_bring, db => {
     insert(&db, "goes.example").await;
     let mut node = Node::new();
     node.load(&db.store).await;
-    node.routing.table().insert(b"foreign.example", b"type1", &99).unwrap();
+    node.routing.insert(b"foreign.example", b"type1", &99).unwrap();
     node.told();
     // Without an event: only a reload can notice.
     db.execute("DELETE FROM domain_settings WHERE domain = 'goes.example'").await;
@@ -288,7 +288,7 @@ on_every_database!(a_forgotten_position_is_not_brought_back_by_a_late_batch, db 
     run(&db.store, routing, 1, ignored, MAX_AGE, deliver).await.unwrap();
     node.routing.forget_position();
     for batch in &late {
-        while batch.apply(10).more {}
+        while batch.apply(10) {}
     }
     assert!(node.routes("a.example"));
     assert_eq!(node.routing.position(), None);
@@ -311,7 +311,7 @@ on_every_database!(i6_only_a_few_batches_wait_and_a_load_without_a_taker_ends, d
     while !load.is_finished() {
         let batches = std::mem::take(&mut *waiting.lock().unwrap());
         for batch in batches {
-            while batch.apply(1_000).more {}
+            while batch.apply(1_000) {}
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -322,11 +322,9 @@ on_every_database!(i6_only_a_few_batches_wait_and_a_load_without_a_taker_ends, d
     assert_eq!(ended.unwrap(), Ended::Abandoned);
 });
 
-/// I3 with a real transaction in flight: what others commit behind it is applied at once, and the
-/// position waits.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn i3_an_open_transaction_holds_up_the_position_but_nobody_else() {
-    let db = TestDatabase::postgres().await;
+// I3 with a real transaction in flight: what others commit behind it is applied at once, and the
+// position waits.
+on_every_server!(i3_an_open_transaction_holds_up_the_position_but_nobody_else, db => {
     insert(&db, "first.example").await;
     let config = domain_store::Config {
         query_timeout: Duration::from_millis(500),
@@ -336,13 +334,13 @@ async fn i3_an_open_transaction_holds_up_the_position_but_nobody_else() {
     let node = Node::new();
     node.load(&db.store).await;
 
-    let pool = sqlx::PgPool::connect(&db.url).await.unwrap();
-    let mut open = pool.begin().await.unwrap();
+    let mut open = db.session().await;
     for statement in [
+        "BEGIN",
         "INSERT INTO domain_settings (domain, host_type) VALUES ('slow.example', 'type1')",
         "INSERT INTO domain_events (domain) VALUES ('slow.example')",
     ] {
-        sqlx::query(statement).execute(&mut *open).await.unwrap();
+        open.execute(statement).await;
     }
     insert(&db, "quick.example").await;
     node.try_check(&impatient).await.unwrap_err();
@@ -351,14 +349,14 @@ async fn i3_an_open_transaction_holds_up_the_position_but_nobody_else() {
 
     let waiting = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        open.commit().await.unwrap();
+        open.execute("COMMIT").await;
     });
     node.follow(&db.store).await;
     waiting.await.unwrap();
     assert!(node.routes("slow.example"));
     assert_eq!(node.newest(), Some(3));
     assert_eq!(count(&db, "domain = ''").await, 0);
-}
+});
 
 /// I5 while a reload runs, with a reader that never stops looking.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

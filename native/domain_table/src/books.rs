@@ -6,8 +6,20 @@ use crate::table::Name;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// The number of an interned source.
-pub(crate) type SourceId = u32;
+/// The number of an interned source. The lowest bit says whether its domains follow the database, so
+/// that an entry of the map alone tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct SourceId(u32);
+
+impl SourceId {
+    fn new(number: u32, follows: bool) -> Self {
+        SourceId(number << 1 | u32::from(follows))
+    }
+
+    pub fn follows(self) -> bool {
+        self.0 & 1 == 1
+    }
+}
 
 /// Everything that is not needed to answer a lookup.
 pub(crate) struct Books<S> {
@@ -58,36 +70,48 @@ impl HostTypeDomains {
 
 /// Interned sources. A source that no domain refers to any more is forgotten.
 pub(crate) struct Sources<S> {
-    ids: HashMap<S, SourceId>,
+    /// By whether the domains follow the database: a source may have domains of both sorts.
+    ids: [HashMap<S, SourceId>; 2],
     users: HashMap<SourceId, (S, usize)>,
-    next: SourceId,
+    next: u32,
 }
 
 impl<S: Clone + Eq + Hash> Sources<S> {
     pub fn new() -> Self {
-        Sources { ids: HashMap::new(), users: HashMap::new(), next: 0 }
+        Sources { ids: Default::default(), users: HashMap::new(), next: 0 }
     }
 
-    pub fn id(&self, source: &S) -> Option<SourceId> {
-        self.ids.get(source).copied()
+    /// The numbers that a source has: none, one or two.
+    pub fn ids(&self, source: &S) -> [Option<SourceId>; 2] {
+        [0, 1].map(|sort| self.ids[sort].get(source).copied())
     }
 
     /// Counts one more domain for the source.
-    pub fn acquire(&mut self, source: &S) -> SourceId {
-        if let Some(&id) = self.ids.get(source) {
+    pub fn acquire(&mut self, source: &S, follows: bool) -> SourceId {
+        let sort = usize::from(follows);
+        if let Some(&id) = self.ids[sort].get(source) {
             if let Some((_, users)) = self.users.get_mut(&id) {
                 *users += 1;
             }
             return id;
         }
-        while self.users.contains_key(&self.next) {
+        let mut id = SourceId::new(self.next, follows);
+        while self.users.contains_key(&id) {
             self.next = self.next.wrapping_add(1);
+            id = SourceId::new(self.next, follows);
         }
-        let id = self.next;
         self.next = self.next.wrapping_add(1);
-        self.ids.insert(source.clone(), id);
+        self.ids[sort].insert(source.clone(), id);
         self.users.insert(id, (source.clone(), 1));
         id
+    }
+
+    /// From now on the source has other numbers: the domains it has are not counted among its own
+    /// any more.
+    pub fn renew(&mut self, source: &S) {
+        for ids in &mut self.ids {
+            ids.remove(source);
+        }
     }
 
     /// Counts one domain less for the source.
@@ -95,9 +119,18 @@ impl<S: Clone + Eq + Hash> Sources<S> {
         let Some((source, users)) = self.users.get_mut(&id) else { return };
         *users -= 1;
         if *users == 0 {
-            self.ids.remove(source);
+            let ids = &mut self.ids[usize::from(id.follows())];
+            if ids.get(source) == Some(&id) {
+                ids.remove(source);
+            }
             self.users.remove(&id);
         }
+    }
+
+    /// How many domains follow the database.
+    pub fn followed(&self) -> usize {
+        let followed = self.users.iter().filter(|(id, _)| id.follows());
+        followed.map(|(_, (_, users))| users).sum()
     }
 
     #[cfg(test)]

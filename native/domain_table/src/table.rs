@@ -57,6 +57,13 @@ enum Kind {
     },
 }
 
+/// Where a dynamic domain comes from.
+struct Origin<'a, S> {
+    source: &'a S,
+    /// Does it follow the database, or did another caller insert it?
+    follows: bool,
+}
+
 /// What [`Table::insert`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Inserted {
@@ -183,15 +190,34 @@ impl<S: Clone + Eq + Hash> Table<S> {
         self.pairs(HostTypeDomains::dynamics)
     }
 
-    /// The dynamic domains of other sources than this one.
+    /// The dynamic domains of other sources than this one, and those from before [`Table::renew`].
     pub fn outdated(&self, source: &S) -> Vec<Pair> {
-        let current = self.books.read().sources.id(source);
+        let current = self.books.read().sources.ids(source);
         let mut pairs = self.dynamics();
         pairs.retain(|(domain, _)| match self.entry(domain).map(|entry| entry.kind) {
-            Some(Kind::Dynamic { source, .. }) => Some(source) != current,
+            Some(Kind::Dynamic { source, .. }) => !current.contains(&Some(source)),
             _ => false,
         });
         pairs
+    }
+
+    /// The dynamic domains that follow the database: those that [`Table::put`] brought or refreshed
+    /// last.
+    pub fn followed(&self) -> Vec<Pair> {
+        let mut pairs = self.dynamics();
+        pairs.retain(|(domain, _)| self.follows(domain));
+        pairs
+    }
+
+    /// The number of domains that follow the database.
+    pub fn followed_len(&self) -> usize {
+        self.books.read().sources.followed()
+    }
+
+    /// Is this a dynamic domain that follows the database?
+    pub fn follows(&self, domain: &[u8]) -> bool {
+        let kind = self.entry(domain).map(|entry| entry.kind);
+        matches!(kind, Some(Kind::Dynamic { source, .. }) if source.follows())
     }
 
     /// The domains of one host type, static and dynamic.
@@ -214,24 +240,25 @@ impl<S: Clone + Eq + Hash> Table<S> {
         let mut books = self.books.write();
         match self.entry(domain) {
             None => {
-                self.add(&mut books, domain, id, source);
+                self.add(&mut books, domain, id, Origin { source, follows: false });
                 Ok(Inserted::New)
             }
             Some(Entry { kind: Kind::Static, .. }) => Err(InsertError::Static),
             Some(Entry { host_type, .. }) if host_type != id => Err(InsertError::BadInsert),
             Some(_) => {
-                self.refresh(&mut books, domain, source);
+                self.refresh(&mut books, domain, Origin { source, follows: false });
                 Ok(Inserted::Refreshed)
             }
         }
     }
 
     /// Makes a dynamic domain have this host type, as the database says: one that has another host
-    /// type is given the new one in a single step.
+    /// type is given the new one in a single step. From now on the domain follows the database.
     pub fn put(&self, domain: &[u8], host_type: &[u8], source: &S) -> Put {
         let id = self.allowed_id(host_type);
         let mut books = self.books.write();
         let entry = self.entry(domain);
+        let origin = Origin { source, follows: true };
         if let Some(entry @ Entry { kind: Kind::Static, .. }) = entry {
             return Put::Static(self.host_type_name(entry).clone());
         }
@@ -241,16 +268,16 @@ impl<S: Clone + Eq + Hash> Table<S> {
         };
         match entry {
             None => {
-                self.add(&mut books, domain, id, source);
+                self.add(&mut books, domain, id, origin);
                 Put::Added
             }
             Some(entry) if entry.host_type == id => {
-                self.refresh(&mut books, domain, source);
+                self.refresh(&mut books, domain, origin);
                 Put::Refreshed
             }
             Some(entry) => {
                 self.strike(&mut books, entry);
-                self.enter(&mut books, domain.into(), id, source);
+                self.enter(&mut books, domain.into(), id, origin);
                 Put::Replaced(self.host_type_name(entry).clone())
             }
         }
@@ -266,13 +293,18 @@ impl<S: Clone + Eq + Hash> Table<S> {
         }
     }
 
+    /// What the source has brought so far becomes outdated, until it brings it again.
+    pub fn renew(&self, source: &S) {
+        self.books.write().sources.renew(source);
+    }
+
     /// Deletes a dynamic domain unless it has this source, and returns the host type it had.
     pub fn delete_outdated(&self, domain: &[u8], source: &S) -> Option<Name> {
         let mut books = self.books.write();
-        let current = books.sources.id(source);
+        let current = books.sources.ids(source);
         match self.entry(domain) {
             Some(entry @ Entry { kind: Kind::Dynamic { source, .. }, .. })
-                if Some(source) != current =>
+                if !current.contains(&Some(source)) =>
             {
                 Some(self.remove(&mut books, domain, entry))
             }
@@ -303,8 +335,14 @@ impl<S: Clone + Eq + Hash> Table<S> {
         pairs
     }
 
-    fn add(&self, books: &mut Books<S>, domain: &[u8], host_type: HostTypeId, source: &S) {
-        self.enter(books, domain.into(), host_type, source);
+    fn add(
+        &self,
+        books: &mut Books<S>,
+        domain: &[u8],
+        host_type: HostTypeId,
+        origin: Origin<'_, S>,
+    ) {
+        self.enter(books, domain.into(), host_type, origin);
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -315,8 +353,8 @@ impl<S: Clone + Eq + Hash> Table<S> {
         self.host_type_name(entry).clone()
     }
 
-    fn refresh(&self, books: &mut Books<S>, domain: &[u8], source: &S) {
-        let new = books.sources.acquire(source);
+    fn refresh(&self, books: &mut Books<S>, domain: &[u8], origin: Origin<'_, S>) {
+        let new = books.sources.acquire(origin.source, origin.follows);
         let old = self.map.get_mut(domain).and_then(|mut entry| match &mut entry.kind {
             Kind::Dynamic { source, .. } => Some(std::mem::replace(source, new)),
             Kind::Static => None,
@@ -326,9 +364,15 @@ impl<S: Clone + Eq + Hash> Table<S> {
     }
 
     /// Enters a dynamic domain into the books and the map, over what the map had.
-    fn enter(&self, books: &mut Books<S>, domain: Name, host_type: HostTypeId, source: &S) {
+    fn enter(
+        &self,
+        books: &mut Books<S>,
+        domain: Name,
+        host_type: HostTypeId,
+        origin: Origin<'_, S>,
+    ) {
         let slot = books.by_host_type[host_type as usize].push(domain.clone()) as u32;
-        let source = books.sources.acquire(source);
+        let source = books.sources.acquire(origin.source, origin.follows);
         self.map.insert(domain, Entry { host_type, kind: Kind::Dynamic { source, slot } });
     }
 

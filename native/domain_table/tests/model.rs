@@ -3,7 +3,7 @@
 
 use domain_table::{DeleteError, InsertError, Inserted, Name, Pair, Put, Table};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 fn name(text: &str) -> Name {
@@ -34,9 +34,9 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Domain to host type and source (`None`: static).
+/// Domain to host type and source (`None`: static), and which of them follow the database.
 #[derive(Default)]
-struct Model(BTreeMap<&'static str, (&'static str, Option<u8>)>);
+struct Model(BTreeMap<&'static str, (&'static str, Option<u8>)>, BTreeSet<&'static str>);
 
 impl Model {
     fn new() -> Self {
@@ -56,6 +56,7 @@ impl Model {
             Some((present, _)) if present != h => Err(InsertError::BadInsert),
             present => {
                 self.0.insert(d, (h, Some(s)));
+                self.1.remove(d);
                 Ok(if present.is_some() { Inserted::Refreshed } else { Inserted::New })
             }
         }
@@ -70,6 +71,7 @@ impl Model {
             }
             present => {
                 self.0.insert(d, (h, Some(s)));
+                self.1.insert(d);
                 match present {
                     None => Put::Added,
                     Some((host_type, _)) if host_type == h => Put::Refreshed,
@@ -132,6 +134,10 @@ proptest! {
             }
             prop_assert_eq!(sorted(table.statics()), model.pairs(|s| s.is_none()));
             prop_assert_eq!(sorted(table.dynamics()), model.pairs(|s| s.is_some()));
+            let mut followed = model.pairs(|s| s.is_some());
+            followed.retain(|(d, _)| model.1.iter().any(|followed| **d == *followed.as_bytes()));
+            prop_assert_eq!(table.followed_len(), followed.len());
+            prop_assert_eq!(sorted(table.followed()), followed);
             for s in 0..4 {
                 let outdated = model.pairs(|source| source.is_some_and(|source| source != s));
                 prop_assert_eq!(sorted(table.outdated(&s)), outdated);

@@ -5,7 +5,7 @@ use domain_sync::check::{Outcome, Reason};
 use domain_sync::driver::{Ended, run};
 use domain_sync::routing::{Ignored, Routing, Transition};
 use domain_table::{Name, Table};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 pub const MAX_AGE: Duration = Duration::from_secs(7_200);
@@ -19,7 +19,6 @@ pub struct Node {
     pub ignored: Arc<Ignored>,
     /// The source: a restarted service has a new one.
     pub source: u32,
-    told: Mutex<Vec<Transition>>,
 }
 
 impl Node {
@@ -27,24 +26,14 @@ impl Node {
     pub fn new() -> Self {
         let statics = [(name("static.example"), name("type1"))];
         let table = Table::new(statics, [name("type1"), name("type2")]);
-        Node {
-            routing: Arc::new(Routing::new(table)),
-            ignored: Arc::default(),
-            source: 1,
-            told: Mutex::default(),
-        }
+        Node { routing: Arc::new(Routing::new(table)), ignored: Arc::default(), source: 1 }
     }
 
     pub async fn try_check(&self, store: &Store) -> Result<Ended, Error> {
         let deliver = |batch: domain_sync::routing::Batch<u32>| {
             assert!(batch.is_for(&self.routing));
-            loop {
-                let applied = batch.apply(7);
-                self.told.lock().unwrap().extend(applied.transitions);
-                if !applied.more {
-                    return true;
-                }
-            }
+            while batch.apply(7) {}
+            true
         };
         let (routing, ignored) = (self.routing.clone(), self.ignored.clone());
         run(store, routing, self.source, ignored, MAX_AGE, deliver).await
@@ -53,7 +42,7 @@ impl Node {
     pub async fn check(&self, store: &Store) -> Outcome {
         match self.try_check(store).await.unwrap() {
             Ended::With(outcome) => outcome,
-            Ended::Abandoned => panic!("abandoned"),
+            ended => panic!("{ended:?}"),
         }
     }
 
@@ -96,7 +85,8 @@ impl Node {
             name.map(|name| format!("{sign}{} ", String::from_utf8_lossy(&name)))
                 .unwrap_or_default()
         };
-        let told = std::mem::take(&mut *self.told.lock().unwrap());
+        let told = self.routing.untold(usize::MAX);
+        told.iter().for_each(|_| self.routing.told());
         told.into_iter()
             .map(|Transition { domain, removed, added }| {
                 let (removed, added) = (text("-", removed), text("+", added));

@@ -1,0 +1,117 @@
+%% @doc `make bench-follow': following 1,000 new events among 100,000 domains, and an audit of them.
+%%
+%% On PostgreSQL and on MariaDB, with MongooseIM's schema as it is: on MariaDB nothing finds a
+%% domain by its name but a look at the whole table. Beside it, on the same data in the same run,
+%% what a follower does that joins the events with the settings.
+-module(follow).
+
+-export([main/0]).
+
+-define(DOMAINS, 100000).
+-define(EVENTS, 1000).
+%% The join takes so long on MariaDB that it gets only some of them.
+-define(JOINED, #{postgres => ?EVENTS, mysql => 100}).
+-define(ROUNDS, 5).
+
+-spec main() -> no_return().
+main() ->
+    ok = logger:set_primary_config(level, error),
+    lists:foreach(fun run/1, [postgres, mysql]),
+    halt(0).
+
+run(Kind) ->
+    Config = test_helper:init_database(Kind, []),
+    Url = test_helper:fresh_url(Config),
+    _ = test_helper:sql(Url, fill(Kind)),
+    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    pong = loaded(),
+    io:format("~n~ts, ~b domains, ~b new events, ~b rounds~n",
+              [string:uppercase(atom_to_list(Kind)), ?DOMAINS, ?EVENTS, ?ROUNDS]),
+    #{Kind := Joined} = ?JOINED,
+    Rounds = [round(N, Joined, Url, Config) || N <- lists:seq(1, ?ROUNDS)],
+    {Walls, Servers, Nodes, Audits, Joins} = unzip5(Rounds),
+    io:format("medians: followed in ~b ms (server ~b ms, node ~b ms of processor time); an audit "
+              "~b ms~n", [median(Walls), median(Servers), median(Nodes), median(Audits)]),
+    Ratios = [(Join / Joined) / (max(1, Wall) / ?EVENTS) || {Wall, _, _, _, Join} <- Rounds],
+    io:format("a join of ~b of them takes ~b ms; per event it takes ~.1f times as long "
+              "(median; ~.1f to ~.1f)~n",
+              [Joined, median(Joins), median(Ratios), lists:min(Ratios), lists:max(Ratios)]),
+    test_helper:stop_standalone(),
+    test_helper:end_database(Config).
+
+%% Milliseconds: the whole, the server's and the node's processor time; an audit; the join.
+round(N, Joined, Url, Config) ->
+    Before = mongoose_domain_core:domains_count(),
+    _ = test_helper:sql(Url, change(N)),
+    #{position := Position} = service_domain_db:status(),
+    Cpu0 = {server_cpu(Config), cpu(os:getpid())},
+    T0 = erlang:monotonic_time(microsecond),
+    ok = service_domain_db:force_check_for_updates(),
+    pong = service_domain_db:sync_local(),
+    T1 = erlang:monotonic_time(microsecond),
+    Cpu1 = {server_cpu(Config), cpu(os:getpid())},
+    ?EVENTS = Before - mongoose_domain_core:domains_count(),
+    ok = service_domain_db:verify(),
+    T2 = erlang:monotonic_time(microsecond),
+    _ = test_helper:sql(Url, join(Position, Joined)),
+    T3 = erlang:monotonic_time(microsecond),
+    %% What starting the client takes.
+    _ = test_helper:sql(Url, "SELECT 1"),
+    T4 = erlang:monotonic_time(microsecond),
+    Row = {milliseconds(T0, T1), element(1, Cpu1) - element(1, Cpu0),
+           element(2, Cpu1) - element(2, Cpu0), milliseconds(T1, T2),
+           max(1, milliseconds(T2, T3) - milliseconds(T3, T4))},
+    io:format("round ~b: followed in ~b ms (server ~b ms, node ~b ms of processor time), audit ~b "
+              "ms, join ~b ms~n", [N | tuple_to_list(Row)]),
+    Row.
+
+fill(Kind) ->
+    Numbers = case Kind of
+                  postgres -> io_lib:format("generate_series(1, ~b) AS n(seq)", [?DOMAINS]);
+                  mysql -> io_lib:format("seq_1_to_~b AS n", [?DOMAINS])
+              end,
+    ["INSERT INTO domain_settings (domain, host_type) ",
+     "SELECT CONCAT('d', n.seq, '.example.com'), 'type1' FROM ", Numbers].
+
+%% Disables a thousand domains, spread over the table.
+change(N) ->
+    Chosen = io_lib:format("id % ~b = ~b", [?DOMAINS div ?EVENTS, N]),
+    ["BEGIN; UPDATE domain_settings SET status = 0 WHERE ", Chosen, "; ",
+     "INSERT INTO domain_events (domain) SELECT domain FROM domain_settings WHERE ", Chosen,
+     " ORDER BY id; COMMIT;"].
+
+join(Position, Joined) ->
+    io_lib:format("SELECT e.id, e.domain, s.host_type FROM domain_events e LEFT JOIN "
+                  "domain_settings s ON s.domain = e.domain AND s.status = 1 "
+                  "WHERE e.id > ~b AND e.id <= ~b ORDER BY e.id", [Position, Position + Joined]).
+
+loaded() ->
+    try service_domain_db:sync_local()
+    catch exit:_ -> loaded()
+    end.
+
+%% Measuring
+
+%% Milliseconds of processor time that the server has used so far.
+server_cpu(Config) ->
+    lists:sum([cpu(Pid) || Pid <- test_helper:server_processes(Config)]).
+
+%% utime and stime of /proc/PID/stat, in hundredths of a second.
+cpu(Pid) ->
+    case file:read_file(filename:join(["/proc", Pid, "stat"])) of
+        {ok, Stat} ->
+            [_, AfterName] = string:split(Stat, ") ", trailing),
+            Fields = string:split(AfterName, " ", all),
+            10 * lists:sum([binary_to_integer(lists:nth(N, Fields)) || N <- [12, 13]]);
+        {error, _} ->
+            0
+    end.
+
+milliseconds(From, To) ->
+    (To - From) div 1000.
+
+median(Numbers) ->
+    lists:nth((length(Numbers) + 1) div 2, lists:sort(Numbers)).
+
+unzip5(Rows) ->
+    list_to_tuple([[element(N, Row) || Row <- Rows] || N <- lists:seq(1, 5)]).

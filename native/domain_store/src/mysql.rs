@@ -1,0 +1,235 @@
+//! MySQL and MariaDB.
+//!
+//! MongooseIM's schema for them has neither a key nor an index on `domain_settings.domain`, so
+//!
+//! - a domain can have several rows: the newest one (of the largest id) counts, and what changes a
+//!   domain changes all of its rows, or stock nodes would still find an enabled one;
+//! - every look-up by name reads the whole table, unless somebody adds an index
+//!   ([`Database::missing_index`]). So rows are found without locking, which would lock all that are
+//!   read, and are then locked by their ids;
+//! - there is nothing to lock for a domain that is to be inserted. A row in `domain_admins`, where
+//!   the domain is a key, stands for it: it is inserted, and deleted in the same transaction, so
+//!   nobody sees it, but a second transaction that inserts it waits for the first to end. If the
+//!   domain has an administrator there, that row is locked;
+//! - names are compared here, as bytes: the columns' collations call `É` and `e`, or `a` and `a `,
+//!   the same name, so a statement finds a superset.
+
+use crate::lease::{give_back, within};
+use crate::operations::{operations_without_arrays, repeated, shared_operations, text};
+use crate::{Config, Enabled, Error, Setting, Status};
+use futures_util::TryStreamExt;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow};
+use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, MySqlPool, Row};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::str::FromStr;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+mod sql {
+    pub const SCHEMA: &str = include_str!("../../../priv/schema/mysql.sql");
+    pub const INDEXES: &str = "SELECT COUNT(*) FROM information_schema.statistics \
+         WHERE table_schema = DATABASE() AND table_name = 'domain_settings' \
+         AND column_name = 'domain' AND seq_in_index = 1";
+    pub const CREATE_INDEX: &str =
+        "CREATE INDEX i_domain_settings_domain ON domain_settings (domain)";
+    pub const BEGIN: &str = "BEGIN";
+    pub const EVENT_BOUNDS: &str = "SELECT MIN(id), MAX(id) FROM domain_events";
+    pub const EVENTS: &str =
+        "SELECT id, domain FROM domain_events WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?";
+    pub const DELETE_EVENTS: &str = "DELETE FROM domain_events WHERE id < ? ORDER BY id LIMIT ?";
+    pub const INSERT_EVENT: &str = "INSERT INTO domain_events (domain) VALUES (?)";
+    pub const PAGE: &str = "SELECT id, domain, host_type, status FROM domain_settings \
+         WHERE id > ? AND status = COALESCE(?, status) ORDER BY id LIMIT ?";
+    pub const SETTINGS: &str =
+        "SELECT id, domain, host_type, status FROM domain_settings WHERE domain IN (";
+    /// The newest row of a domain first. Along the primary key, so there is nothing to sort.
+    pub const ENABLED: &str =
+        "SELECT domain, host_type, status FROM domain_settings ORDER BY id DESC";
+    pub const INSERT_DOMAIN: &str =
+        "INSERT INTO domain_settings (domain, host_type, status) VALUES (?, ?, 1)";
+    pub const FIND_DOMAIN: &str =
+        "SELECT id, domain, host_type, status FROM domain_settings WHERE domain = ?";
+    pub const LOCK_ROW: &str =
+        "SELECT id, domain, host_type, status FROM domain_settings WHERE id = ? FOR UPDATE";
+    /// The one table in which the domain is a key.
+    pub const LOCK_NAME: &str =
+        "INSERT IGNORE INTO domain_admins (domain, pass_details) VALUES (?, '')";
+    pub const UNDO_LOCK_NAME: &str =
+        "DELETE FROM domain_admins WHERE domain = ? AND pass_details = ''";
+    pub const LOCK_ADMIN: &str = "SELECT 1 FROM domain_admins WHERE domain = ? FOR UPDATE";
+    pub const SET_STATUS: &str = "UPDATE domain_settings SET status = ? WHERE id = ?";
+    pub const DELETE_DOMAIN: &str = "DELETE FROM domain_settings WHERE id = ?";
+    pub const SETTLE_GAPS: &str = "INSERT IGNORE INTO domain_events (id, domain) ";
+}
+
+/// The parameters of a URL that sqlx knows, but for the character set: names are UTF-8.
+const URL_PARAMETERS: [&str; 10] = [
+    "ssl-mode",
+    "sslmode",
+    "ssl-ca",
+    "sslca",
+    "ssl-cert",
+    "sslcert",
+    "ssl-key",
+    "sslkey",
+    "socket",
+    "statement-cache-capacity",
+];
+
+/// The most names or ids in one statement; the protocol's own limit is 65,535 parameters.
+const CHUNK: usize = 1_000;
+
+/// A MySQL or MariaDB database, by its pool.
+#[derive(Debug, Clone)]
+pub struct Database {
+    pool: MySqlPool,
+    limit: Duration,
+}
+
+shared_operations!(MySql, MySqlRow);
+operations_without_arrays!(MySql);
+
+impl Database {
+    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
+        let bad = |error: sqlx::Error| Error::bad_url(error.to_string());
+        let url = config.parsed_url(&URL_PARAMETERS)?;
+        if !url.has_host() && !url.query_pairs().any(|(key, _)| key == "socket") {
+            return Err(Error::bad_url("it names no host"));
+        }
+        if url.path().trim_start_matches('/').is_empty() {
+            return Err(Error::bad_url("it names no database"));
+        }
+        let options = MySqlConnectOptions::from_str(url.as_str()).map_err(bad)?;
+        let lock_wait = lock_wait(config.query_timeout);
+        let session = format!("SET SESSION innodb_lock_wait_timeout = {lock_wait}");
+        let pool = MySqlPoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(config.query_timeout)
+            .idle_timeout(Duration::from_secs(60))
+            .after_connect(move |connection, _| {
+                let session = sqlx::raw_sql(AssertSqlSafe(session.clone()));
+                Box::pin(async move { session.execute(connection).await.map(|_| ()) })
+            })
+            .connect_lazy_with(options);
+        Ok(Database { pool, limit: config.query_timeout })
+    }
+
+    pub(crate) async fn create_schema(&self) -> Result<(), Error> {
+        let mut lease = self.lease().await?;
+        within(self.limit, sqlx::raw_sql(sql::SCHEMA).execute(&mut **lease)).await?;
+        give_back(lease);
+        if let Some(statement) = self.missing_index().await? {
+            let mut lease = self.lease().await?;
+            // It reads the whole table, and waits for open transactions.
+            let limit = self.limit * 60;
+            within(limit, sqlx::raw_sql(statement).execute(&mut **lease)).await?;
+            give_back(lease);
+        }
+        Ok(())
+    }
+
+    /// The statement that adds an index on `domain_settings.domain`, if there is none.
+    pub(crate) async fn missing_index(&self) -> Result<Option<&'static str>, Error> {
+        let mut lease = self.lease().await?;
+        let count = sqlx::query_scalar(sql::INDEXES).fetch_one(&mut **lease);
+        let indexes: i64 = within(self.limit, count).await?;
+        give_back(lease);
+        Ok((indexes == 0).then_some(sql::CREATE_INDEX))
+    }
+
+    /// May a row of this domain be inserted? Nobody else can insert one, by these functions, until the
+    /// transaction ends.
+    async fn is_free(connection: &mut MySqlConnection, domain: &str) -> Result<bool, sqlx::Error> {
+        let lock = sqlx::query(sql::LOCK_NAME).bind(domain);
+        let is_ours = lock.execute(&mut *connection).await?.rows_affected() == 1;
+        let next = if is_ours { sql::UNDO_LOCK_NAME } else { sql::LOCK_ADMIN };
+        sqlx::query(next).bind(domain).execute(&mut *connection).await?;
+        Ok(Self::lock_rows(connection, domain).await?.is_empty())
+    }
+
+    /// The rows of a domain, which nobody else can change until the transaction ends.
+    async fn lock_rows(
+        connection: &mut MySqlConnection,
+        domain: &str,
+    ) -> Result<Vec<Setting>, sqlx::Error> {
+        let found = sqlx::query(sql::FIND_DOMAIN).bind(domain).fetch_all(&mut *connection).await?;
+        let mut rows = Vec::with_capacity(found.len());
+        for row in &found {
+            let query = sqlx::query(sql::LOCK_ROW).bind(Self::setting(row)?.id);
+            let locked = query.fetch_optional(&mut *connection).await?;
+            rows.extend(locked.as_ref().map(Self::setting).transpose()?);
+        }
+        // What the collation takes for the same name may be another.
+        rows.retain(|row| row.domain == domain);
+        Ok(rows)
+    }
+
+    pub(crate) async fn load(
+        &self,
+        batch: usize,
+        to: mpsc::Sender<Vec<Enabled>>,
+    ) -> Result<(), Error> {
+        let mut seen = Seen::default();
+        let enabled = |row: &MySqlRow| {
+            let (domain, host_type) = Self::enabled(row)?;
+            let status = Status::from_column(i64::from(row.try_get_unchecked::<i16, _>(2)?));
+            let counts = seen.is_new(&domain);
+            Ok((counts && status == Status::Enabled).then_some((domain, host_type)))
+        };
+        self.load_by_query(batch, to, enabled).await
+    }
+}
+
+/// How many seconds (whole ones only) the server lets a statement wait for a lock. Less than our
+/// own limit, so that a transaction is repeated rather than left behind, waiting, on the server.
+fn lock_wait(limit: Duration) -> u64 {
+    (limit.as_secs() / 5).max(1)
+}
+
+/// The names seen so far, by hashes of 128 bits rather than themselves: 16 bytes each.
+///
+/// That two of 10⁷ names have the same hash, and one is taken for seen, has a probability of about
+/// (10⁷)² / 2¹²⁹ ≈ 10⁻²⁵. The key is random, so nobody can choose such names.
+#[derive(Default)]
+struct Seen {
+    key: RandomState,
+    hashes: HashSet<u128>,
+}
+
+impl Seen {
+    /// Was the name not seen before? Now it is.
+    fn is_new(&mut self, name: &str) -> bool {
+        let half = |half: u8| u128::from(self.key.hash_one((half, name)));
+        self.hashes.insert(half(0) << 64 | half(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Seen, lock_wait};
+    use std::time::Duration;
+
+    #[test]
+    fn a_name_is_new_only_once() {
+        let mut seen = Seen::default();
+        let names = || (0..100_000).map(|n| format!("d{n}.example"));
+        assert!(names().all(|name| seen.is_new(&name)));
+        assert!(!names().any(|name| seen.is_new(&name)));
+        assert!(seen.is_new("é") && seen.is_new("e") && seen.is_new("e ") && seen.is_new(""));
+    }
+
+    #[test]
+    fn the_halves_of_a_hash_are_not_the_same() {
+        let mut seen = Seen::default();
+        seen.is_new("a.example");
+        let hash = *seen.hashes.iter().next().unwrap();
+        assert_ne!(hash >> 64, hash & u128::from(u64::MAX));
+    }
+
+    #[test]
+    fn the_server_waits_for_a_lock_in_whole_seconds() {
+        let waits = [300, 5_000, 14_900, 60_000].map(Duration::from_millis).map(lock_wait);
+        assert_eq!(waits, [1, 1, 2, 12]);
+    }
+}

@@ -1,0 +1,313 @@
+//! Deliberate bugs in production's code, each of which the simulator must catch.
+//!
+//! A [`Mutant`] is a patch of one file. `src/bin/mutants.rs` applies it to a copy and runs seeds
+//! there, so production's code never contains the bugs, and need not know of them.
+
+use std::fmt;
+
+const CHECK: &str = "native/domain_sync/src/check.rs";
+const POSITION: &str = "native/domain_sync/src/position.rs";
+const ROUTING: &str = "native/domain_sync/src/routing.rs";
+const DRIVER: &str = "native/domain_sync/src/driver.rs";
+const AUDIT: &str = "native/domain_sync/src/audit.rs";
+const TABLE: &str = "native/domain_table/src/table.rs";
+
+/// A deliberate bug.
+#[derive(Debug, Clone, Copy)]
+pub struct Mutant {
+    /// What is wrong.
+    pub name: &'static str,
+    /// The invariant of the design, or the rule of the contract, that it breaks.
+    pub rule: &'static str,
+    /// The file, from the root of the project.
+    pub file: &'static str,
+    /// What is replaced. It occurs once in the file.
+    pub text: &'static str,
+    /// What it becomes.
+    pub replacement: &'static str,
+}
+
+/// The text of a mutant does not occur exactly once any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stale {
+    name: &'static str,
+    found: usize,
+}
+
+impl fmt::Display for Stale {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stale { name, found } = self;
+        write!(formatter, "mutant \"{name}\" no longer applies: update it (found {found} times)")
+    }
+}
+
+impl std::error::Error for Stale {}
+
+impl Mutant {
+    /// The source of the file, with the bug.
+    pub fn apply(&self, source: &str) -> Result<String, Stale> {
+        match source.matches(self.text).count() {
+            1 => Ok(source.replace(self.text, self.replacement)),
+            found => Err(Stale { name: self.name, found }),
+        }
+    }
+}
+
+/// All of them, by invariant.
+pub const MUTANTS: &[Mutant] = &[
+    Mutant {
+        name: "a load does not remove what it did not bring",
+        rule: "I1",
+        file: DRIVER,
+        text: "batch.with_sweep().with_position(position)",
+        replacement: "batch.with_position(position)",
+    },
+    Mutant {
+        name: "what a failed load brought counts as brought by the next",
+        rule: "I1",
+        file: ROUTING,
+        text: "if std::mem::take(&mut work.renew) {",
+        replacement: "if std::mem::take(&mut work.renew) && self.forgotten == u64::MAX {",
+    },
+    Mutant {
+        name: "a host type unknown here leaves the old one routing",
+        rule: "I1",
+        file: TABLE,
+        text: "let removed = entry.map(|entry| self.remove(&mut books, domain, entry));",
+        replacement: "let removed: Option<Name> = None;",
+    },
+    Mutant {
+        name: "of two rows the oldest counts",
+        rule: "I1",
+        file: AUDIT,
+        text: "is_none_or(|other| other.id < row.id)",
+        replacement: "is_none_or(|other| other.id > row.id)",
+    },
+    Mutant {
+        name: "an empty log is trusted for ever",
+        rule: "I1",
+        file: CHECK,
+        text: "if age >= max_age.max(MIN_TRUST) {",
+        replacement: "if age >= max_age.max(Duration::MAX) {",
+    },
+    Mutant {
+        name: "the database overrules static domains",
+        rule: "I2",
+        file: TABLE,
+        text: "if let Some(entry @ Entry { kind: Kind::Static, .. }) = entry {\n            return Put",
+        replacement: "if let (true, Some(entry)) = (domain.is_empty(), entry) {\n            return Put",
+    },
+    Mutant {
+        name: "missing ids are not noticed",
+        rule: "I3",
+        file: CHECK,
+        text: "gaps.extend((last.saturating_add(1)..event.id).take(room));",
+        replacement: "gaps.extend((last..last).take(room));",
+    },
+    Mutant {
+        name: "missing ids are noticed, and never settled",
+        rule: "I3",
+        file: CHECK,
+        text: "(false, _) => Next::Settle(gaps),",
+        replacement: "(false, _) => Next::End,",
+    },
+    Mutant {
+        name: "the position passes the gap before it is settled",
+        rule: "I3",
+        file: CHECK,
+        text: "if gaps.is_empty() && event.id > covered.newest {",
+        replacement: "if event.id > covered.newest {",
+    },
+    Mutant {
+        name: "the position advances with the first slice of a batch",
+        rule: "I3",
+        file: ROUTING,
+        text: "        for _ in 0..limit {\n            if let Some(change) = work.changes.next() {",
+        replacement: "        if let Some(position) = work.position.take() {
+            self.routing.advance(position, self.forgotten);
+        }
+        for _ in 0..limit {\n            if let Some(change) = work.changes.next() {",
+    },
+    Mutant {
+        name: "events that come while a load reads rows count as covered",
+        rule: "I3",
+        file: DRIVER,
+        text: "let position = step.position.clone();
+                if !out.send(|batch| batch.with_sweep()",
+        replacement: "let mut position = step.position.clone();
+                if let Some(covered) = &mut position.covered {
+                    for event in store.events(covered.newest + 1, i64::MAX, PAGE).await? {
+                        covered.extend(event);
+                    }
+                }
+                if !out.send(|batch| batch.with_sweep()",
+    },
+    Mutant {
+        name: "events below the first one seen are ignored",
+        rule: "I3",
+        file: CHECK,
+        text: "if oldest < covered.floor => {",
+        replacement: "if oldest < covered.floor && oldest == i64::MIN => {",
+    },
+    Mutant {
+        name: "the floor falls below gaps",
+        rule: "I3",
+        file: CHECK,
+        text: "        if gaps.is_empty() {\n            if let Some(covered) = &mut walk.covered {",
+        replacement: "        if gaps.len() < 3 {\n            if let Some(covered) = &mut walk.covered {",
+    },
+    Mutant {
+        name: "a full page is taken for the end of the log",
+        rule: "I3",
+        file: CHECK,
+        text: "let done = covered.newest >= upto || !full;",
+        replacement: "let done = covered.newest <= upto || !full;",
+    },
+    Mutant {
+        name: "ids are settled from the first one on",
+        rule: "I4",
+        file: CHECK,
+        text: "let mut last = covered.newest;",
+        replacement: "let mut last = 0_i64;",
+    },
+    Mutant {
+        name: "cleaned events are taken for a gap",
+        rule: "I4",
+        file: CHECK,
+        text: "if oldest > covered.newest => {\n                walk.lost(Reason::TooOld)",
+        replacement: "if oldest > covered.newest => {
+                let ids = (covered.newest + 1..oldest).take(GAPS).collect();
+                Step::SettleGaps(SettleGaps { ids, walk })",
+    },
+    Mutant {
+        name: "events cleaned between two reads are taken for a gap",
+        rule: "I4",
+        file: CHECK,
+        text: "Recognition::Gone => return walk.lost(Reason::TooOld),",
+        replacement: "Recognition::Gone => (covered, events),",
+    },
+    Mutant {
+        name: "a load removes first and reads then",
+        rule: "I5",
+        file: DRIVER,
+        text: "out.send(Batch::with_renewal)",
+        replacement: "out.send(|batch| batch.with_renewal().with_sweep())",
+    },
+    Mutant {
+        name: "any number of batches may wait",
+        rule: "I6",
+        file: DRIVER,
+        text: "let credit = self.credits.clone().acquire_owned().await.ok();",
+        replacement: "let credit = None;",
+    },
+    Mutant {
+        name: "another host type is told as an addition only",
+        rule: "I7",
+        file: ROUTING,
+        text: "Put::Replaced(other) => routing.note(name, Some(other), Some(new)),",
+        replacement: "Put::Replaced(_) => routing.note(name, None, Some(new)),",
+    },
+    Mutant {
+        name: "another host type is told in the wrong order",
+        rule: "I7",
+        file: ROUTING,
+        text: "Put::Replaced(other) => routing.note(name, Some(other), Some(new)),",
+        replacement: "Put::Replaced(other) => {
+                        routing.note(name, None, Some(new));
+                        routing.note(name, Some(other), None);
+                    }",
+    },
+    Mutant {
+        name: "what the sweep of a load removes is not told",
+        rule: "I7",
+        file: ROUTING,
+        text: "self.routing.note(&domain, removed, None);",
+        replacement: "drop(removed);",
+    },
+    Mutant {
+        name: "who has been told is told again",
+        rule: "I7",
+        file: ROUTING,
+        text: "self.untold.lock().pop_front();",
+        replacement: "drop(self.untold.lock());",
+    },
+    Mutant {
+        name: "a domain marked for deletion routes",
+        rule: "I10",
+        file: CHECK,
+        text: "Some(Setting { host_type, status: Status::Enabled, .. }) => {",
+        replacement: "Some(Setting { host_type, status: Status::Enabled | Status::Deleting, .. }) => {",
+    },
+    Mutant {
+        name: "the remembered events are not compared",
+        rule: "I11",
+        file: POSITION,
+        text: "if remembered.eq(&events[..known]) {",
+        replacement: "if remembered.count() < usize::MAX {",
+    },
+    Mutant {
+        name: "only the ids of the remembered events are compared",
+        rule: "I11",
+        file: POSITION,
+        text: "if remembered.eq(&events[..known]) {",
+        replacement: "if remembered.map(|event| event.id).eq(events[..known].iter().map(|event| event.id)) {",
+    },
+    Mutant {
+        name: "a log that ends before the position is current",
+        rule: "I11",
+        file: CHECK,
+        text: "if newest < covered.newest => {\n                walk.lost(Reason::WentBackwards)",
+        replacement: "if newest < covered.newest => {\n                walk.end()",
+    },
+    Mutant {
+        name: "a log that is empty now is current",
+        rule: "I11",
+        file: CHECK,
+        text: "(Some(_), None) => walk.lost(Reason::WentBackwards),",
+        replacement: "(Some(_), None) => walk.end(),",
+    },
+    Mutant {
+        name: "what is covered below is not remembered",
+        rule: "I11",
+        file: POSITION,
+        text: "let room = TAIL - self.tail.len().min(TAIL);",
+        replacement: "let room = self.tail.len().min(0);",
+    },
+    Mutant {
+        name: "a late batch brings back a forgotten position",
+        rule: "restart",
+        file: ROUTING,
+        text: "if slot.forgotten == forgotten {",
+        replacement: "if slot.forgotten >= forgotten {",
+    },
+    Mutant {
+        name: "an audit judges without the events that come",
+        rule: "audits",
+        file: DRIVER,
+        text: "Ok(judge(routing.table(), suspects, settings, &pending))",
+        replacement: "Ok(judge(routing.table(), suspects, settings, &[]))",
+    },
+    Mutant {
+        name: "an audit reads rows after the events that come",
+        rule: "audits",
+        file: DRIVER,
+        text: "    Ok(judge(routing.table(), suspects, settings, &pending))",
+        replacement: "    drop(settings);
+    let settings = store.settings(&suspects).await?;
+    Ok(judge(routing.table(), suspects, settings, &pending))",
+    },
+    Mutant {
+        name: "an audit finds nothing in the rows",
+        rule: "audits",
+        file: AUDIT,
+        text: "if differs(self.table, &domain, Some(host_type)) && self.suspects.len() < SUSPECTS {",
+        replacement: "if differs(self.table, &domain, Some(host_type)) && self.found > SUSPECTS {",
+    },
+    Mutant {
+        name: "an audit does not look for domains without a row",
+        rule: "audits",
+        file: AUDIT,
+        text: "let more = self.table.followed_len() > self.found;",
+        replacement: "let more = self.table.followed_len() < self.found;",
+    },
+];

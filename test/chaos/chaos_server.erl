@@ -1,0 +1,141 @@
+%% @doc The database server of `make chaos', and what is asked of it beside our own code.
+-module(chaos_server).
+
+-export([start/1, stop/1, url/1, fill/2, enabled/1, deleting/1]).
+-export([kill/1, start_again/1, stop_at_once/1, freeze/1, thaw/1]).
+-export([leave_gap/1, hold_open/3, truncate_log/1, newest_event/1, crowd/2]).
+
+-include_lib("common_test/include/ct.hrl").
+
+%% So many connections the server has; few, so that it can be filled.
+-define(CONNECTIONS, 30).
+
+start(Kind) ->
+    Config = test_helper:init_database(Kind, []),
+    Server = #{kind => Kind, config => Config},
+    Server1 = Server#{url => test_helper:fresh_url(Config)},
+    limit_connections(Server1),
+    Server1.
+
+limit_connections(Server = #{kind := postgres}) ->
+    sql(Server, ["ALTER SYSTEM SET max_connections = ", integer_to_list(?CONNECTIONS), ";",
+                 "ALTER SYSTEM SET superuser_reserved_connections = 0;"]),
+    stop_at_once(Server),
+    start_again(Server);
+limit_connections(#{kind := mysql}) ->
+    ok. % while it runs; see crowd/2
+
+stop(#{config := Config}) ->
+    test_helper:end_database(Config).
+
+url(#{url := Url}) ->
+    Url.
+
+%% @doc Domains that are there before the nodes, and that nobody touches.
+fill(Count, Server = #{kind := Kind}) ->
+    Numbers = case Kind of
+                  postgres -> io_lib:format("generate_series(1, ~b) AS n(seq)", [Count]);
+                  mysql -> io_lib:format("seq_1_to_~b AS n", [Count])
+              end,
+    sql(Server, ["INSERT INTO domain_settings (domain, host_type) ",
+                 "SELECT CONCAT('stable', n.seq, '.example'), 'type1' FROM ", Numbers]).
+
+%% @doc What should route: of each domain the newest row, if it is enabled.
+enabled(Server) ->
+    Text = sql(Server, "SELECT CONCAT(domain, ' ', host_type, ' ', status) FROM domain_settings "
+                       "ORDER BY id"),
+    Rows = [list_to_tuple(string:split(Line, " ", all)) || Line <- string:split(Text, "\n", all)],
+    Newest = maps:from_list([{Domain, {HostType, Status}} || {Domain, HostType, Status} <- Rows]),
+    lists:sort([{list_to_binary(Domain), list_to_binary(HostType)}
+                || {Domain, {HostType, "1"}} <- maps:to_list(Newest)]).
+
+%% @doc How many removals are not finished.
+deleting(Server) ->
+    list_to_integer(sql(Server, "SELECT COUNT(*) FROM domain_settings WHERE status = 2")).
+
+%% Faults
+
+kill(#{config := Config}) ->
+    _ = test_helper:control("kill", Config),
+    ok.
+
+stop_at_once(#{config := Config}) ->
+    _ = test_helper:control("stop", Config),
+    ok.
+
+start_again(#{config := Config}) ->
+    _ = test_helper:control("start", Config),
+    ok.
+
+freeze(Server) -> signal("STOP", Server).
+
+thaw(Server) -> signal("CONT", Server).
+
+signal(Signal, #{config := Config}) ->
+    Pids = lists:join(" ", test_helper:server_processes(Config)),
+    "" = os:cmd(lists:flatten(["kill -", Signal, " ", Pids])),
+    ok.
+
+%% @doc A transaction that takes an event id and rolls back.
+leave_gap(Server) ->
+    sql(Server, ["BEGIN; INSERT INTO domain_events (domain) VALUES ('never.example'); ROLLBACK;"]).
+
+%% @doc A transaction that takes an event id, and commits so many seconds later.
+hold_open(Domain, Seconds, Server = #{kind := Kind}) ->
+    sql(Server, ["BEGIN; INSERT INTO domain_settings (domain, host_type) VALUES ('", Domain,
+                 "', 'type1'); INSERT INTO domain_events (domain) VALUES ('", Domain, "'); ",
+                 sleep(Seconds, Kind), "COMMIT;"]).
+
+newest_event(Server) ->
+    list_to_integer(sql(Server, "SELECT MAX(id) FROM domain_events")).
+
+%% @doc Only the newest event stays, as the cleaner leaves it.
+truncate_log(Server) ->
+    sql(Server, ["DELETE FROM domain_events WHERE id < ", integer_to_list(newest_event(Server))]).
+
+%% @doc Takes all connections of the server for so many seconds, and cuts those that others have.
+crowd(Seconds, Server = #{kind := Kind}) ->
+    _ = [sql(Server, ["SET GLOBAL max_connections = ", integer_to_list(?CONNECTIONS)])
+         || Kind =:= mysql],
+    %% It connects before the others: when the server is full, nobody gets in.
+    Cutter = in_background(fun() -> sql(Server, lists:duplicate(12, cut_connections(Kind))) end),
+    timer:sleep(500),
+    Holders = [in_background(fun() -> hold_connection(Seconds, Server, 100) end)
+               || _ <- lists:seq(1, ?CONNECTIONS)],
+    _ = [receive {Pid, ended} -> ok end || Pid <- [Cutter | Holders]],
+    _ = [sql(Server, "SET GLOBAL max_connections = 100") || Kind =:= mysql],
+    ok.
+
+in_background(Job) ->
+    Self = self(),
+    spawn_link(fun() -> Job(), Self ! {self(), ended} end).
+
+%% Tries again until one is free.
+hold_connection(_Seconds, _Server, 0) ->
+    refused;
+hold_connection(Seconds, Server = #{kind := Kind}, Tries) ->
+    try sql(Server, sleep(Seconds, Kind))
+    catch
+        error:{sql_failed, _, _} ->
+            timer:sleep(50),
+            hold_connection(Seconds, Server, Tries - 1)
+    end.
+
+%% After a while, all but our own and those that hold.
+cut_connections(postgres) ->
+    [sleep(0.3, postgres),
+     "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
+     "AND backend_type = 'client backend' AND query NOT LIKE '%pg_sleep%';\n"];
+cut_connections(mysql) ->
+    [sleep(0.3, mysql),
+     "DELIMITER //\n"
+     "BEGIN NOT ATOMIC FOR c IN (SELECT id FROM information_schema.processlist WHERE id <> "
+     "CONNECTION_ID() AND user = 'domains' AND COALESCE(info, '') NOT LIKE '%SLEEP%') "
+     "DO EXECUTE IMMEDIATE CONCAT('KILL ', c.id); END FOR; END//\n"
+     "DELIMITER ;\n"].
+
+sleep(Seconds, postgres) -> io_lib:format("SELECT pg_sleep(~w);~n", [Seconds]);
+sleep(Seconds, mysql) -> io_lib:format("SELECT SLEEP(~w);~n", [Seconds]).
+
+sql(Server, Statements) ->
+    test_helper:sql(url(Server), Statements).
