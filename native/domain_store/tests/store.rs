@@ -327,18 +327,23 @@ on_every_server!(a_transaction_that_stays_open_is_a_timeout_and_leaves_no_connec
 
 on_every_server!(a_transaction_that_the_database_stops_is_repeated, db => {
     db.store.insert_domain("a.example", "type1").await.unwrap();
-    let lock_events = match db.kind {
-        // Behind the last row, where the next one goes.
-        "mysql" => "SELECT * FROM domain_events FOR UPDATE",
-        _ => "LOCK TABLE domain_events IN EXCLUSIVE MODE",
-    };
     let mut open = db.session().await;
     open.execute("BEGIN").await;
-    // MariaDB stops the transaction that has done less.
-    let rows: Vec<_> = (0..100).map(|n| format!("('d{n}.example', '')")).collect();
-    open.execute(&format!("INSERT INTO domain_admins VALUES {}", rows.join(","))).await;
-    open.execute(lock_events).await;
-    let store = db.store.clone();
+    // The store's transaction is the one to be stopped: on MariaDB it has done less, on PostgreSQL it
+    // looks first whether it waits in vain (when both wait, as it looks but once).
+    if db.kind == "mysql" {
+        let rows: Vec<_> = (0..100).map(|n| format!("('d{n}.example', '')")).collect();
+        open.execute(&format!("INSERT INTO domain_admins VALUES {}", rows.join(","))).await;
+        // Behind the last row, where the next one goes.
+        open.execute("SELECT * FROM domain_events FOR UPDATE").await;
+    } else {
+        let name = db.url.rsplit_once('/').unwrap().1;
+        open.execute("SET deadlock_timeout = '1min'").await;
+        db.execute(&format!("ALTER DATABASE {name} SET deadlock_timeout = '3s'")).await;
+        open.execute("LOCK TABLE domain_events IN EXCLUSIVE MODE").await;
+    }
+    let config = Config { query_timeout: Duration::from_secs(10), ..Config::new(&db.url) };
+    let store = Store::open(&config).unwrap();
     let change = tokio::spawn(async move { store.set_status("a.example", false).await });
     // When it has the row, and waits to write its event.
     until(async || db.number(sessions_that_wait(&db)).await == 1).await;

@@ -287,8 +287,10 @@ impl ReadEvents {
             },
         };
         if new.is_empty() {
+            // If the bounds said more, it has been deleted meanwhile: look again.
+            let reached = covered.newest >= upto;
             walk.covered = Some(covered);
-            return walk.end();
+            return if reached { walk.end() } else { walk.again() };
         }
         let before = covered.newest;
         let gaps = cover(&mut covered, new);

@@ -63,6 +63,14 @@ fn covered_events_cleaned_away_between_two_reads_need_a_reload() {
 }
 
 #[test]
+fn events_deleted_between_two_reads_do_not_end_the_check() {
+    // The bounds still had 20; the page has no new event.
+    let step = bounds(begin(Some(position_at(10))), Some((1, 20)));
+    let step = bounds(read(step, 1..=10), Some((5, 10)));
+    assert_eq!(finished(read(step, 5..=10)), Outcome::Current);
+}
+
+#[test]
 fn a_load_that_loses_its_place_begins_anew_later() {
     let page = i64::from(PAGE) + 32;
     let step = read(bounds(begin(None), Some((1, 2 * page))), 1..=page);

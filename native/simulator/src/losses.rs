@@ -55,18 +55,20 @@ impl World {
     }
 
     /// A failover lost an event and all before it that a position remembers, but not one behind it:
-    /// that looks as if it had been cleaned.
+    /// that looks as if it had been cleaned. Or a check that was further than the position remembers
+    /// it no more.
     pub(crate) fn stain_unnoticeable(&mut self) {
         let database = &self.database;
         for node in self.nodes.iter_mut().filter(|node| node.era < database.era) {
-            let Some(ids) = node.remembered() else { continue };
+            let (Some(ids), Some(covered)) = (node.remembered(), &node.covered) else { continue };
             let is_left =
                 |mut ids: RangeInclusive<i64>| ids.any(|id| database.log.contains_key(&id));
             let looks_cleaned = |(id, _): &&(i64, Domain)| {
                 ids.contains(id) && !is_left(*ids.start()..=id - 1) && is_left(id + 1..=*ids.end())
             };
-            let lost = database.lost.iter().filter(looks_cleaned).map(|(_, domain)| *domain);
-            node.stained.extend(lost);
+            let is_forgotten = |(id, _): &&(i64, Domain)| covered.contains(id) && !ids.contains(id);
+            let lost = database.lost.iter().filter(|it| looks_cleaned(it) || is_forgotten(it));
+            node.stained.extend(lost.map(|(_, domain)| *domain));
         }
     }
 }

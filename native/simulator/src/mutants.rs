@@ -84,7 +84,7 @@ pub const MUTANTS: &[Mutant] = &[
         replacement: "is_none_or(|other| other.id > row.id)",
     },
     Mutant {
-        name: "an empty log is trusted for ever",
+        name: "a position is trusted for ever",
         rule: "I1",
         file: CHECK,
         text: "if age >= max_age.max(MIN_TRUST) {",
