@@ -433,8 +433,8 @@ ask_for_missing_index(State = #state{database = Database}) ->
 
 handle_missing_index({ok, Statement}) when is_binary(Statement) ->
     ?LOG_WARNING(#{what => domain_settings_without_index, statement => Statement,
-                   text => <<"to find a domain the database reads the whole table, and a change "
-                             "locks all of it; the statement adds the index that is missing">>});
+                   text => <<"to find a domain the database reads the whole table; the statement "
+                             "adds the index that is missing">>});
 handle_missing_index(_NoneOrFailure) ->
     ok.
 
