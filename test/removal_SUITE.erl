@@ -115,12 +115,7 @@ many_requested_removals_all_end(_Config) ->
     ?assertEqual([], mongoose_domain_api:get_all_domains()).
 
 a_node_that_dies_while_a_handler_runs_leaves_the_removal_to_the_next(Config) ->
-    insert(?D),
-    Node = start_node(Config),
-    ok = call(Node, ?MODULE, add_waiting_handler, []),
-    {ok, #{status := deleting}} =
-        call(Node, mongoose_domain_api, request_delete_domain, [?D, ?T]),
-    handler_runs(Node),
+    Node = node_that_removes(?D, Config),
     _ = os:cmd("kill -9 " ++ call(Node, os, getpid, [])),
     test_helper:stop_node(Node),
     ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
@@ -163,12 +158,7 @@ a_domain_cannot_be_added_again_before_its_removal_is_done(_Config) ->
     insert(?D).
 
 a_late_removal_spares_a_domain_that_was_added_again(Config) ->
-    insert(?D),
-    Node = start_node(Config),
-    ok = call(Node, ?MODULE, add_waiting_handler, []),
-    {ok, #{status := deleting}} =
-        call(Node, mongoose_domain_api, request_delete_domain, [?D, ?T]),
-    handler_runs(Node),
+    Node = node_that_removes(?D, Config),
     %% While the handler runs there, this node removes the domain, and it is added again.
     {ok, #{status := deleted}} = mongoose_domain_api:delete_domain(?D, ?T),
     insert(?D),
@@ -208,10 +198,17 @@ start_node(Config, Env) ->
     pong = call(Node, service_domain_db, sync_local, []),
     Node.
 
-handler_runs(Node) ->
+%% A node on which the handler of a removal runs, and waits.
+node_that_removes(Domain, Config) ->
+    insert(Domain),
+    Node = start_node(Config),
+    ok = call(Node, ?MODULE, add_waiting_handler, []),
+    {ok, #{status := deleting}} =
+        call(Node, mongoose_domain_api, request_delete_domain, [Domain, ?T]),
     test_helper:wait_until(fun() ->
         call(Node, persistent_term, get, [waiting_handler]) =:= runs
-    end).
+    end),
+    Node.
 
 call(Node, Module, Function, Args) ->
     test_helper:call(Node, Module, Function, Args).
