@@ -22,9 +22,9 @@ main() ->
 run(Kind) ->
     Config = test_helper:init_database(Kind, []),
     Url = test_helper:fresh_url(Config),
-    _ = test_helper:sql(Url, fill(Kind)),
+    _ = test_helper:fill(Url, "d", ".example.com", ?DOMAINS),
     {ok, _} = test_helper:start_standalone(#{database => Url}),
-    pong = loaded(),
+    pong = test_helper:loaded(),
     io:format("~n~ts, ~b domains, ~b new events, ~b rounds~n",
               [string:uppercase(atom_to_list(Kind)), ?DOMAINS, ?EVENTS, ?ROUNDS]),
     #{Kind := Joined} = ?JOINED,
@@ -65,14 +65,6 @@ round(N, Joined, Url, Config) ->
               "ms, join ~b ms~n", [N | tuple_to_list(Row)]),
     Row.
 
-fill(Kind) ->
-    Numbers = case Kind of
-                  postgres -> io_lib:format("generate_series(1, ~b) AS n(seq)", [?DOMAINS]);
-                  mysql -> io_lib:format("seq_1_to_~b AS n", [?DOMAINS])
-              end,
-    ["INSERT INTO domain_settings (domain, host_type) ",
-     "SELECT CONCAT('d', n.seq, '.example.com'), 'type1' FROM ", Numbers].
-
 %% Disables a thousand domains, spread over the table.
 change(N) ->
     Chosen = io_lib:format("id % ~b = ~b", [?DOMAINS div ?EVENTS, N]),
@@ -85,11 +77,6 @@ join(Position, Joined) ->
                   "domain_settings s ON s.domain = e.domain AND s.status = 1 "
                   "WHERE e.id > ~b AND e.id <= ~b ORDER BY e.id", [Position, Position + Joined]).
 
-loaded() ->
-    try service_domain_db:sync_local()
-    catch exit:_ -> loaded()
-    end.
-
 %% Measuring
 
 %% Milliseconds of processor time that the server has used so far.
@@ -98,12 +85,10 @@ server_cpu(Config) ->
 
 %% utime and stime of /proc/PID/stat, in hundredths of a second.
 cpu(Pid) ->
-    case file:read_file(filename:join(["/proc", Pid, "stat"])) of
-        {ok, Stat} ->
-            [_, AfterName] = string:split(Stat, ") ", trailing),
-            Fields = string:split(AfterName, " ", all),
+    case test_helper:process_stat(filename:join(["/proc", Pid, "stat"])) of
+        {_Pid, Fields} ->
             10 * lists:sum([binary_to_integer(lists:nth(N, Fields)) || N <- [12, 13]]);
-        {error, _} ->
+        gone ->
             0
     end.
 

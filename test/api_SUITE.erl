@@ -466,6 +466,7 @@ a_failing_handler_leaves_the_domain_deleting(Config) ->
          ?assertEqual({ok, details(?D, ?T, deleting)}, ?API:get_domain_details(?D)),
          ?assertEqual({error, not_found}, ?API:get_host_type(?D))
      end || Fun <- Failures],
+    test_helper:remover_done(),
     ok = mongoose_domain_hooks:add_removal_handler(broken, fun(_, _) -> ok end),
     ?assertEqual({ok, details(?D, ?T, deleted)}, ?API:delete_domain(?D, ?T)),
     ?assertEqual("", rows(Config)).
@@ -591,6 +592,7 @@ following_goes_on_over_a_cleaned_log(Config) ->
 
 start(Url, Env) ->
     {ok, _} = test_helper:start_standalone(Env#{database => Url}),
+    test_helper:remover_done(),
     sync().
 
 sync() ->

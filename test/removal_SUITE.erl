@@ -73,8 +73,7 @@ a_removal_is_tried_again_when_the_handler_works(_Config) ->
     insert(?D),
     ok = mongoose_domain_hooks:add_removal_handler(h, fun(_, _) -> error(out_of_order) end),
     ?assertMatch({removal_failed, _}, mongoose_domain_api:delete_domain(?D, ?T)),
-    %% The remover has tried, too, when it answers.
-    ok = gen_server:call(mongoose_domain_remover, are_you_done),
+    test_helper:remover_done(),
     ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
     ok = mongoose_domain_hooks:add_removal_handler(h, fun(_, _) -> ok end),
     ?assertMatch({ok, #{status := deleted}}, mongoose_domain_api:delete_domain(?D, ?T)),
@@ -99,8 +98,7 @@ an_unknown_host_type_waits_until_it_is_configured(Config) ->
     start(Url, #{host_types => [<<"type2">>]}),
     ?assertMatch({unknown_host_type, _}, mongoose_domain_api:delete_domain(?D, ?T)),
     mongoose_domain_remover:wake(),
-    %% The remover has looked when it answers.
-    ok = gen_server:call(mongoose_domain_remover, are_you_done),
+    test_helper:remover_done(),
     ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
     test_helper:stop_standalone(),
     start(Url),
@@ -163,8 +161,7 @@ a_late_removal_spares_a_domain_that_was_added_again(Config) ->
     {ok, #{status := deleted}} = mongoose_domain_api:delete_domain(?D, ?T),
     insert(?D),
     ok = call(Node, ?MODULE, end_waiting_handler, []),
-    %% The remover there is done when it answers.
-    ok = call(Node, gen_server, call, [mongoose_domain_remover, are_you_done]),
+    ok = call(Node, test_helper, remover_done, []),
     pong = checked(),
     ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?D)),
     ?assertMatch({ok, #{status := enabled}}, mongoose_domain_api:get_domain_details(?D)),

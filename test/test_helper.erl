@@ -2,8 +2,8 @@
 -module(test_helper).
 
 -export([databases/0, init_database/2, end_database/1, fresh_url/1, sql/2, control/2]).
--export([server_processes/1]).
--export([start_standalone/1, start_standalone/2, stop_standalone/0]).
+-export([fill/4, server_processes/1, process_stat/1]).
+-export([start_standalone/1, start_standalone/2, stop_standalone/0, loaded/0, remover_done/0]).
 -export([start_node/2, start_peer/1, stop_node/1, call/4, connect/1, node_env/2]).
 -export([wait_until/1, wait_until/2, data_name/1]).
 -export([capture_logs/0, release_logs/0, logged/1, log/2]).
@@ -79,6 +79,15 @@ client("mysql:" ++ _ = Url, Options) ->
 client(Url, _) ->
     ["psql -X -q -A -t -v ON_ERROR_STOP=1 ", Url].
 
+%% @doc Inserts enabled domains, without events: the prefix, the numbers from 1 on, the suffix.
+fill(Url, Prefix, Suffix, Count) ->
+    Numbers = case Url of
+                  "mysql:" ++ _ -> io_lib:format("seq_1_to_~b AS n", [Count]);
+                  _ -> io_lib:format("generate_series(1, ~b) AS n(seq)", [Count])
+              end,
+    sql(Url, ["INSERT INTO domain_settings (domain, host_type) SELECT CONCAT('", Prefix,
+              "', n.seq, '", Suffix, "'), 'type1' FROM ", Numbers]).
+
 %% @doc Runs the server's control script: "start", "stop" (at once), "kill" or "pid".
 control(What, Config) ->
     os:cmd(?config(control, Config) ++ " " ++ What).
@@ -90,15 +99,21 @@ server_processes(Config) ->
                      {Child, Parent} <- parent(File), Parent =:= Pid]].
 
 parent(File) ->
+    case process_stat(File) of
+        {Pid, [_State, Parent | _]} -> [{Pid, binary_to_list(Parent)}];
+        gone -> []
+    end.
+
+%% @doc The pid and the fields behind the name of a file /proc/PID/stat (proc(5)).
+process_stat(File) ->
     case file:read_file(File) of
         {ok, Stat} ->
             %% pid (name) state ppid …; the name may have spaces.
             [Pid, _] = string:split(Stat, " ("),
             [_, AfterName] = string:split(Stat, ") ", trailing),
-            [_State, Parent | _] = string:split(AfterName, " ", all),
-            [{binary_to_list(Pid), binary_to_list(Parent)}];
+            {binary_to_list(Pid), string:split(AfterName, " ", all)};
         {error, _} ->
-            []
+            gone
     end.
 
 data_name(Prefix) ->
@@ -162,6 +177,18 @@ start_standalone(Env, Start) ->
 stop_standalone() ->
     _ = application:stop(?APP),
     _ = application:unload(?APP),
+    ok.
+
+%% @doc Waits for the first load. The server may be away.
+loaded() ->
+    try service_domain_db:sync_local()
+    catch exit:_ -> loaded()
+    end.
+
+%% @doc Waits for the end of what the remover does now: it looks for interrupted removals at its start
+%% and when a removal fails, and would come in between.
+remover_done() ->
+    _ = sys:get_state(mongoose_domain_remover, infinity),
     ok.
 
 default_env() ->

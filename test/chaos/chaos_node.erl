@@ -21,7 +21,7 @@ start(Url, Stable) ->
     receive tables_are_there -> ok end,
     Service = #{event_cleaning_interval => 1800, event_max_age => 7200, audit_interval => 10},
     {ok, _} = test_helper:start_standalone(#{database => Url, service => Service}),
-    pong = loaded(),
+    pong = test_helper:loaded(),
     _ = spawn(fun() -> read(Stable) end),
     _ = [spawn(fun writer/0) || _ <- lists:seq(1, ?WRITERS)],
     ok.
@@ -83,12 +83,6 @@ count(What) ->
 
 count(What, Number) ->
     ets:update_counter(?COUNTS, What, Number).
-
-%% The server may be away while a node starts.
-loaded() ->
-    try service_domain_db:sync_local()
-    catch exit:_ -> loaded()
-    end.
 
 %% The reader
 

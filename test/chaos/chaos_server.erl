@@ -32,13 +32,8 @@ url(#{url := Url}) ->
     Url.
 
 %% @doc Domains that are there before the nodes, and that nobody touches.
-fill(Count, Server = #{kind := Kind}) ->
-    Numbers = case Kind of
-                  postgres -> io_lib:format("generate_series(1, ~b) AS n(seq)", [Count]);
-                  mysql -> io_lib:format("seq_1_to_~b AS n", [Count])
-              end,
-    sql(Server, ["INSERT INTO domain_settings (domain, host_type) ",
-                 "SELECT CONCAT('stable', n.seq, '.example'), 'type1' FROM ", Numbers]).
+fill(Count, Server) ->
+    test_helper:fill(url(Server), "stable", ".example", Count).
 
 %% @doc What should route: of each domain the newest row, if it is enabled.
 enabled(Server) ->
