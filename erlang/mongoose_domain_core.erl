@@ -40,6 +40,10 @@
 %% Who inserted a dynamic domain.
 -type source() :: term().
 
+%% Our other modules. A release loads what its boot script names and nothing later: MongooseIM's
+%% does not know these.
+-define(PARTS, [mongoose_domain_nif, mongoose_domain_host, mongoose_domain_pool]).
+
 %% The most changes applied before other calls get their turn.
 -define(SLICE, 1000).
 
@@ -47,6 +51,12 @@
 %% repeated domain the first pair counts. Raises `badarg' for anything but pairs and names.
 -spec start_link([pair()], [host_type()]) -> {ok, pid()} | {error, term()}.
 start_link(Pairs, AllowedHostTypes) ->
+    case load(?PARTS) of
+        ok -> start_loaded(Pairs, AllowedHostTypes);
+        {error, Reason} -> {error, Reason}
+    end.
+
+start_loaded(Pairs, AllowedHostTypes) ->
     case mongoose_domain_nif:check_start_args(Pairs, AllowedHostTypes) of
         ok ->
             gen_server:start_link({local, ?MODULE}, ?MODULE, {Pairs, AllowedHostTypes}, []);
@@ -138,7 +148,7 @@ apply_batch(Batch) ->
 init({Pairs, AllowedHostTypes}) ->
     %% So that a clean stop is told from a crash, in terminate/2.
     process_flag(trap_exit, true),
-    mongoose_domain_host:load_modules(),
+    ok = mongoose_domain_host:check(),
     case mongoose_domain_nif:start_table(Pairs, AllowedHostTypes, supervisor_pid()) of
         fresh -> ok;
         kept -> ?LOG_NOTICE(#{what => domain_table_taken_over,
@@ -209,6 +219,14 @@ format_error(_Reason, [{_Module, _Function, _Args, Info} | _]) ->
     Texts.
 
 %% Internal
+
+load([]) ->
+    ok;
+load([Module | Modules]) ->
+    case erlang:module_loaded(Module) orelse code:load_file(Module) of
+        {error, Reason} -> {error, {cannot_load, Module, Reason}};
+        _Loaded -> load(Modules)
+    end.
 
 %% Tells others of what changed. The transitions are kept beside the table until they are told, so
 %% that the successor of a process that is killed goes on where it was.

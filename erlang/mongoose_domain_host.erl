@@ -3,30 +3,52 @@
 %% Inside MongooseIM that is MongooseIM, and every call goes to its module by name. Standalone it is
 %% the application `mongoose_domain_standalone'. What neither has is not called.
 %%
-%% Functions of MongooseIM that we depend on, all of them in 6.3 - 6.8:
+%% Of MongooseIM we depend on this, in all versions from 6.3 to 6.8; {@link check/0} says what is
+%% missing:
 %%
 %% - `mongoose_subdomain_core:add_domain/2', `mongoose_subdomain_core:remove_domain/2',
 %%   `mongoose_lazy_routing:maybe_remove_domain/2': they are told of changes;
 %% - `mongoose_domain_sql:start/1', `mongoose_domain_db_cleaner:start/1' and `stop/0': they start
 %%   and stop with the service;
 %% - `mongoose_service:is_loaded/1': is the service enabled?
-%% - the supervisor `ejabberd_sup', under which the service runs.
+%% - `mongoose_config:get_opt/1' with `outgoing_pools' and `mongoose_config:get_opt/2' with
+%%   `{outgoing_pools, HostType}': where the database is;
+%% - the supervisor `ejabberd_sup', under which the service runs, and the scope `mim_scope' of `pg'.
 -module(mongoose_domain_host).
 
 -include_lib("kernel/include/logger.hrl").
 
--export([load_modules/0, domain_added/2, domain_removed/2]).
--export([start_service/2, stop_service/1, is_service_loaded/1, database_options/1]).
+-export([check/0, domain_added/2, domain_removed/2]).
+-export([start_service/2, stop_service/1, is_service_loaded/1, database/1]).
 -export([is_clean_stop/1]).
+
+%% Functions of MongooseIM.
+-define(FUNCTIONS, [{mongoose_subdomain_core, add_domain, 2},
+                    {mongoose_subdomain_core, remove_domain, 2},
+                    {mongoose_lazy_routing, maybe_remove_domain, 2},
+                    {mongoose_domain_sql, start, 1},
+                    {mongoose_domain_db_cleaner, start, 1},
+                    {mongoose_domain_db_cleaner, stop, 0},
+                    {mongoose_service, is_loaded, 1},
+                    {mongoose_config, get_opt, 1},
+                    {mongoose_config, get_opt, 2}]).
 
 -type domain() :: mongoose_domain_core:domain().
 -type host_type() :: mongoose_domain_core:host_type().
 
 %% @doc Loads the modules that are told of changes, so that telling them needs no look for a file.
--spec load_modules() -> ok.
-load_modules() ->
-    Modules = [mongoose_subdomain_core, mongoose_lazy_routing, mongoose_domain_hooks],
-    lists:foreach(fun code:ensure_loaded/1, Modules).
+%% Inside MongooseIM it logs which of its functions are missing.
+-spec check() -> ok.
+check() ->
+    _ = [code:ensure_loaded(Module)
+         || Module <- lists:usort([mongoose_domain_hooks | [M || {M, _, _} <- ?FUNCTIONS]])],
+    Missing = [text("~s:~s/~b", [M, F, A])
+               || is_mongooseim(), {M, F, A} <- ?FUNCTIONS, not erlang:function_exported(M, F, A)],
+    _ = Missing =/= [] andalso
+        ?LOG_ERROR(#{what => mongooseim_functions_missing, functions => Missing,
+                     text => <<"mongoose_domain_native calls functions that this MongooseIM does "
+                               "not have; it is made for 6.3 - 6.8">>}),
+    ok.
 
 %% @doc A domain routes now.
 -spec domain_added(host_type(), domain()) -> ok.
@@ -68,24 +90,20 @@ is_service_loaded(Service) ->
     _ = code:ensure_loaded(mongoose_service),
     call(mongoose_service, is_loaded, [Service], whereis(Service) =/= undefined).
 
-%% @doc Where the database is, for a service with these options.
--spec database_options(Opts :: map()) ->
-    {ok, mongoose_domain_nif:database_options()} | {error, mongoose_domain_nif:failure()}.
-database_options(_Opts) ->
-    case first_env(database, [mongoose_domain_standalone, mongoose_domain_native]) of
-        {ok, Url} ->
-            try unicode:characters_to_binary(Url) of
-                Binary when is_binary(Binary) ->
-                    {ok, #{url => Binary, max_connections => 2, query_timeout => 5000}};
-                _ ->
-                    bad_url()
-            catch
-                error:badarg -> bad_url()
-            end;
-        undefined ->
-            {error, {no_database, <<"no database is configured: set 'database' of the application "
-                                    "mongoose_domain_native to its URL "
-                                    "(MongooseIM's own pools are not supported yet)">>}}
+%% @doc Where the database is, for a service with these options. Inside MongooseIM that is in the
+%% pool of its configuration that `db_pool' names.
+-spec database(#{db_pool := atom(), max_connections := pos_integer(), _ => _}) ->
+    {ok, mongoose_domain_pool:database()} | {error, mongoose_domain_nif:failure()}.
+database(#{db_pool := DbPool, max_connections := MaxConnections}) ->
+    Found = case is_mongooseim() of
+                true -> database_of_pool(DbPool);
+                false -> database_of_url()
+            end,
+    case Found of
+        {ok, #{options := Options} = Database} ->
+            {ok, Database#{options := Options#{max_connections => MaxConnections}}};
+        {error, Failure} ->
+            {error, Failure}
     end.
 
 %% @doc Does a process that ends for this reason end in good order, and not by a crash?
@@ -97,6 +115,39 @@ is_clean_stop(_) -> false.
 
 %% Internal
 
+is_mongooseim() ->
+    code:ensure_loaded(mongoose_config) =:= {module, mongoose_config}.
+
+database_of_pool(DbPool) ->
+    case mongoose_domain_pool:find(DbPool, pools(DbPool)) of
+        {ok, Pool} -> mongoose_domain_pool:database(Pool);
+        {error, Failure} -> {error, Failure}
+    end.
+
+pools(global) ->
+    call(mongoose_config, get_opt, [outgoing_pools], []);
+pools(HostType) ->
+    call(mongoose_config, get_opt, [{outgoing_pools, atom_to_binary(HostType)}, []], [])
+        ++ pools(global).
+
+database_of_url() ->
+    case application:get_env(mongoose_domain_standalone, database) of
+        {ok, Url} ->
+            try unicode:characters_to_binary(Url) of
+                Binary when is_binary(Binary) ->
+                    {ok, #{options => #{url => Binary, query_timeout => 5000,
+                                        idle_timeout => 60000},
+                           max_retry => 30000, notes => []}};
+                _ ->
+                    bad_url()
+            catch
+                error:badarg -> bad_url()
+            end;
+        undefined ->
+            {error, {no_database, <<"no database is configured: set 'database' of the application "
+                                    "mongoose_domain_standalone to its URL">>}}
+    end.
+
 bad_url() ->
     {error, {bad_database_url, <<"the database URL must be a string or a binary">>}}.
 
@@ -104,14 +155,6 @@ restart_child(Id, ChildSpec) ->
     ok = supervisor:delete_child(ejabberd_sup, Id),
     {ok, _Pid} = supervisor:start_child(ejabberd_sup, ChildSpec),
     ok.
-
-first_env(_Key, []) ->
-    undefined;
-first_env(Key, [App | Apps]) ->
-    case application:get_env(App, Key) of
-        undefined -> first_env(Key, Apps);
-        Found -> Found
-    end.
 
 %% Whoever is told must not bring the table's process down, again and again.
 tell(Module, Function, HostType, Domain) ->
@@ -135,3 +178,6 @@ call(Module, Function, Args, Default) ->
         true -> apply(Module, Function, Args);
         false -> Default
     end.
+
+text(Format, Args) ->
+    unicode:characters_to_binary(io_lib:format(Format, Args)).

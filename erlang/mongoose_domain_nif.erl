@@ -36,11 +36,25 @@
 -opaque job() :: reference().
 -opaque batch() :: reference().
 
+%% Where the database is, and how it may be used.
 -type database_options() ::
-    #{url := binary(),
+    #{url := binary(), max_connections := 1..100, query_timeout := milliseconds(),
+      idle_timeout := milliseconds()}
+  | #{driver := postgres | mysql, host := binary(), port := inet:port_number(),
+      database := binary(), username := binary(), password := binary(), tls := tls(),
       max_connections := 1..100,
-      %% In milliseconds, for each connection attempt and each operation.
-      query_timeout := 1..3600000}.
+      %% For each connection attempt and each operation.
+      query_timeout := milliseconds(),
+      %% A connection that has not been used for so long is closed.
+      idle_timeout := milliseconds()}.
+
+-type milliseconds() :: 1..3600000.
+
+%% Each mode accepts less than the one before: no TLS; if the server offers it; always; by a
+%% certificate of the authorities; and for the host. Files are PEM, and read by each connection.
+-type tls() :: #{mode := off | preferred | required | verify_ca | verify_full,
+                 ca => File :: binary(),
+                 client => {CertificateFile :: binary(), Key :: {file | pem, binary()}}}.
 
 -type failure() :: {Reason :: atom(), Text :: binary()}.
 

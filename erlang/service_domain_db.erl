@@ -35,10 +35,9 @@
 -define(GROUP, service_domain_db_group).
 %% Milliseconds from the end of one check to the next, if nobody asks for one.
 -define(CHECK_INTERVAL, 30000).
-%% Milliseconds: after a failure the next try comes after 0.5 s, 1 s, 2 s …, less up to a half of
-%% it.
+%% Milliseconds: after a failure the next try comes after 0.5 s, 1 s, 2 s … (as long as the host
+%% says at most), less up to a half of it.
 -define(FIRST_RETRY, 500).
--define(MAX_RETRY, 30000).
 %% Milliseconds that a ping waits for its answer, as the other nodes of a cluster do.
 -define(PING_TIMEOUT, 15000).
 %% Milliseconds that sync_local/0 waits for this node's process to come back.
@@ -50,7 +49,8 @@
 -define(LONGEST_AUDIT_INTERVAL, 30 * 86400).
 
 -type opts() :: #{db_pool => atom(), event_cleaning_interval => pos_integer(),
-                  event_max_age => pos_integer(), audit_interval => pos_integer(), _ => _}.
+                  event_max_age => pos_integer(), audit_interval => pos_integer(),
+                  max_connections => pos_integer(), _ => _}.
 
 %% What the node did and saw since its table was made.
 -type status() ::
@@ -82,6 +82,7 @@
 -export_type([opts/0, status/0, differences/0]).
 
 -record(state, {database :: mongoose_domain_nif:database() | undefined,
+                max_retry = 30000 :: pos_integer(),
                 max_age :: pos_integer(),
                 %% The check or load that runs now.
                 job :: undefined | {reference(), mongoose_domain_nif:job(), StartedAt :: integer()},
@@ -104,9 +105,13 @@
 %% mongoose_service
 
 %% @doc Starts the service. `Opts' are those of `[services.service_domain_db]', each with a default.
+%% Raises `{database, Failure}' if what the configuration says of the database is wrong or cannot be
+%% done; whether the database is there does not matter.
 -spec start(opts()) -> ok.
 start(SomeOpts) ->
-    persistent_term:put({?MODULE, opts}, maps:merge(default_opts(), SomeOpts)),
+    Opts = maps:merge(default_opts(), SomeOpts),
+    ok = check_database(Opts),
+    persistent_term:put({?MODULE, opts}, Opts),
     ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, []}, restart => permanent,
                   shutdown => infinity, type => worker, modules => [?MODULE]},
     mongoose_domain_host:start_service(ChildSpec, maps:merge(stock_opts(), SomeOpts)).
@@ -123,7 +128,8 @@ config_spec() ->
     Items = #{<<"db_pool">> => {option, atom, pool_name, [], default},
               <<"event_cleaning_interval">> => {option, integer, positive, [], default},
               <<"event_max_age">> => {option, integer, positive, [], default},
-              <<"audit_interval">> => {option, integer, positive, [], default}},
+              <<"audit_interval">> => {option, integer, positive, [], default},
+              <<"max_connections">> => {option, integer, positive, [], default}},
     Defaults = maps:from_list([{atom_to_binary(Key), Value}
                                || {Key, Value} <- maps:to_list(default_opts())]),
     {section, Items, any, [], any, map, [], Defaults, default, when_present}.
@@ -275,9 +281,11 @@ terminate(Reason, State) ->
 
 %% Never with a job running.
 start_check(State = #state{database = undefined}) ->
-    case open_database() of
-        {ok, Database} -> start_check(State#state{database = Database});
-        {error, Failure} -> failed(Failure, State)
+    case open_database(opts()) of
+        {ok, Database, #{max_retry := MaxRetry}} ->
+            start_check(State#state{database = Database, max_retry = MaxRetry});
+        {error, Failure} ->
+            failed(Failure, State)
     end;
 start_check(State0 = #state{database = Database, max_age = MaxAge}) ->
     State = verifiers_go(suspicious, judged, cancel_timer(State0#state{again = false})),
@@ -331,9 +339,9 @@ reload(State) ->
     self() ! restart_without_effect,
     Ended#state{again = false, failures = 0, reloads = true}.
 
-failed({Reason, Text}, State0 = #state{failures = Failures}) ->
+failed({Reason, Text}, State0 = #state{failures = Failures, max_retry = MaxRetry}) ->
     ok = mongoose_domain_nif:count_error(Reason, Text),
-    Retry = min(?MAX_RETRY, ?FIRST_RETRY bsl min(Failures, 16)),
+    Retry = min(MaxRetry, ?FIRST_RETRY bsl min(Failures, 16)),
     Wait = Retry - rand:uniform(Retry div 2),
     ?LOG_ERROR(#{what => domain_check_failed, reason => Reason, text => Text,
                  retry_after_milliseconds => Wait}),
@@ -447,17 +455,39 @@ lag(undefined, _Newest) -> undefined;
 lag(_Position, undefined) -> 0;
 lag(Position, Newest) -> max(0, Newest - Position).
 
-open_database() ->
-    case mongoose_domain_host:database_options(opts()) of
-        {ok, Options} -> mongoose_domain_nif:open_database(Options);
-        {error, Failure} -> {error, Failure}
+check_database(Opts) ->
+    case open_database(Opts) of
+        {ok, Database, Found} ->
+            ok = mongoose_domain_nif:close_database(Database),
+            log_database(Found);
+        {error, Failure} ->
+            error({database, Failure})
+    end.
+
+%% One of a pool in the host's configuration. No password and no key here.
+log_database(#{options := #{host := Host, port := Port, database := Name, tls := #{mode := Tls}},
+               notes := Notes}) ->
+    ?LOG_NOTICE(#{what => domain_database, host => Host, port => Port, database => Name,
+                  tls => Tls, notes => Notes});
+log_database(_OfUrl) ->
+    ok.
+
+open_database(Opts) ->
+    case mongoose_domain_host:database(Opts) of
+        {ok, #{options := Options} = Found} ->
+            case mongoose_domain_nif:open_database(Options) of
+                {ok, Database} -> {ok, Database, Found};
+                {error, Failure} -> {error, Failure}
+            end;
+        {error, Failure} ->
+            {error, Failure}
     end.
 
 opts() ->
     persistent_term:get({?MODULE, opts}, default_opts()).
 
 default_opts() ->
-    (stock_opts())#{audit_interval => 300}.
+    (stock_opts())#{audit_interval => 300, max_connections => 2}.
 
 %% The host's own parts know only these.
 stock_opts() ->

@@ -361,7 +361,8 @@ options_out_of_range_are_refused(Config) ->
                         #{max_connections => 16#ffffffff}, #{query_timeout => 0},
                         #{max_connections => -1}, #{max_connections => 1 bsl 70},
                         #{query_timeout => -1}, #{query_timeout => 1 bsl 70},
-                        #{query_timeout => 3600001}, #{query_timeout => 16#ffffffffffffffff}]],
+                        #{query_timeout => 3600001}, #{query_timeout => 16#ffffffffffffffff},
+                        #{idle_timeout => 0}, #{idle_timeout => 3600001}]],
         [?assertMatch({_, {ok, _}}, {Options, open(Url, Options)})
          || Options <- [#{max_connections => 1}, #{max_connections => 100},
                         #{query_timeout => 1}, #{query_timeout => 3600000}]],
@@ -526,7 +527,8 @@ open(Url) ->
     open(Url, #{}).
 
 open(Url, Options) ->
-    Defaults = #{url => iolist_to_binary(Url), max_connections => 2, query_timeout => 5000},
+    Defaults = #{url => iolist_to_binary(Url), max_connections => 2, query_timeout => 5000,
+                 idle_timeout => 60000},
     ?NIF:open_database(maps:merge(Defaults, Options)).
 
 send(Database, Request) ->
@@ -739,7 +741,8 @@ number() ->
 options() ->
     Url = oneof(['$url', binary(), <<"sqlite:">>, <<"sqlite::memory:">>, <<"postgres://">>,
                  <<"postgres://u:p@127.0.0.1:1/d">>, <<"mysql://d">>, <<"sqlite:\0">>, '$huge']),
-    {'$map', [{url, Url}, {max_connections, number()}, {query_timeout, number()}]}.
+    {'$map', [{url, Url}, {max_connections, number()}, {query_timeout, number()},
+              {idle_timeout, number()}]}.
 
 request() ->
     Named = [{Function, name()} || Function <- [enable_domain, disable_domain, select_domain]]

@@ -82,9 +82,11 @@ config_spec_is_a_section_of_mongooseim(_Config) ->
     ?assertEqual(#{<<"db_pool">> => {option, atom, pool_name, [], default},
                    <<"event_cleaning_interval">> => Positive,
                    <<"event_max_age">> => Positive,
-                   <<"audit_interval">> => Positive}, Items),
+                   <<"audit_interval">> => Positive,
+                   <<"max_connections">> => Positive}, Items),
     ?assertEqual(#{<<"db_pool">> => global, <<"event_cleaning_interval">> => 1800,
-                   <<"event_max_age">> => 7200, <<"audit_interval">> => 300}, Defaults).
+                   <<"event_max_age">> => 7200, <<"audit_interval">> => 300,
+                   <<"max_connections">> => 2}, Defaults).
 
 start_starts_the_sql_then_the_process_then_the_cleaner(_Config) ->
     ok = service_domain_db:stop(),

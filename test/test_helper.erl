@@ -2,9 +2,10 @@
 -module(test_helper).
 
 -export([databases/0, init_database/2, end_database/1, fresh_url/1, sql/2, control/2]).
+-export([make_certificates/1, init_tls_database/3]).
 -export([fill/4, server_processes/1, process_stat/1]).
 -export([start_standalone/1, start_standalone/2, stop_standalone/0, loaded/0, remover_done/0]).
--export([start_node/2, start_peer/1, stop_node/1, call/4, connect/1, node_env/2]).
+-export([start_node/2, start_peer/1, start_peer/2, stop_node/1, call/4, connect/1, node_env/2]).
 -export([wait_until/1, wait_until/2, data_name/1]).
 -export([capture_logs/0, release_logs/0, logged/1, log/2]).
 
@@ -25,7 +26,19 @@ databases() ->
 init_database(sqlite, Config) ->
     [{kind, sqlite} | Config];
 init_database(Kind, Config) ->
-    {Owner, Control, Url} = start_server(Kind),
+    init_server(Kind, [], Config).
+
+%% @doc Makes certificates in a directory; script/test-certificates says which.
+make_certificates(Dir) ->
+    "" = os:cmd(filename:join([root_dir(), "script/test-certificates "]) ++ Dir),
+    ok.
+
+%% @doc As init_database/2, but the server offers TLS, by the certificates in the directory.
+init_tls_database(Kind, Certificates, Config) ->
+    init_server(Kind, [Certificates], Config).
+
+init_server(Kind, Args, Config) ->
+    {Owner, Control, Url} = start_server(Kind, Args),
     [{kind, Kind}, {owner, Owner}, {control, Control}, {server_url, Url} | Config].
 
 end_database(Config) ->
@@ -120,12 +133,13 @@ data_name(Prefix) ->
     lists:concat([Prefix, "_", os:getpid(), "_", erlang:unique_integer([positive])]).
 
 %% A process of its own holds the server's standard input: it lives as long as its group of cases.
-start_server(Kind) ->
+start_server(Kind, Args) ->
     Parent = self(),
     Name = case Kind of postgres -> "throwaway-postgres"; mysql -> "throwaway-mariadb" end,
     Script = filename:join([root_dir(), "script", Name]),
     Owner = spawn(fun() ->
-                      Port = open_port({spawn_executable, Script}, [{line, 1000}, exit_status]),
+                      Port = open_port({spawn_executable, Script},
+                                       [{args, Args}, {line, 1000}, exit_status]),
                       own_server(Port, Parent, #{})
                   end),
     receive
@@ -185,8 +199,8 @@ loaded() ->
     catch exit:_ -> loaded()
     end.
 
-%% @doc Waits for the end of what the remover does now: it looks for interrupted removals at its start
-%% and when a removal fails, and would come in between.
+%% @doc Waits for the end of what the remover does now: it looks for interrupted removals at its
+%% start and when a removal fails, and would come in between.
 remover_done() ->
     _ = sys:get_state(mongoose_domain_remover, infinity),
     ok.
@@ -206,10 +220,14 @@ start_node(Name, Env) ->
 
 %% @doc Starts a node. It connects to others only when it is told to.
 start_peer(Name) ->
+    start_peer(Name, []).
+
+%% @doc The same with these variables in its environment.
+start_peer(Name, Env) ->
     {ok, Peer, Node} =
         peer:start(#{name => data_name(Name), host => "127.0.0.1", longnames => true,
                      connection => standard_io, wait_boot => 60000,
-                     env => [{"ERL_EPMD_ADDRESS", "127.0.0.1"}],
+                     env => [{"ERL_EPMD_ADDRESS", "127.0.0.1"} | Env],
                      args => ["-setcookie", "domains", "-connect_all", "false",
                               "-kernel", "inet_dist_use_interface", "{127,0,0,1}",
                               "dist_auto_connect", "never", "-pa" | code_paths()]}),

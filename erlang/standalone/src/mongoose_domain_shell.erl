@@ -44,7 +44,7 @@ schema([Database]) ->
 -spec create_schema(string()) -> ok | {error, Text :: binary()}.
 create_schema(Url) ->
     Options = #{url => unicode:characters_to_binary(Url), max_connections => 1,
-                query_timeout => 5000},
+                query_timeout => 5000, idle_timeout => 60000},
     case mongoose_domain_nif:open_database(Options) of
         {ok, Database} ->
             Result = create_schema_in(Database),

@@ -90,6 +90,7 @@ is_service_opt(db_pool, Value) -> is_atom(Value);
 is_service_opt(event_cleaning_interval, Value) -> is_seconds(Value);
 is_service_opt(event_max_age, Value) -> is_seconds(Value);
 is_service_opt(audit_interval, Value) -> is_seconds(Value);
+is_service_opt(max_connections, Value) -> is_integer(Value) andalso Value > 0 andalso Value =< 100;
 is_service_opt(_Key, _Value) -> false.
 
 is_seconds(Value) ->
@@ -97,7 +98,7 @@ is_seconds(Value) ->
 
 service_opts_text() ->
     <<"must be a map of event_cleaning_interval, event_max_age and audit_interval, in seconds from "
-      "1 to 2592000">>.
+      "1 to 2592000, and max_connections, from 1 to 100">>.
 
 check_callbacks(Option) ->
     {ok, Callbacks} = application:get_env(?APP, Option),

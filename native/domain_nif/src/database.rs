@@ -3,8 +3,10 @@
 use crate::runtime::{Address, Reply, Threads, aside};
 use crate::term::{KeptTerm, binary, database_failure, failure, row};
 use crate::{bad_database_option, deleting, done, exists, inserted, invalid_name, not_found, ok};
-use crate::{max_connections, none, query_timeout, stopped, url, wrong_host_type};
-use domain_store::{Change, Config, Insert, Setting, Status, Store};
+use crate::{ca, client, database, driver, host, mode, password, port, tls, username};
+use crate::{idle_timeout, max_connections, none, query_timeout, stopped, url, wrong_host_type};
+use domain_store::{Change, Client, Config, Driver, Insert, Key, Place, Server, Setting, Status};
+use domain_store::{Store, Tls, TlsMode};
 use domain_table::check_name;
 use parking_lot::Mutex;
 use rustler::{Atom, Decoder, Encoder, Env, Error, NifResult, NifTaggedEnum, NifUnitEnum};
@@ -57,20 +59,84 @@ impl Drop for Open {
 /// Opens a database: checks the options, connects only when needed.
 #[rustler::nif(schedule = "DirtyIo")]
 fn open_database<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
-    let url: String = options.map_get(url())?.decode()?;
-    let max_connections = integer(options, max_connections(), 1..=MAX_CONNECTIONS);
-    let query_timeout = integer(options, query_timeout(), 1..=MAX_TIMEOUT);
-    Ok(match (max_connections?, query_timeout?) {
-        (None, _) => failure(env, bad_database_option(), "max_connections must be 1 to 100"),
-        (_, None) => {
-            let text = "query_timeout must be 1 to 3600000 milliseconds";
-            failure(env, bad_database_option(), text)
-        }
-        (Some(max_connections), Some(query_timeout)) => {
-            let query_timeout = Duration::from_millis(query_timeout);
-            open(env, Config { url, max_connections, query_timeout })
-        }
+    let place = match optional(options, url())? {
+        Some(url) => Place::Url(url),
+        None => Place::Server(server(options)?),
+    };
+    let wrong = |text| Ok(failure(env, bad_database_option(), text));
+    let Some(max_connections) = integer(options, max_connections(), 1..=MAX_CONNECTIONS)? else {
+        return wrong("max_connections must be 1 to 100");
+    };
+    let Some(query_timeout) = integer(options, query_timeout(), 1..=MAX_TIMEOUT)? else {
+        return wrong("query_timeout must be 1 to 3600000 milliseconds");
+    };
+    let Some(idle_timeout) = integer(options, idle_timeout(), 1..=MAX_TIMEOUT)? else {
+        return wrong("idle_timeout must be 1 to 3600000 milliseconds");
+    };
+    let query_timeout = Duration::from_millis(query_timeout);
+    let idle_timeout = Duration::from_millis(idle_timeout);
+    Ok(open(env, Config { place, max_connections, query_timeout, idle_timeout }))
+}
+
+/// A server by its parts.
+fn server(options: Term<'_>) -> NifResult<Server> {
+    Ok(Server {
+        driver: match options.map_get(driver())?.decode()? {
+            ServerKind::Postgres => Driver::Postgres,
+            ServerKind::Mysql => Driver::Mysql,
+        },
+        host: options.map_get(host())?.decode()?,
+        port: options.map_get(port())?.decode()?,
+        database: options.map_get(database())?.decode()?,
+        username: options.map_get(username())?.decode()?,
+        password: options.map_get(password())?.decode()?,
+        tls: tls_options(options.map_get(tls())?)?,
     })
+}
+
+fn tls_options(options: Term<'_>) -> NifResult<Tls> {
+    let client = optional(options, client())?.map(|(certificate, key): (String, _)| Client {
+        certificate: certificate.into(),
+        key: match key {
+            KeyKind::File(path) => Key::File(path.into()),
+            KeyKind::Pem(pem) => Key::Pem(pem),
+        },
+    });
+    let mode = match options.map_get(mode())?.decode()? {
+        Mode::Off => TlsMode::Off,
+        Mode::Preferred => TlsMode::Preferred,
+        Mode::Required => TlsMode::Required,
+        Mode::VerifyCa => TlsMode::VerifyCa,
+        Mode::VerifyFull => TlsMode::VerifyFull,
+    };
+    let ca = optional::<String>(options, ca())?.map(Into::into);
+    Ok(Tls { mode, ca, client })
+}
+
+#[derive(NifUnitEnum)]
+enum ServerKind {
+    Postgres,
+    Mysql,
+}
+
+#[derive(NifUnitEnum)]
+enum Mode {
+    Off,
+    Preferred,
+    Required,
+    VerifyCa,
+    VerifyFull,
+}
+
+#[derive(NifTaggedEnum)]
+enum KeyKind {
+    File(String),
+    Pem(String),
+}
+
+/// A value of a map, if it is there.
+fn optional<'a, T: Decoder<'a>>(map: Term<'a>, key: Atom) -> NifResult<Option<T>> {
+    map.map_get(key).ok().map(|value| value.decode()).transpose()
 }
 
 /// An integer of a map; `None` if it is out of range.

@@ -86,14 +86,26 @@ rustler::atoms! {
 
     // options of databases
     url,
+    driver,
+    host,
+    port,
+    database,
+    username,
+    password,
+    tls,
+    mode,
+    ca,
+    client,
     max_connections,
     query_timeout,
+    idle_timeout,
 
     // errors of databases
     bad_database_url,
     bad_database_option,
     unknown_database_scheme,
     database_unavailable,
+    tls_failed,
     access_denied,
     missing_tables,
     not_a_database,

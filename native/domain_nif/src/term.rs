@@ -123,6 +123,8 @@ pub fn database_failure<'a>(env: Env<'a>, error: &domain_store::Error) -> Term<'
     let reason = match error.kind() {
         ErrorKind::BadUrl => crate::bad_database_url(),
         ErrorKind::UnknownScheme => crate::unknown_database_scheme(),
+        ErrorKind::BadOption => crate::bad_database_option(),
+        ErrorKind::TlsFailed => crate::tls_failed(),
         ErrorKind::Unavailable => crate::database_unavailable(),
         ErrorKind::AccessDenied => crate::access_denied(),
         ErrorKind::MissingTables => crate::missing_tables(),

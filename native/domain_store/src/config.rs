@@ -1,74 +1,76 @@
 //! Where the database is, and how it may be used.
 
 use crate::Error;
+use crate::tls::{Client, Key, Tls, TlsMode};
 use std::fmt;
 use std::time::Duration;
 use url::Url;
 
-/// How to reach a database.
-#[derive(Clone)]
+/// How to reach a database, and how it may be used.
+#[derive(Clone, Debug)]
 pub struct Config {
-    /// `sqlite:path/to/file`, `postgres://user:password@host:port/database` or
-    /// `mysql://user:password@host:port/database` (also `mariadb://`).
-    pub url: String,
+    /// Where it is.
+    pub place: Place,
     /// The most connections to hold at a time.
     pub max_connections: u32,
     /// The time limit of a connection attempt and of an operation.
     pub query_timeout: Duration,
+    /// A connection that has not been used for so long is closed.
+    pub idle_timeout: Duration,
+}
+
+/// Where a database is.
+#[derive(Clone)]
+pub enum Place {
+    /// `sqlite:path/to/file`, `postgres://user:password@host:port/database` or
+    /// `mysql://user:password@host:port/database` (also `mariadb://`).
+    Url(String),
+    /// A server by its parts.
+    Server(Server),
+}
+
+/// A database server, and how to log in there.
+#[derive(Clone)]
+pub struct Server {
+    /// What it speaks.
+    pub driver: Driver,
+    /// Its name or address.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The database there.
+    pub database: String,
+    /// Who logs in.
+    pub username: String,
+    /// By which password.
+    pub password: String,
+    /// By TLS or not.
+    pub tls: Tls,
+}
+
+/// What a database server speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// PostgreSQL or CockroachDB.
+    Postgres,
+    /// MySQL or MariaDB.
+    Mysql,
 }
 
 impl Config {
-    /// Two connections, five seconds.
+    /// Two connections, five seconds, a minute.
     pub fn new(url: impl Into<String>) -> Self {
-        Config { url: url.into(), max_connections: 2, query_timeout: Duration::from_secs(5) }
+        Self::at(Place::Url(url.into()))
     }
 
-    pub(crate) fn scheme(&self) -> Result<Scheme, Error> {
-        let (scheme, _) = self.url.split_once(':').ok_or_else(|| {
-            Error::bad_url(
-                "it has no scheme: use sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or \
-                 mysql://USER:PASSWORD@HOST/DATABASE",
-            )
-        })?;
-        match scheme {
-            "sqlite" => Ok(Scheme::Sqlite),
-            "postgres" | "postgresql" => Ok(Scheme::Postgres),
-            "mysql" | "mariadb" => Ok(Scheme::Mysql),
-            _ => Err(Error::unknown_scheme(
-                "the scheme must be sqlite:, postgres:, mysql: or mariadb:",
-            )),
+    /// The same of any place.
+    pub fn at(place: Place) -> Self {
+        Config {
+            place,
+            max_connections: 2,
+            query_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(60),
         }
-    }
-
-    /// The URL taken apart, with only these parameters, so that one with a typo is not ignored.
-    pub(crate) fn parsed_url(&self, parameters: &[&str]) -> Result<Url, Error> {
-        let url = Url::parse(&self.url).map_err(|error| Error::bad_url(error.to_string()))?;
-        if url.fragment().is_some() {
-            return Err(Error::bad_url("it has a # in it: write that as %23"));
-        }
-        if let Some((key, _)) = url.query_pairs().find(|(key, _)| !parameters.contains(&&**key)) {
-            // With an @ behind the ? it is rather a password with a ? in it, and not to be shown.
-            let what = match url.query() {
-                Some(query) if query.contains('@') => "a ? in it: write that as %3F".to_owned(),
-                _ => format!(
-                    "an unknown parameter {key:?}: the known ones are {}",
-                    parameters.join(", ")
-                ),
-            };
-            return Err(Error::bad_url(format!("it has {what}")));
-        }
-        Ok(url)
-    }
-}
-
-/// Not the URL: it may hold a password.
-impl fmt::Debug for Config {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("url", &"[redacted]")
-            .field("max_connections", &self.max_connections)
-            .field("query_timeout", &self.query_timeout)
-            .finish()
     }
 }
 
@@ -76,4 +78,89 @@ pub(crate) enum Scheme {
     Sqlite,
     Postgres,
     Mysql,
+}
+
+pub(crate) fn scheme(url: &str) -> Result<Scheme, Error> {
+    let (scheme, _) = url.split_once(':').ok_or_else(|| {
+        Error::bad_url(
+            "it has no scheme: use sqlite:FILE, postgres://USER:PASSWORD@HOST/DATABASE or \
+             mysql://USER:PASSWORD@HOST/DATABASE",
+        )
+    })?;
+    match scheme {
+        "sqlite" => Ok(Scheme::Sqlite),
+        "postgres" | "postgresql" => Ok(Scheme::Postgres),
+        "mysql" | "mariadb" => Ok(Scheme::Mysql),
+        _ => {
+            Err(Error::unknown_scheme("the scheme must be sqlite:, postgres:, mysql: or mariadb:"))
+        }
+    }
+}
+
+/// The URL taken apart, with only these parameters, so that one with a typo is not ignored.
+pub(crate) fn parsed_url(url: &str, parameters: &[&str]) -> Result<Url, Error> {
+    let url = Url::parse(url).map_err(|error| Error::bad_url(error.to_string()))?;
+    if url.fragment().is_some() {
+        return Err(Error::bad_url("it has a # in it: write that as %23"));
+    }
+    if let Some((key, _)) = url.query_pairs().find(|(key, _)| !parameters.contains(&&**key)) {
+        // With an @ behind the ? it is rather a password with a ? in it, and not to be shown.
+        let what = match url.query() {
+            Some(query) if query.contains('@') => "a ? in it: write that as %3F".to_owned(),
+            _ => format!(
+                "an unknown parameter {key:?}: the known ones are {}",
+                parameters.join(", ")
+            ),
+        };
+        return Err(Error::bad_url(format!("it has {what}")));
+    }
+    Ok(url)
+}
+
+/// What a URL says of TLS, by the names of its parameters for the authorities' file, our own
+/// certificate and its key.
+pub(crate) fn tls_of_url(
+    url: &Url,
+    mode: TlsMode,
+    [ca, certificate, key]: [&[&str]; 3],
+) -> Result<Tls, Error> {
+    let file = |names: &[&str]| {
+        let mut pairs = url.query_pairs();
+        pairs.find(|(key, _)| names.contains(&&**key)).map(|(_, file)| file.into_owned().into())
+    };
+    let (ca_file, names) = (file(ca), (ca[0], certificate[0], key[0]));
+    if mode >= TlsMode::VerifyCa && ca_file.is_none() {
+        return Err(Error::bad_url(format!(
+            "to verify the server it needs {}: a file with the certificate authorities to trust \
+             (the system's own are often in /etc/ssl/certs/ca-certificates.crt)",
+            names.0
+        )));
+    }
+    let client = match (file(certificate), file(key)) {
+        (Some(certificate), Some(key)) => Some(Client { certificate, key: Key::File(key) }),
+        (None, None) => None,
+        _ => {
+            let text = format!("{} and {} must be given together", names.1, names.2);
+            return Err(Error::bad_url(text));
+        }
+    };
+    Ok(Tls { mode, ca: ca_file, client })
+}
+
+/// Not the URL: it may hold a password.
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Url(_) => f.write_str("[redacted]"),
+            Place::Server(server) => server.fmt(f),
+        }
+    }
+}
+
+/// Not the password.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Server { driver, host, port, database, .. } = self;
+        write!(f, "{driver:?} {host}:{port}/{database}")
+    }
 }

@@ -3,6 +3,7 @@
 use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::sqlite::SqliteError;
+use std::fmt::Display;
 use std::time::Duration;
 
 /// A failed operation: its kind, and a text for people, without credentials.
@@ -21,8 +22,12 @@ pub enum ErrorKind {
     BadUrl,
     /// The URL is for no database that we know.
     UnknownScheme,
+    /// A file for TLS is missing or wrong.
+    BadOption,
     /// No connection, or it broke.
     Unavailable,
+    /// No TLS with the server, or it is not who it should be.
+    TlsFailed,
     /// The server refuses the user, the password or the database.
     AccessDenied,
     /// The tables are not there.
@@ -56,6 +61,10 @@ impl Error {
         Self::new(ErrorKind::BadUrl, format!("the database URL is not valid: {}", reason.as_ref()))
     }
 
+    pub(crate) fn bad_option(text: impl Into<String>) -> Self {
+        Self::new(ErrorKind::BadOption, text)
+    }
+
     pub(crate) fn unknown_scheme(text: &str) -> Self {
         Self::new(ErrorKind::UnknownScheme, format!("unknown kind of database: {text}"))
     }
@@ -76,22 +85,31 @@ impl From<sqlx::Error> for Error {
                  reached or has no connection left"
                     .into(),
             ),
+            // That is how rustls wraps what is wrong with a handshake or a certificate.
+            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                tls_failed(&error)
+            }
             sqlx::Error::Io(error) => {
                 unavailable(format!("no connection to the database: {error}"))
             }
-            sqlx::Error::Tls(error) => unavailable(format!("no TLS with the database: {error}")),
+            sqlx::Error::Tls(error) => tls_failed(&error),
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 unavailable("the connection to the database is closed".into())
             }
             // sqlx's text is for the programmer: our library is built with neither.
             sqlx::Error::Configuration(error) if error.to_string().contains("RSA") => Error::new(
                 ErrorKind::AccessDenied,
-                "the MySQL server wants the password by TLS or encrypted by RSA, which this \
-                 library cannot do: let the user log in by mysql_native_password",
+                "the MySQL server wants the password by TLS, which it does not offer, or encrypted \
+                 by RSA, which this library cannot do: turn on TLS there, or let the user log in by \
+                 mysql_native_password",
             ),
             error => Error::new(ErrorKind::QueryFailed, error.to_string()),
         }
     }
+}
+
+fn tls_failed(error: &dyn Display) -> Error {
+    Error::new(ErrorKind::TlsFailed, format!("no TLS with the database server: {error}"))
 }
 
 fn from_database(error: &dyn DatabaseError) -> Error {

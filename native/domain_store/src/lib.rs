@@ -17,9 +17,11 @@ mod mysql;
 mod operations;
 mod postgres;
 mod sqlite;
+mod tls;
 
-pub use config::Config;
+pub use config::{Config, Driver, Place, Server};
 pub use error::{Error, ErrorKind};
+pub use tls::{Client, Key, Tls, TlsMode};
 
 use std::pin::Pin;
 use tokio::sync::mpsc;
@@ -131,13 +133,31 @@ impl Store {
     /// Prepares a pool; connects only when the first operation needs it. Must be called inside a
     /// tokio runtime.
     ///
-    /// Errors: [`ErrorKind::BadUrl`], [`ErrorKind::UnknownScheme`].
+    /// Errors: [`ErrorKind::BadUrl`], [`ErrorKind::UnknownScheme`], and [`ErrorKind::BadOption`] if a
+    /// file for TLS is missing or wrong.
     pub fn open(config: &Config) -> Result<Store, Error> {
-        match config.scheme()? {
-            config::Scheme::Sqlite => Ok(Store::Sqlite(sqlite::Database::open(config)?)),
-            config::Scheme::Postgres => Ok(Store::Postgres(postgres::Database::open(config)?)),
-            config::Scheme::Mysql => Ok(Store::Mysql(mysql::Database::open(config)?)),
+        use config::Scheme;
+        match &config.place {
+            Place::Url(url) => match config::scheme(url)? {
+                Scheme::Sqlite => Ok(Store::Sqlite(sqlite::Database::open(url, config)?)),
+                Scheme::Postgres => Self::postgres(postgres::options_of_url(url)?, config),
+                Scheme::Mysql => Self::mysql(mysql::options_of_url(url)?, config),
+            },
+            Place::Server(server) => match server.driver {
+                Driver::Postgres => Self::postgres(postgres::options_of_server(server), config),
+                Driver::Mysql => Self::mysql(mysql::options_of_server(server), config),
+            },
         }
+    }
+
+    fn postgres((options, tls): postgres::Options, config: &Config) -> Result<Store, Error> {
+        tls.check()?;
+        Ok(Store::Postgres(postgres::Database::open(options, config)))
+    }
+
+    fn mysql((options, tls): mysql::Options, config: &Config) -> Result<Store, Error> {
+        tls.check()?;
+        Ok(Store::Mysql(mysql::Database::open(options, config)))
     }
 
     /// Closes all connections, as soon as their operations end.

@@ -14,11 +14,12 @@
 //! - names are compared here, as bytes: the columns' collations call `É` and `e`, or `a` and `a `,
 //!   the same name, so a statement finds a superset.
 
+use crate::config::{parsed_url, tls_of_url};
 use crate::lease::{give_back, within};
 use crate::operations::{operations_without_arrays, repeated, shared_operations, text};
-use crate::{Config, Enabled, Error, Setting, Status};
+use crate::{Client, Config, Enabled, Error, Key, Server, Setting, Status, Tls, TlsMode};
 use futures_util::TryStreamExt;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, MySqlPool, Row};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -77,6 +78,59 @@ const URL_PARAMETERS: [&str; 10] = [
     "statement-cache-capacity",
 ];
 
+/// How to connect, and what of it is about TLS.
+pub(crate) type Options = (MySqlConnectOptions, Tls);
+
+pub(crate) fn options_of_url(url: &str) -> Result<Options, Error> {
+    let url = parsed_url(url, &URL_PARAMETERS)?;
+    if !url.has_host() && !url.query_pairs().any(|(key, _)| key == "socket") {
+        return Err(Error::bad_url("it names no host"));
+    }
+    if url.path().trim_start_matches('/').is_empty() {
+        return Err(Error::bad_url("it names no database"));
+    }
+    let options = MySqlConnectOptions::from_str(url.as_str());
+    let options = options.map_err(|error| Error::bad_url(error.to_string()))?;
+    let mode = match options.get_ssl_mode() {
+        MySqlSslMode::Disabled => TlsMode::Off,
+        MySqlSslMode::Preferred => TlsMode::Preferred,
+        MySqlSslMode::Required => TlsMode::Required,
+        MySqlSslMode::VerifyCa => TlsMode::VerifyCa,
+        MySqlSslMode::VerifyIdentity => TlsMode::VerifyFull,
+    };
+    let names = [&["ssl-ca", "sslca"][..], &["ssl-cert", "sslcert"], &["ssl-key", "sslkey"]];
+    let tls = tls_of_url(&url, mode, names)?;
+    Ok((options, tls))
+}
+
+pub(crate) fn options_of_server(server: &Server) -> Options {
+    let mode = match server.tls.mode {
+        TlsMode::Off => MySqlSslMode::Disabled,
+        TlsMode::Preferred => MySqlSslMode::Preferred,
+        TlsMode::Required => MySqlSslMode::Required,
+        TlsMode::VerifyCa => MySqlSslMode::VerifyCa,
+        TlsMode::VerifyFull => MySqlSslMode::VerifyIdentity,
+    };
+    let mut options = MySqlConnectOptions::new()
+        .host(&server.host)
+        .port(server.port)
+        .database(&server.database)
+        .username(&server.username)
+        .password(&server.password)
+        .ssl_mode(mode);
+    if let Some(ca) = &server.tls.ca {
+        options = options.ssl_ca(ca);
+    }
+    if let Some(Client { certificate, key }) = &server.tls.client {
+        options = options.ssl_client_cert(certificate);
+        options = match key {
+            Key::File(path) => options.ssl_client_key(path),
+            Key::Pem(pem) => options.ssl_client_key_from_pem(pem),
+        };
+    }
+    (options, server.tls.clone())
+}
+
 /// The most names or ids in one statement; the protocol's own limit is 65,535 parameters.
 const CHUNK: usize = 1_000;
 
@@ -91,28 +145,19 @@ shared_operations!(MySql, MySqlRow);
 operations_without_arrays!(MySql);
 
 impl Database {
-    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
-        let bad = |error: sqlx::Error| Error::bad_url(error.to_string());
-        let url = config.parsed_url(&URL_PARAMETERS)?;
-        if !url.has_host() && !url.query_pairs().any(|(key, _)| key == "socket") {
-            return Err(Error::bad_url("it names no host"));
-        }
-        if url.path().trim_start_matches('/').is_empty() {
-            return Err(Error::bad_url("it names no database"));
-        }
-        let options = MySqlConnectOptions::from_str(url.as_str()).map_err(bad)?;
+    pub(crate) fn open(options: MySqlConnectOptions, config: &Config) -> Self {
         let lock_wait = lock_wait(config.query_timeout);
         let session = format!("SET SESSION innodb_lock_wait_timeout = {lock_wait}");
         let pool = MySqlPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.query_timeout)
-            .idle_timeout(Duration::from_secs(60))
+            .idle_timeout(config.idle_timeout)
             .after_connect(move |connection, _| {
                 let session = sqlx::raw_sql(AssertSqlSafe(session.clone()));
                 Box::pin(async move { session.execute(connection).await.map(|_| ()) })
             })
             .connect_lazy_with(options);
-        Ok(Database { pool, limit: config.query_timeout })
+        Database { pool, limit: config.query_timeout }
     }
 
     pub(crate) async fn create_schema(&self) -> Result<(), Error> {

@@ -7,11 +7,12 @@
 //! of a query, and any statement or `COMMIT` may ask for a repetition (SQLSTATE 40001). Its reads
 //! wait for a transaction in flight that has written what they read.
 
+use crate::config::{parsed_url, tls_of_url};
 use crate::lease::{give_back, within};
 use crate::operations::{operations_by_key, repeated, shared_operations, text};
-use crate::{Config, Enabled, Error, Setting};
+use crate::{Client, Config, Enabled, Error, Key, Server, Setting, Tls, TlsMode};
 use futures_util::TryStreamExt;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection, PgPool, Postgres, Row};
 use std::str::FromStr;
 use std::time::Duration;
@@ -63,6 +64,55 @@ const URL_PARAMETERS: [&str; 12] = [
     "application_name",
 ];
 
+/// How to connect, and what of it is about TLS.
+pub(crate) type Options = (PgConnectOptions, Tls);
+
+pub(crate) fn options_of_url(url: &str) -> Result<Options, Error> {
+    let url = parsed_url(url, &URL_PARAMETERS)?;
+    if !url.has_host() && !url.query_pairs().any(|(key, _)| key.starts_with("host")) {
+        return Err(Error::bad_url("it names no host"));
+    }
+    let options = PgConnectOptions::from_str(url.as_str());
+    let options = options.map_err(|error| Error::bad_url(error.to_string()))?;
+    let mode = match options.get_ssl_mode() {
+        PgSslMode::Disable | PgSslMode::Allow => TlsMode::Off,
+        PgSslMode::Prefer => TlsMode::Preferred,
+        PgSslMode::Require => TlsMode::Required,
+        PgSslMode::VerifyCa => TlsMode::VerifyCa,
+        PgSslMode::VerifyFull => TlsMode::VerifyFull,
+    };
+    let tls = tls_of_url(&url, mode, [&["sslrootcert"], &["sslcert"], &["sslkey"]])?;
+    Ok((options, tls))
+}
+
+pub(crate) fn options_of_server(server: &Server) -> Options {
+    let mode = match server.tls.mode {
+        TlsMode::Off => PgSslMode::Disable,
+        TlsMode::Preferred => PgSslMode::Prefer,
+        TlsMode::Required => PgSslMode::Require,
+        TlsMode::VerifyCa => PgSslMode::VerifyCa,
+        TlsMode::VerifyFull => PgSslMode::VerifyFull,
+    };
+    let mut options = PgConnectOptions::new_without_pgpass()
+        .host(&server.host)
+        .port(server.port)
+        .database(&server.database)
+        .username(&server.username)
+        .password(&server.password)
+        .ssl_mode(mode);
+    if let Some(ca) = &server.tls.ca {
+        options = options.ssl_root_cert(ca);
+    }
+    if let Some(Client { certificate, key }) = &server.tls.client {
+        options = options.ssl_client_cert(certificate);
+        options = match key {
+            Key::File(path) => options.ssl_client_key(path),
+            Key::Pem(pem) => options.ssl_client_key_from_pem(pem),
+        };
+    }
+    (options, server.tls.clone())
+}
+
 /// The most ids in one statement: as many as there may be.
 const CHUNK: usize = usize::MAX;
 
@@ -77,19 +127,13 @@ shared_operations!(Postgres, PgRow);
 operations_by_key!(Postgres);
 
 impl Database {
-    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
-        let bad = |error: sqlx::Error| Error::bad_url(error.to_string());
-        let url = config.parsed_url(&URL_PARAMETERS)?;
-        if !url.has_host() && !url.query_pairs().any(|(key, _)| key.starts_with("host")) {
-            return Err(Error::bad_url("it names no host"));
-        }
-        let options = PgConnectOptions::from_str(url.as_str()).map_err(bad)?;
+    pub(crate) fn open(options: PgConnectOptions, config: &Config) -> Self {
         let pool = PgPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.query_timeout)
-            .idle_timeout(Duration::from_secs(60))
+            .idle_timeout(config.idle_timeout)
             .connect_lazy_with(options);
-        Ok(Database { pool, limit: config.query_timeout })
+        Database { pool, limit: config.query_timeout }
     }
 
     pub(crate) async fn create_schema(&self) -> Result<(), Error> {
@@ -239,7 +283,7 @@ fn column(escaped: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{CopyRows, Database, is_refusal_to_copy};
+    use super::{CopyRows, Database, is_refusal_to_copy, options_of_url};
     use crate::Config;
     use test_database::TestDatabase;
     use tokio::sync::mpsc;
@@ -264,7 +308,8 @@ mod tests {
             db.store.insert_domain(&format!("d{n:02}.example"), "type1").await.unwrap();
         }
         db.store.set_status("d03.example", false).await.unwrap();
-        let database = Database::open(&Config::new(&db.url)).unwrap();
+        let (options, _) = options_of_url(&db.url).unwrap();
+        let database = Database::open(options, &Config::new(&db.url));
         let (to, mut from) = mpsc::channel(10);
         database.load_by_query(10, to, |row| Database::enabled(row).map(Some)).await.unwrap();
         let mut by_query = Vec::new();

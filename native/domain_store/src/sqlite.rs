@@ -58,16 +58,16 @@ operations_by_key!(Sqlite);
 operations_without_arrays!(Sqlite);
 
 impl Database {
-    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
+    pub(crate) fn open(url: &str, config: &Config) -> Result<Self, Error> {
         let bad = |error: sqlx::Error| Error::bad_url(error.to_string());
-        let path = config.url.trim_start_matches("sqlite:").trim_start_matches("//");
+        let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
         if path.is_empty() || path.starts_with('?') {
             return Err(Error::bad_url("it names no file: use sqlite:path/to/file"));
         }
         if path.starts_with(":memory:") || path.contains("mode=memory") {
             return Err(Error::bad_url("an in-memory database cannot be shared: name a file"));
         }
-        let mut options = SqliteConnectOptions::from_str(&config.url)
+        let mut options = SqliteConnectOptions::from_str(url)
             .map_err(bad)?
             .busy_timeout(config.query_timeout)
             // What was committed is there after a loss of power, too.

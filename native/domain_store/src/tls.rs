@@ -1,0 +1,111 @@
+//! TLS to a database server: how strict, and by which files.
+
+use crate::Error;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// TLS to a database server.
+///
+/// Only the authorities in `ca` are trusted, none of the operating system's. Versions 1.2 and 1.3.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// How strict.
+    pub mode: TlsMode,
+    /// The certificate authorities to trust: a PEM file.
+    pub ca: Option<PathBuf>,
+    /// Our own certificate, if the server wants one.
+    pub client: Option<Client>,
+}
+
+/// How strict TLS is: each mode accepts less than the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsMode {
+    /// No TLS.
+    #[default]
+    Off,
+    /// If the server offers it; the server is not verified.
+    Preferred,
+    /// Always; the server is not verified.
+    Required,
+    /// The server's certificate must be by one of the authorities.
+    VerifyCa,
+    /// And for the host that we connect to.
+    VerifyFull,
+}
+
+/// The certificate by which we show who we are, and its key.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// A PEM file: the certificate, and those of the authorities between.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: Key,
+}
+
+/// A private key that is not encrypted.
+#[derive(Clone)]
+pub enum Key {
+    /// A PEM file.
+    File(PathBuf),
+    /// PEM.
+    Pem(String),
+}
+
+/// Not the key.
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::File(path) => path.fmt(f),
+            Key::Pem(_) => f.write_str("[redacted]"),
+        }
+    }
+}
+
+impl Tls {
+    /// Checks the files, so that a wrong one is found before the first connection. They are read
+    /// again by every connection: certificates are renewed.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.mode >= TlsMode::VerifyCa {
+            let Some(ca) = &self.ca else {
+                return Err(Error::bad_option("no file of certificate authorities to trust"));
+            };
+            check_certificates(ca)?;
+        }
+        if let Some(Client { certificate, key }) = &self.client {
+            check_certificates(certificate)?;
+            let key = match key {
+                Key::File(path) => PrivateKeyDer::from_pem_file(path)
+                    .map_err(|error| bad_file(path, "private key", &error)),
+                Key::Pem(pem) => PrivateKeyDer::from_pem_slice(pem.as_bytes())
+                    .map_err(|_| Error::bad_option("the private key is not one")),
+            };
+            key?;
+        }
+        Ok(())
+    }
+}
+
+fn check_certificates(path: &Path) -> Result<(), Error> {
+    let bad = |error| bad_file(path, "certificate", &error);
+    let mut certificates = CertificateDer::pem_file_iter(path).map_err(bad)?;
+    let Some(first) = certificates.next() else {
+        return Err(bad(rustls_pki_types::pem::Error::NoItemsFound));
+    };
+    first.map_err(bad)?;
+    for certificate in certificates {
+        certificate.map_err(bad)?;
+    }
+    Ok(())
+}
+
+fn bad_file(path: &Path, what: &str, error: &rustls_pki_types::pem::Error) -> Error {
+    use rustls_pki_types::pem::Error::{Io, NoItemsFound};
+    let path = path.display();
+    Error::bad_option(match error {
+        Io(error) => format!("the file {path} cannot be read: {error}"),
+        NoItemsFound => format!("the file {path} has no {what} in it (PEM, not encrypted)"),
+        error => format!("the file {path} is not valid PEM: {error}"),
+    })
+}

@@ -1,0 +1,291 @@
+%% @doc TLS to real servers, by the options of MongooseIM's pools: who is trusted, who is not, and
+%% that nothing is weaker than it was asked for.
+-module(tls_SUITE).
+
+-compile([export_all, nowarn_export_all]).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+all() ->
+    [{group, postgres}, {group, mysql}].
+
+groups() ->
+    Cases = [the_right_authority_is_trusted,
+             a_wrong_authority_is_not_trusted,
+             the_authorities_of_the_system_are_not_trusted,
+             a_wrong_host_name_is_refused,
+             a_wrong_host_name_is_accepted_without_server_name_indication,
+             without_verification_any_certificate_is_accepted,
+             a_client_certificate_is_shown,
+             a_client_certificate_and_its_key_may_be_in_one_file,
+             an_encrypted_key_is_decrypted_by_its_password,
+             a_key_encrypted_the_old_way_is_decrypted_by_its_password,
+             without_the_client_certificate_the_server_refuses,
+             a_self_signed_certificate_that_is_configured_is_trusted,
+             a_self_signed_certificate_that_is_not_configured_is_not_trusted,
+             without_tls_no_tls_is_used,
+             tls_that_is_required_but_not_offered_is_an_error,
+             tls_that_must_be_verified_but_is_not_offered_is_an_error,
+             a_renewed_authority_is_trusted_by_the_next_connection,
+             urls_verify_the_server,
+             urls_with_verification_need_the_authorities],
+    [{postgres, Cases ++ [tls_that_is_not_required_and_not_offered_is_not_used]}, {mysql, Cases}].
+
+init_per_suite(Config) ->
+    Dir = filename:join(?config(priv_dir, Config), "certificates"),
+    test_helper:make_certificates(Dir),
+    {ok, Started} = application:ensure_all_started(public_key),
+    [{certificates, Dir}, {started, Started} | Config].
+
+end_per_suite(Config) ->
+    lists:foreach(fun application:stop/1, ?config(started, Config)).
+
+init_per_group(Kind, Config) ->
+    Dir = ?config(certificates, Config),
+    SelfSigned = test_helper:init_tls_database(Kind, filename:join(Dir, "self-signed"), Config),
+    Plain = test_helper:init_database(Kind, Config),
+    [{self_signed, SelfSigned}, {plain, Plain} | test_helper:init_tls_database(Kind, Dir, Config)].
+
+end_per_group(_Kind, Config) ->
+    [test_helper:end_database(C)
+     || C <- [Config, ?config(self_signed, Config), ?config(plain, Config)]].
+
+init_per_testcase(_Case, Config) ->
+    Config.
+
+end_per_testcase(_Case, _Config) ->
+    ok.
+
+%% The server
+
+the_right_authority_is_trusted(Config) ->
+    [?assertEqual({Mode, ok}, {Mode, connect(verified(Mode, Config), Config)})
+     || Mode <- [peer, selfsigned_peer]],
+    %% It is the default.
+    ?assertEqual(ok, connect(maps:remove(verify_mode, verified(peer, Config)), Config)).
+
+a_wrong_authority_is_not_trusted(Config) ->
+    [?assertMatch({error, {tls_failed, <<"no TLS with the database server: ", _/binary>>}},
+                  connect(Tls#{cacertfile => file("other-ca", Config)}, Config))
+     || Tls <- [verified(peer, Config), verified(selfsigned_peer, Config), any_host(Config)]].
+
+%% Else it would be enough to be certified by any of them. For this node ours is one.
+the_authorities_of_the_system_are_not_trusted(Config) ->
+    Node = test_helper:start_peer(system, [{"SSL_CERT_FILE", file("ca", Config)}]),
+    Pools = [pool(verified(peer, Config, Ca), Config) || Ca <- ["ca", "other-ca"]],
+    Answers = [test_helper:call(Node, ?MODULE, connect_pool, [Pool]) || Pool <- Pools],
+    test_helper:stop_node(Node),
+    ?assertMatch([ok, {error, {tls_failed, _}}], Answers).
+
+a_wrong_host_name_is_refused(Config) ->
+    {error, {tls_failed, Text}} = connect(verified(peer, Config), #{host => "localhost"}, Config),
+    ?assertNotEqual(nomatch, string:find(Text, "not valid for name")).
+
+a_wrong_host_name_is_accepted_without_server_name_indication(Config) ->
+    ?assertEqual(ok, connect(any_host(Config), #{host => "localhost"}, Config)).
+
+without_verification_any_certificate_is_accepted(Config) ->
+    Tls = #{verify_mode => none},
+    ?assertEqual(ok, connect(Tls, #{host => "localhost"}, Config)),
+    ?assertEqual(ok, connect(Tls, ?config(self_signed, Config))),
+    ?assert(is_encrypted(Tls, Config)).
+
+%% Ourselves
+
+a_client_certificate_is_shown(Config) ->
+    ?assertEqual(ok, connect_certified(client(Config), Config)),
+    Unverified = maps:merge(client(Config), #{verify_mode => none}),
+    ?assertEqual(ok, connect_certified(Unverified, Config)).
+
+a_client_certificate_and_its_key_may_be_in_one_file(Config) ->
+    Tls = (verified(peer, Config))#{certfile => file("client-and-key", Config)},
+    ?assertEqual(ok, connect_certified(Tls, Config)).
+
+an_encrypted_key_is_decrypted_by_its_password(Config) ->
+    decrypts("client-key-encrypted", Config).
+
+a_key_encrypted_the_old_way_is_decrypted_by_its_password(Config) ->
+    decrypts("client-key-old", Config).
+
+decrypts(Key, Config) ->
+    Tls = (client(Config))#{keyfile => file(Key, Config)},
+    ?assertEqual(ok, connect_certified(Tls#{password => "key secret"}, Config)),
+    Refusals = [{Tls, "missing"}, {Tls#{password => "other"}, "does not decrypt"}],
+    [begin
+         {error, {bad_database_option, Text}} = connect_certified(Wrong, Config),
+         ?assertMatch({_, <<_/binary>>}, {Text, string:find(Text, Expected)}),
+         ?assertMatch({_, <<_/binary>>}, {Text, string:find(Text, "tls.password")})
+     end || {Wrong, Expected} <- Refusals].
+
+without_the_client_certificate_the_server_refuses(Config) ->
+    {error, {Reason, _}} = connect_certified(verified(peer, Config), Config),
+    ?assert(lists:member(Reason, [access_denied, tls_failed])).
+
+%% Servers that vouch for themselves
+
+a_self_signed_certificate_that_is_configured_is_trusted(Config) ->
+    Tls = #{verify_mode => selfsigned_peer, cacertfile => file("self-signed/server", Config)},
+    ?assertEqual(ok, connect(Tls, ?config(self_signed, Config))).
+
+a_self_signed_certificate_that_is_not_configured_is_not_trusted(Config) ->
+    ?assertMatch({error, {tls_failed, _}},
+                 connect(verified(selfsigned_peer, Config), ?config(self_signed, Config))).
+
+%% Servers without TLS
+
+without_tls_no_tls_is_used(Config) ->
+    ?assertEqual(ok, connect(undefined, ?config(plain, Config))),
+    ?assertNot(is_encrypted(undefined, Config)).
+
+tls_that_is_required_but_not_offered_is_an_error(Config) ->
+    Tls = #{verify_mode => none, required => true},
+    ?assertMatch({error, {tls_failed, <<"no TLS with the database server: server does not support "
+                                        "TLS">>}},
+                 connect(Tls, ?config(plain, Config))).
+
+tls_that_must_be_verified_but_is_not_offered_is_an_error(Config) ->
+    ?assertMatch({error, {tls_failed, _}},
+                 connect(verified(peer, Config), ?config(plain, Config))).
+
+tls_that_is_not_required_and_not_offered_is_not_used(Config) ->
+    ?assertEqual(ok, connect(#{verify_mode => none}, ?config(plain, Config))),
+    ?assertEqual(ok, connect(#{verify_mode => none, required => false}, ?config(plain, Config))),
+    %% Offered, it is used.
+    ?assert(is_encrypted(#{verify_mode => none}, Config)).
+
+%% Files
+
+a_renewed_authority_is_trusted_by_the_next_connection(Config) ->
+    File = filename:join(?config(priv_dir, Config), "renewed.pem"),
+    {ok, _} = file:copy(file("other-ca", Config), File),
+    Tls = (verified(peer, Config))#{cacertfile => File},
+    {ok, Database} = open(pool(Tls, Config)),
+    ?assertMatch({error, {tls_failed, _}}, ask(Database)),
+    {ok, _} = file:copy(file("ca", Config), File),
+    ?assertEqual(ok, ask(Database)),
+    ok = mongoose_domain_nif:close_database(Database).
+
+%% URLs
+
+urls_verify_the_server(Config) ->
+    Ca = file("ca", Config),
+    Other = file("other-ca", Config),
+    {Mode, Name} = case ?config(kind, Config) of
+                       postgres -> {"?sslmode=verify-full", "&sslrootcert="};
+                       mysql -> {"?ssl-mode=VERIFY_IDENTITY", "&ssl-ca="}
+                   end,
+    Url = ?config(server_url, Config) ++ Mode ++ Name,
+    ?assertEqual(ok, connect_url(Url ++ Ca)),
+    ?assertMatch({error, {tls_failed, _}}, connect_url(Url ++ Other)),
+    ?assertMatch({error, {tls_failed, _}},
+                 connect_url(lists:flatten(string:replace(Url, "127.0.0.1", "localhost")) ++ Ca)),
+    ?assertMatch({error, {bad_database_option, <<"the file /no/such.pem cannot be read",
+                                                 _/binary>>}},
+                 connect_url(Url ++ "/no/such.pem")).
+
+urls_with_verification_need_the_authorities(Config) ->
+    Modes = case ?config(kind, Config) of
+                postgres -> ["?sslmode=verify-full", "?sslmode=verify-ca"];
+                mysql -> ["?ssl-mode=VERIFY_IDENTITY", "?ssl-mode=VERIFY_CA"]
+            end,
+    [?assertMatch({error, {bad_database_url, <<"the database URL is not valid: to verify the "
+                                               "server it needs ", _/binary>>}},
+                  connect_url(?config(server_url, Config) ++ Mode)) || Mode <- Modes].
+
+%% Helpers
+
+verified(Mode, Config) ->
+    verified(Mode, Config, "ca").
+
+verified(Mode, Config, Ca) ->
+    #{verify_mode => Mode, cacertfile => file(Ca, Config)}.
+
+any_host(Config) ->
+    (verified(peer, Config))#{server_name_indication => #{enabled => false}}.
+
+client(Config) ->
+    (verified(peer, Config))#{certfile => file("client", Config),
+                              keyfile => file("client-key", Config)}.
+
+file(Name, Config) ->
+    filename:join(?config(certificates, Config), Name ++ ".pem").
+
+%% The connection of a pool to the server of the configuration.
+pool(Tls, Config) ->
+    pool(Tls, #{}, Config).
+
+pool(Tls, Changes, Config) ->
+    #{port := Port, path := "/" ++ Database} = uri_string:parse(?config(server_url, Config)),
+    Driver = case ?config(kind, Config) of postgres -> pgsql; mysql -> mysql end,
+    Opts = #{driver => Driver, host => "127.0.0.1", port => Port, database => Database,
+             username => "domains", password => "secret", query_timeout => 5000},
+    maps:merge(case Tls of undefined -> Opts; _ -> Opts#{tls => Tls} end, Changes).
+
+connect(Tls, Config) ->
+    connect(Tls, #{}, Config).
+
+connect_certified(Tls, Config) ->
+    connect(Tls, #{username => "certified"}, Config).
+
+connect(Tls, Changes, Config) ->
+    connect_pool(pool(Tls, Changes, Config)).
+
+connect_pool(Opts) ->
+    case open(Opts) of
+        {ok, Database} -> ask_and_close(Database);
+        {error, Failure} -> {error, Failure}
+    end.
+
+open(Opts) ->
+    Pool = #{type => rdbms, scope => global, tag => default, opts => #{}, conn_opts => Opts},
+    case mongoose_domain_pool:database(Pool) of
+        {ok, #{options := Options}} ->
+            mongoose_domain_nif:open_database(Options#{max_connections => 1});
+        {error, Failure} ->
+            {error, Failure}
+    end.
+
+connect_url(Url) ->
+    Options = #{url => unicode:characters_to_binary(Url), max_connections => 1,
+                query_timeout => 5000, idle_timeout => 60000},
+    case mongoose_domain_nif:open_database(Options) of
+        {ok, Database} -> ask_and_close(Database);
+        {error, Failure} -> {error, Failure}
+    end.
+
+ask_and_close(Database) ->
+    Answer = ask(Database),
+    ok = mongoose_domain_nif:close_database(Database),
+    Answer.
+
+ask(Database) ->
+    Ref = make_ref(),
+    ok = mongoose_domain_nif:request(Database, create_schema, Ref),
+    receive {mongoose_domain_nif, Ref, Reply} -> outcome(Reply) end.
+
+outcome({ok, done}) -> ok;
+outcome({error, Failure}) -> {error, Failure}.
+
+%% Asks the server, as a user that nobody else is.
+is_encrypted(Tls, Config) ->
+    User = test_helper:data_name(encrypted),
+    is_encrypted(?config(kind, Config), User, pool(Tls, #{username => User}, Config), Config).
+
+is_encrypted(postgres, User, Pool, Config) ->
+    Server = ?config(server_url, Config),
+    test_helper:sql(Server, ["CREATE ROLE ", User, " SUPERUSER LOGIN PASSWORD 'secret'"]),
+    {ok, Database} = open(Pool),
+    ok = ask(Database),
+    Answer = test_helper:sql(Server, ["SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity "
+                                      "USING (pid) WHERE usename = '", User, "'"]),
+    ok = mongoose_domain_nif:close_database(Database),
+    Answer =:= "t";
+is_encrypted(mysql, User, Pool, Config) ->
+    test_helper:sql(?config(server_url, Config),
+                    ["CREATE USER ", User, "@'127.0.0.1' IDENTIFIED BY 'secret' REQUIRE SSL;",
+                     "GRANT ALL ON *.* TO ", User, "@'127.0.0.1'"]),
+    case connect_pool(Pool) of
+        ok -> true;
+        {error, {access_denied, _}} -> false
+    end.
