@@ -11,7 +11,8 @@
 //!   that were seen are settled ([`SettleGaps`]) before the position passes them (I3). What comes
 //!   behind a gap is applied at once all the same: an event only says "look at this domain again",
 //!   and looking twice does no harm; so a transaction that stays open holds up nobody else.
-//! - The oldest id can fall, too: what appears below the covered ids is walked like the rest.
+//! - The oldest id can fall, too: what appears below the covered ids is walked like the rest, but
+//!   only after a look at covered events: in another log those ids would not be gaps (I4, I11).
 //! - Every page begins with events that are covered already. They must be the same as before; then
 //!   the ids between them and the next ones are gaps, and not events cleaned away (I4), and the log is
 //!   the one that was followed so far (I11).
@@ -90,7 +91,7 @@ pub fn start(position: Option<Position>, now: SystemTime, max_age: Duration) -> 
     }
     let task = if position.is_some() { Task::Follow } else { Task::Load };
     let covered = position.and_then(|position| position.covered);
-    Step::ReadBounds(ReadBounds { walk: Walk { task, covered, now, rounds: 0 } })
+    Walk { task, covered, now, rounds: 0 }.read_bounds()
 }
 
 /// What is known in the middle of a check.
@@ -142,7 +143,11 @@ impl Walk {
         if self.rounds > ROUNDS {
             return Step::Finished(Outcome::Unsettled);
         }
-        Step::ReadBounds(ReadBounds { walk: self })
+        self.read_bounds()
+    }
+
+    fn read_bounds(self) -> Step {
+        Step::ReadBounds(ReadBounds { is_recognised: false, walk: self })
     }
 
     /// Reads on from what is covered. The covered events at the start of the page do not count as
@@ -153,7 +158,7 @@ impl Walk {
             from,
             upto,
             limit: PAGE + TAIL as u32,
-            below: None,
+            part: Part::Above,
             walk: self,
         })
     }
@@ -180,7 +185,7 @@ impl Walk {
         match next {
             Next::Settle(ids) => Step::SettleGaps(SettleGaps { ids, walk: self }),
             Next::ReadUpto(upto) => self.read_upto(upto, upto),
-            Next::ReadBounds => Step::ReadBounds(ReadBounds { walk: self }),
+            Next::ReadBounds => self.read_bounds(),
             Next::End => self.end(),
         }
     }
@@ -189,13 +194,15 @@ impl Walk {
 /// See [`Step::ReadBounds`].
 #[derive(Debug)]
 pub struct ReadBounds {
+    /// Has the log just been seen to be the one that was followed so far?
+    is_recognised: bool,
     walk: Walk,
 }
 
 impl ReadBounds {
     /// The oldest and the newest id, or `None` if the log is empty.
     pub fn answer(self, bounds: Option<(i64, i64)>) -> Step {
-        let walk = self.walk;
+        let ReadBounds { is_recognised, walk } = self;
         match (&walk.covered, bounds) {
             (None, None) => walk.end(),
             (None, Some((oldest, newest))) => walk.read_upto(newest, oldest),
@@ -207,12 +214,23 @@ impl ReadBounds {
                 walk.lost(Reason::TooOld)
             }
             (Some(covered), Some((oldest, _))) if oldest < covered.floor => {
+                if !is_recognised {
+                    let (from, upto) = (covered.tail_start(), covered.newest);
+                    let limit = TAIL as u32;
+                    return Step::ReadEvents(ReadEvents {
+                        from,
+                        upto,
+                        limit,
+                        part: Part::Tail,
+                        walk,
+                    });
+                }
                 let floor = covered.floor;
                 // By ranges of ids, downwards, so that the covered ids stay in one piece.
                 let from = oldest.max(floor.saturating_sub(i64::from(PAGE)));
                 let (upto, limit) = (floor - 1, PAGE);
-                let below = Some(Below { floor: from, is_oldest: from == oldest });
-                Step::ReadEvents(ReadEvents { from, upto, limit, below, walk })
+                let part = Part::Below { floor: from, is_oldest: from == oldest };
+                Step::ReadEvents(ReadEvents { from, upto, limit, part, walk })
             }
             (Some(_), Some((oldest, newest))) => walk.read_upto(newest, oldest),
         }
@@ -228,32 +246,44 @@ pub struct ReadEvents {
     pub upto: i64,
     /// The most events.
     pub limit: u32,
-    below: Option<Below>,
+    part: Part,
     walk: Walk,
 }
 
-/// Of a page of events below the floor.
+/// Which events of the log a page has.
 #[derive(Debug, Clone, Copy)]
-struct Below {
-    /// What the floor will be.
-    floor: i64,
-    /// Is that the oldest event?
-    is_oldest: bool,
+enum Part {
+    /// The newest covered ones, only to recognise the log.
+    Tail,
+    /// Some below the covered ones. The floor will be the first id; is that the oldest event?
+    Below { floor: i64, is_oldest: bool },
+    /// The newest covered ones and what follows.
+    Above,
 }
 
 impl ReadEvents {
     /// The events, by id.
     pub fn answer(self, events: Vec<Event>) -> Step {
-        match self.below {
-            Some(below) => self.below(below, &events),
-            None => self.above(&events),
+        match self.part {
+            Part::Tail => self.tail(&events),
+            Part::Below { floor, is_oldest } => self.below(floor, is_oldest, &events),
+            Part::Above => self.above(&events),
         }
     }
 
-    /// Events older than all that are covered.
-    fn below(self, below: Below, events: &[Event]) -> Step {
+    fn tail(self, events: &[Event]) -> Step {
+        let walk = self.walk;
+        match walk.covered.as_ref().map(|covered| covered.recognise(events)) {
+            Some(Recognition::Gone) => walk.lost(Reason::TooOld),
+            Some(Recognition::Differs) => walk.lost(Reason::WentBackwards),
+            Some(Recognition::Same(_)) | None => {
+                Step::ReadBounds(ReadBounds { is_recognised: true, walk })
+            }
+        }
+    }
+
+    fn below(self, floor: i64, is_oldest: bool, events: &[Event]) -> Step {
         let ReadEvents { upto, mut walk, .. } = self;
-        let Below { floor, is_oldest } = below;
         if is_oldest && events.first().is_none_or(|first| first.id != floor) {
             return walk.again(); // deleted meanwhile, and so may be what is missing behind it
         }
@@ -270,7 +300,6 @@ impl ReadEvents {
         }
     }
 
-    /// Events that begin with the covered ones.
     fn above(self, events: &[Event]) -> Step {
         let ReadEvents { upto, limit, mut walk, .. } = self;
         let full = events.len() >= limit as usize;

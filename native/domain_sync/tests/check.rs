@@ -71,6 +71,22 @@ fn events_deleted_between_two_reads_do_not_end_the_check() {
 }
 
 #[test]
+fn i4_below_the_covered_ids_nothing_is_settled_in_another_log() {
+    let position = || loaded(read(bounds(begin(None), Some((50, 50))), [50]));
+    // After a failover 40 came, and at 50 there is something else.
+    let step = bounds(begin(Some(position())), Some((40, 50)));
+    let Step::ReadEvents(tail) = step else { panic!("{step:?}") };
+    assert_eq!((tail.from, tail.upto), (50, 50));
+    let other = vec![Event { id: 50, domain: "other.example".into() }];
+    assert_eq!(finished(tail.answer(other)), Outcome::Reload(Reason::WentBackwards));
+    // In the same log the ids between are gaps.
+    let step = read(bounds(begin(Some(position())), Some((40, 50))), [50]);
+    let Step::ReadSettings(settings) = read(bounds(step, Some((40, 50))), [40]) else { panic!() };
+    let Step::Apply(apply) = settings.answer(vec![]) else { panic!() };
+    settle(apply.answer(), &(41..50).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_load_that_loses_its_place_begins_anew_later() {
     let page = i64::from(PAGE) + 32;
     let step = read(bounds(begin(None), Some((1, 2 * page))), 1..=page);
@@ -123,6 +139,7 @@ fn ids_up_to_the_largest_there_are_do_not_overflow() {
     assert_eq!(gaps.ids.len(), 10_000);
     let position = loaded(read(bounds(begin(None), Some((i64::MAX, i64::MAX))), [i64::MAX]));
     let step = bounds(begin(Some(position)), Some((i64::MAX - 1, i64::MAX)));
+    let step = bounds(read(step, [i64::MAX]), Some((i64::MAX - 1, i64::MAX)));
     let Step::ReadEvents(below) = &step else { panic!("{step:?}") };
     assert_eq!((below.from, below.upto), (i64::MAX - 1, i64::MAX - 1));
 }

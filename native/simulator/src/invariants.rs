@@ -128,7 +128,7 @@ pub fn advanced(
     // What had been covered before is not looked at again: a failover may have disturbed a gap there
     // in which nothing can appear any more.
     let (low, high) = match &before {
-        Some(before) if now.start() <= before.start() => (*before.start(), *before.end()),
+        Some(before) if now.contains(before.start()) => (*before.start(), *before.end()),
         _ => (*now.start(), now.start() - 1), // a load: a floor never rises
     };
     if database.is_known(*now.start()..=low - 1) && database.is_known(high + 1..=*now.end()) {

@@ -19,7 +19,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// What the build needs.
 const NEEDED: [&str; 4] = ["Cargo.toml", "Cargo.lock", "native", "priv/schema"];
 /// So many seeds of production's code must break nothing.
-const HEALTHY: &str = "500";
+const HEALTHY: &str = "20000";
 /// A mutant that survives so many seeds is not caught.
 const LIMIT: &str = "20000";
 /// This program with a mutant inside, and without, where the copy is built.
