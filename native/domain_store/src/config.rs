@@ -147,6 +147,34 @@ pub(crate) fn tls_of_url(
     Ok(Tls { mode, ca: ca_file, client })
 }
 
+/// How to connect to a server, by the builders of sqlx, which are alike but for the name of the
+/// authorities' file. A macro, because they share no trait.
+macro_rules! sqlx_options {
+    ($server:expr, $new:expr, $mode:expr, $ca:ident) => {{
+        let crate::Server { host, port, database, username, password, tls, .. } = $server;
+        let mut options = $new
+            .host(host)
+            .port(*port)
+            .database(database)
+            .username(username)
+            .password(password)
+            .ssl_mode($mode);
+        if let Some(ca) = &tls.ca {
+            options = options.$ca(ca);
+        }
+        if let Some(client) = &tls.client {
+            options = options.ssl_client_cert(&client.certificate);
+            options = match &client.key {
+                crate::Key::File(path) => options.ssl_client_key(path),
+                crate::Key::Pem(pem) => options.ssl_client_key_from_pem(pem),
+            };
+        }
+        options
+    }};
+}
+
+pub(crate) use sqlx_options;
+
 /// Not the URL: it may hold a password.
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

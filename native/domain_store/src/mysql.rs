@@ -14,10 +14,10 @@
 //! - names are compared here, as bytes: the columns' collations call `É` and `e`, or `a` and `a `,
 //!   the same name, so a statement finds a superset.
 
-use crate::config::{parsed_url, tls_of_url};
+use crate::config::{parsed_url, sqlx_options, tls_of_url};
 use crate::lease::{give_back, within};
 use crate::operations::{operations_without_arrays, repeated, shared_operations, text};
-use crate::{Client, Config, Enabled, Error, Key, Server, Setting, Status, Tls, TlsMode};
+use crate::{Config, Enabled, Error, Server, Setting, Status, Tls, TlsMode};
 use futures_util::TryStreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, MySqlPool, Row};
@@ -111,23 +111,7 @@ pub(crate) fn options_of_server(server: &Server) -> Options {
         TlsMode::VerifyCa => MySqlSslMode::VerifyCa,
         TlsMode::VerifyFull => MySqlSslMode::VerifyIdentity,
     };
-    let mut options = MySqlConnectOptions::new()
-        .host(&server.host)
-        .port(server.port)
-        .database(&server.database)
-        .username(&server.username)
-        .password(&server.password)
-        .ssl_mode(mode);
-    if let Some(ca) = &server.tls.ca {
-        options = options.ssl_ca(ca);
-    }
-    if let Some(Client { certificate, key }) = &server.tls.client {
-        options = options.ssl_client_cert(certificate);
-        options = match key {
-            Key::File(path) => options.ssl_client_key(path),
-            Key::Pem(pem) => options.ssl_client_key_from_pem(pem),
-        };
-    }
+    let options = sqlx_options!(server, MySqlConnectOptions::new(), mode, ssl_ca);
     (options, server.tls.clone())
 }
 

@@ -7,10 +7,10 @@
 //! of a query, and any statement or `COMMIT` may ask for a repetition (SQLSTATE 40001). Its reads
 //! wait for a transaction in flight that has written what they read.
 
-use crate::config::{parsed_url, tls_of_url};
+use crate::config::{parsed_url, sqlx_options, tls_of_url};
 use crate::lease::{give_back, within};
 use crate::operations::{operations_by_key, repeated, shared_operations, text};
-use crate::{Client, Config, Enabled, Error, Key, Server, Setting, Tls, TlsMode};
+use crate::{Config, Enabled, Error, Server, Setting, Tls, TlsMode};
 use futures_util::TryStreamExt;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection, PgPool, Postgres, Row};
@@ -93,23 +93,8 @@ pub(crate) fn options_of_server(server: &Server) -> Options {
         TlsMode::VerifyCa => PgSslMode::VerifyCa,
         TlsMode::VerifyFull => PgSslMode::VerifyFull,
     };
-    let mut options = PgConnectOptions::new_without_pgpass()
-        .host(&server.host)
-        .port(server.port)
-        .database(&server.database)
-        .username(&server.username)
-        .password(&server.password)
-        .ssl_mode(mode);
-    if let Some(ca) = &server.tls.ca {
-        options = options.ssl_root_cert(ca);
-    }
-    if let Some(Client { certificate, key }) = &server.tls.client {
-        options = options.ssl_client_cert(certificate);
-        options = match key {
-            Key::File(path) => options.ssl_client_key(path),
-            Key::Pem(pem) => options.ssl_client_key_from_pem(pem),
-        };
-    }
+    let options =
+        sqlx_options!(server, PgConnectOptions::new_without_pgpass(), mode, ssl_root_cert);
     (options, server.tls.clone())
 }
 
