@@ -1,0 +1,6 @@
+-module(mongoose_lazy_routing).
+
+-export([maybe_remove_domain/2]).
+
+maybe_remove_domain(HostType, Domain) ->
+    mongooseim_app:called(?MODULE, maybe_remove_domain, [HostType, Domain]).

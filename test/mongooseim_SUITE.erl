@@ -1,0 +1,848 @@
+%% @doc script/mongooseim, on stand-ins for MongooseIM (test/mongooseim): our modules get in, run in
+%% embedded mode, and get out again without a trace; and whatever stands against that is said before
+%% anything is changed.
+-module(mongooseim_SUITE).
+
+-compile([export_all, nowarn_export_all]).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-import(installer, [script/2, script/3, run/3, run_in/3, kill_at/5,
+                    refused/3, refused/4, refused_unprivileged/3, says/2,
+                    snapshot/1, snapshot_of/1, times/1, same/2,
+                    mim/2, lib/2, overwrite/3, overwrite_file/2, tools/3, command/3, shell/1]).
+
+-define(BUILT, "_build/default/lib/mongoose_domain_native").
+-define(LIB, "lib/mongooseim-6.4.0/").
+-define(CORE, "ebin/mongoose_domain_core.beam").
+-define(SERVICE, "ebin/service_domain_db.beam").
+-define(LIBRARY, "priv/mongoose_domain_nif.so").
+-define(MANIFEST, "mongoose_domain_native.sha256").
+
+all() ->
+    [{group, release}, {group, refusals}, {group, interruptions}, {group, tree},
+     {group, postgres}, {group, mysql}].
+
+groups() ->
+    [{release, [],
+      [a_release_is_installed_and_uninstalled_without_a_trace,
+       the_modules_of_a_release_change_with_it,
+       status_is_told_while_a_node_runs,
+       the_manifest_is_checked_by_sha256sum,
+       a_second_install_changes_nothing,
+       an_uninstall_of_nothing_changes_nothing,
+       a_dry_run_says_what_would_change_and_changes_nothing,
+       files_get_the_mode_and_the_owner_of_the_stock_ones,
+       a_directory_that_was_there_stays,
+       another_version_of_ours_is_replaced_and_the_stock_files_stay,
+       an_upgrade_of_mongooseim_over_ours_is_kept_by_the_next_install,
+       the_stock_files_put_over_ours_are_seen_and_replaced_again,
+       damaged_files_of_ours_are_seen_and_repaired,
+       the_version_in_use_is_chosen_of_several,
+       a_release_without_a_vm_is_checked_by_that_on_the_path,
+       what_is_not_built_is_built_first,
+       options_may_come_first_and_help_is_given]},
+     {refusals, [],
+      [other_versions_of_mongooseim_are_refused,
+       a_version_that_cannot_be_read_is_asked_for,
+       a_library_for_another_libc_is_refused_with_the_words_of_the_vm,
+       modules_for_a_later_otp_are_refused_with_the_words_of_the_vm,
+       an_older_otp_is_refused,
+       a_vm_that_does_not_start_is_refused_with_its_words,
+       a_release_without_a_vm_and_without_erl_is_refused,
+       a_vm_that_cannot_be_asked_is_refused,
+       a_read_only_directory_is_refused,
+       a_running_node_is_refused,
+       a_directory_that_is_no_mongooseim_is_refused,
+       several_versions_without_a_choice_are_refused,
+       a_mongooseim_without_the_modules_is_refused,
+       a_stock_file_that_no_manifest_names_is_refused,
+       a_file_in_the_way_is_refused,
+       a_lost_stock_file_is_refused,
+       a_damaged_drop_in_is_refused,
+       a_file_that_is_not_known_is_not_removed,
+       a_file_of_ours_that_the_script_did_not_put_there_is_not_kept_as_a_stock_one,
+       a_build_that_fails_is_refused,
+       wrong_usage_is_refused_with_the_usage]},
+     {interruptions, [parallel],
+      [an_install_may_be_interrupted_at_every_step,
+       an_install_over_another_version_may_be_interrupted_at_every_step,
+       an_install_over_an_upgrade_of_mongooseim_may_be_interrupted_at_every_step,
+       an_install_over_an_interrupted_one_may_be_interrupted_at_every_step,
+       an_uninstall_may_be_interrupted_at_every_step,
+       an_install_into_a_source_tree_may_be_interrupted_at_every_step,
+       a_step_that_fails_is_told_with_the_ways_out]},
+     {tree, [],
+      [a_source_tree_is_built_with_ours_and_without_a_trace_after_that,
+       a_source_tree_is_built_with_ours_at_another_place,
+       releases_of_a_profile_are_built_with_ours,
+       a_release_that_relx_built_is_installed_and_uninstalled,
+       status_and_dry_run_of_a_source_tree,
+       the_version_of_a_source_tree_is_read_where_it_is_told,
+       a_source_tree_that_does_not_tell_its_version_is_refused,
+       a_source_tree_without_the_modules_is_refused,
+       a_place_that_is_taken_is_refused,
+       a_place_outside_of_the_source_tree_is_refused,
+       another_place_while_installed_is_refused,
+       a_changed_script_of_ours_is_refused]},
+     {postgres, [], [domains_are_loaded_and_followed_by_the_pool_of_mongooseim]},
+     {mysql, [], [domains_are_loaded_and_followed_by_the_pool_of_mongooseim]}].
+
+%% The release and our own directory are made once, and copied or shared by the cases.
+init_per_suite(Config0) ->
+    Dir = ?config(priv_dir, Config0),
+    Root = find_root(filename:dirname(code:which(?MODULE))),
+    [load(filename:join([Root, "test/mongooseim", Name])) || Name <- ["stand_in", "installer"]],
+    Config = [{root, Root}, {built, filename:join(Dir, "stand_in")},
+              {ours, filename:join(Dir, "ours")}, {asker, test_helper:start_peer(asker)} | Config0],
+    stand_in:build(?config(built, Config), "6.4.0"),
+    make_ours(?config(ours, Config), Config),
+    Config.
+
+end_per_suite(Config) ->
+    test_helper:stop_node(?config(asker, Config)).
+
+%% Not compiled with the suites.
+load(File) ->
+    {ok, Module, Code} = compile:file(File, [binary, report]),
+    {module, Module} = code:load_binary(Module, File, Code).
+
+init_per_group(Kind, Config) when Kind =:= postgres; Kind =:= mysql ->
+    Certificates = filename:join(?config(priv_dir, Config), "certificates"),
+    test_helper:make_certificates(Certificates),
+    [{certificates, Certificates} | test_helper:init_tls_database(Kind, Certificates, Config)];
+init_per_group(Group, Config) ->
+    [{group, Group} | Config].
+
+end_per_group(_Group, Config) ->
+    test_helper:end_database(Config).
+
+init_per_testcase(Case, Config) ->
+    Dir = filename:join(?config(priv_dir, Config), Case),
+    Mim = filename:join(Dir, "mim"),
+    ok = filelib:ensure_dir(Mim),
+    case ?config(group, Config) of
+        tree -> stand_in:copy_tree(Mim);
+        interruptions -> ok;
+        _ -> shell(["cp -a ", ?config(built, Config), " ", Mim])
+    end,
+    [{dir, Dir}, {mim, Mim} | Config].
+
+end_per_testcase(_Case, Config) ->
+    shell(["rm -rf ", ?config(dir, Config)]).
+
+%% Releases
+
+a_release_is_installed_and_uninstalled_without_a_trace(Config) ->
+    Before = snapshot(Config),
+    {0, NotInstalled} = script("status", Config),
+    says(NotInstalled, ["MongooseIM 6.4.0, release", "mongoose_domain_native is not installed"]),
+    {0, Installed} = script("install", Config),
+    says(Installed, ["mongoose_domain_native 0.1.0 is now in .*/lib/mongooseim-6.4.0"]),
+    {0, Intact} = script("status", Config),
+    says(Intact, ["mongoose_domain_native 0.1.0 in", ?CORE " +ours; MongooseIM's own is kept",
+                  "ebin/mongoose_domain_nif.beam +ours\n", ?LIBRARY " +ours\n", "\nintact"]),
+    ?assertNot(filelib:is_file(lib("ebin/mongoose_domain_native.app", Config))),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+the_modules_of_a_release_change_with_it(Config) ->
+    ?assert(runs_stock(Config)),
+    {0, _} = script("install", Config),
+    with_node(#{}, Config, fun(Node) ->
+        is_ours(Node),
+        ?assertEqual(lib("ebin/mongoose_domain_nif.beam", Config),
+                     call(Node, code, which, [mongoose_domain_nif]))
+    end),
+    {0, _} = script("uninstall", Config),
+    ?assert(runs_stock(Config)).
+
+status_is_told_while_a_node_runs(Config) ->
+    {0, _} = script("install", Config),
+    with_node(#{}, Config, fun(_Node) ->
+        {0, Status} = script("status", Config),
+        says(Status, ["intact"])
+    end).
+
+the_manifest_is_checked_by_sha256sum(Config) ->
+    {0, _} = script("install", Config),
+    Checked = shell(["cd ", lib("", Config), " && sha256sum -c " ?MANIFEST]),
+    says(Checked, [?CORE ": OK", ?CORE ".stock: OK", ?SERVICE ": OK", ?SERVICE ".stock: OK",
+                   ?LIBRARY ": OK"]).
+
+%% Not even while a node runs.
+a_second_install_changes_nothing(Config) ->
+    {0, _} = script("install", Config),
+    Before = {snapshot(Config), times(Config)},
+    with_node(#{}, Config, fun(_Node) ->
+        {0, Output} = script("install", Config),
+        says(Output, ["0.1.0 is in .* already"])
+    end),
+    ?assertEqual(Before, {snapshot(Config), times(Config)}).
+
+an_uninstall_of_nothing_changes_nothing(Config) ->
+    Before = {snapshot(Config), times(Config)},
+    {0, Output} = script("uninstall", Config),
+    says(Output, ["mongoose_domain_native is not in "]),
+    ?assertEqual(Before, {snapshot(Config), times(Config)}).
+
+a_dry_run_says_what_would_change_and_changes_nothing(Config) ->
+    Before = {snapshot(Config), times(Config)},
+    {0, Install} = script("install --dry-run", Config),
+    says(Install, ["would make priv/", "would keep " ?CORE, "would write " ?CORE,
+                   "would write " ?LIBRARY]),
+    ?assertEqual(Before, {snapshot(Config), times(Config)}),
+    {0, _} = script("install", Config),
+    Between = {snapshot(Config), times(Config)},
+    {0, Uninstall} = script("uninstall --dry-run", Config),
+    says(Uninstall, ["would put back MongooseIM.s own " ?CORE, "would remove " ?LIBRARY]),
+    ?assertEqual(Between, {snapshot(Config), times(Config)}).
+
+files_get_the_mode_and_the_owner_of_the_stock_ones(Config) ->
+    Owner = case os:cmd("id -u") of
+                "0\n" -> "4321";
+                Me -> string:trim(Me)
+            end,
+    shell(["chown -R ", Owner, " ", lib("", Config), " && chmod 640 ", lib("ebin/*", Config)]),
+    Before = snapshot(Config),
+    {0, _} = script("install", Config),
+    [?assertEqual("640 " ++ Owner, shell(["stat -c '%a %u' ", lib(File, Config)]))
+     || File <- [?CORE, ?CORE ".stock", "ebin/mongoose_domain_nif.beam", ?LIBRARY]],
+    ?assertEqual("755 " ++ Owner, shell(["stat -c '%a %u' ", lib("priv", Config)])),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+a_directory_that_was_there_stays(Config) ->
+    shell(["mkdir ", lib("priv", Config)]),
+    Before = snapshot(Config),
+    {0, _} = script("install", Config),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+another_version_of_ours_is_replaced_and_the_stock_files_stay(Config) ->
+    Before = snapshot(Config),
+    {0, _} = script("install", older_ours(Config)),
+    {0, Old} = script("status", Config),
+    says(Old, ["mongoose_domain_native 0.0.9 in", "ebin/mongoose_domain_gone.beam +ours"]),
+    {0, Output} = script("install", Config),
+    says(Output, ["write " ?CORE, "remove ebin/mongoose_domain_gone.beam", "0.1.0 is now in"]),
+    ?assertEqual(nomatch, re:run(Output, "keep")),
+    {0, New} = script("status", Config),
+    says(New, ["mongoose_domain_native 0.1.0 in", "intact"]),
+    ?assertEqual(nomatch, re:run(New, "gone")),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+an_upgrade_of_mongooseim_over_ours_is_kept_by_the_next_install(Config) ->
+    {0, _} = script("install", Config),
+    overwrite(?CORE, "FOR1 upgraded", Config),
+    {1, Overwritten} = script("status", Config),
+    says(Overwritten, [?CORE " +neither ours nor what was kept", "not intact: run install again"]),
+    {0, Output} = script("install", Config),
+    says(Output, ["keep " ?CORE, "write " ?CORE]),
+    {0, _} = script("status", Config),
+    {0, _} = script("uninstall", Config),
+    ?assertEqual({ok, <<"FOR1 upgraded">>}, file:read_file(lib(?CORE, Config))).
+
+the_stock_files_put_over_ours_are_seen_and_replaced_again(Config) ->
+    Before = snapshot(Config),
+    {0, _} = script("install", Config),
+    shell(["cd ", lib("", Config), " && cp -p " ?CORE ".stock " ?CORE]),
+    {1, Status} = script("status", Config),
+    says(Status, [?CORE " +MongooseIM's own", "not intact"]),
+    {0, _} = script("install", Config),
+    {0, _} = script("status", Config),
+    shell(["cd ", lib("", Config), " && cp -p " ?CORE ".stock " ?CORE]),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+damaged_files_of_ours_are_seen_and_repaired(Config) ->
+    Before = snapshot(Config),
+    {0, _} = script("install", Config),
+    overwrite(?LIBRARY, "damaged", Config),
+    shell(["rm ", lib(?CORE, Config), " ", lib("ebin/mongoose_domain_nif.beam", Config)]),
+    {1, Status} = script("status", Config),
+    says(Status, [?LIBRARY " +neither ours", ?CORE " +missing", "domain_nif.beam +missing"]),
+    {0, _} = script("install", Config),
+    {0, _} = script("status", Config),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+the_version_in_use_is_chosen_of_several(Config) ->
+    shell(["cd ", mim("lib", Config), " && cp -r mongooseim-6.4.0 mongooseim-6.3.9"]),
+    {0, Output} = script("install", Config),
+    says(Output, ["is now in .*/lib/mongooseim-6.4.0"]).
+
+a_release_without_a_vm_is_checked_by_that_on_the_path(Config) ->
+    shell(["rm -r ", mim("erts-*", Config)]),
+    {0, _} = script("install", Config),
+    {0, _} = script("status", Config).
+
+%% By `make build' in our directory.
+what_is_not_built_is_built_first(Config0) ->
+    Config = private_ours(Config0),
+    Ours = ?config(ours, Config),
+    shell(["cd ", Ours, " && mv _build elsewhere"]),
+    {0, DryRun} = script("install --dry-run", Config),
+    says(DryRun, ["would run `make build' in " ++ Ours]),
+    ?assertEqual("", shell(["ls -d ", Ours, "/_build 2>/dev/null || true"])),
+    Make = tools(["make"], ["#!/bin/sh\n[ \"$*\" = \"-C ", Ours, " build\" ] && cd ", Ours,
+                            " && mv elsewhere _build\n"], Config),
+    {0, _} = script("install", Make, Config),
+    {0, _} = script("status", Config).
+
+options_may_come_first_and_help_is_given(Config) ->
+    {0, _} = run(?config(ours, Config), ["--dry-run", "install", mim("", Config)], []),
+    {0, NotInstalled} = script("status", Config),
+    says(NotInstalled, ["not installed"]),
+    {0, Help} = run(?config(ours, Config), ["--help"], []),
+    says(Help, ["usage: script/mongooseim", "--dry-run"]).
+
+%% Refusals
+
+other_versions_of_mongooseim_are_refused(Config) ->
+    [begin
+         shell(["cd ", mim("lib", Config), " && mv mongooseim-* mongooseim-", Version]),
+         refused("install", ["this is MongooseIM " ++ Version, "6.3 - 6.8"], Config)
+     end || Version <- ["6.2.1", "6.9.0", "6.30.0", "5.4.0", "7.4.0"]],
+    [begin
+         shell(["cd ", mim("lib", Config), " && mv mongooseim-* mongooseim-", Version]),
+         {0, _} = script("install --dry-run", Config)
+     end || Version <- ["6.3.3", "6.8.0", "6.5.0-12-g0123abc"]].
+
+a_version_that_cannot_be_read_is_asked_for(Config) ->
+    shell(["cd ", mim("lib", Config), " && mv mongooseim-* mongooseim-main"]),
+    refused("install", ["does not tell the version", "--mim-version X.Y.Z"], Config),
+    refused("install --mim-version 6.9.1", ["this is MongooseIM 6.9.1"], Config),
+    {0, _} = script("install --mim-version 6.4.1", Config).
+
+a_library_for_another_libc_is_refused_with_the_words_of_the_vm(Config0) ->
+    Config = private_ours(Config0),
+    Library = filename:join(?config(ours, Config), ?LIBRARY),
+    {ok, Elf} = file:read_file(Library),
+    overwrite_file(Library, binary:replace(Elf, <<"GLIBC_2.">>, <<"GLIBC_9.">>, [global])),
+    refused("install", ["do not load on the VM", "version `GLIBC_9[^ ]* not found"], Config),
+    overwrite_file(Library, binary:copy(<<"no library">>, 100)),
+    refused("install", ["do not load on the VM", "invalid ELF header"], Config).
+
+modules_for_a_later_otp_are_refused_with_the_words_of_the_vm(Config0) ->
+    Config = private_ours(Config0),
+    Beam = filename:join([?config(ours, Config), ?BUILT, ?CORE]),
+    %% Instructions that no VM knows yet.
+    {ok, _, Chunks} = beam_lib:all_chunks(Beam),
+    {"Code", <<Size:32, Format:32, _Highest:32, Rest/binary>>} = lists:keyfind("Code", 1, Chunks),
+    {ok, Later} = beam_lib:build_module(
+                    lists:keyreplace("Code", 1, Chunks,
+                                     {"Code", <<Size:32, Format:32, 1000:32, Rest/binary>>})),
+    overwrite_file(Beam, Later),
+    refused("install", ["do not load on the VM", "mongoose_domain_core",
+                        "compiled for a later version"], Config).
+
+an_older_otp_is_refused(Config) ->
+    replace_vm("echo 24", Config),
+    refused("install", ["runs on Erlang/OTP 24, and our modules need 25 or newer"], Config).
+
+a_vm_that_does_not_start_is_refused_with_its_words(Config) ->
+    replace_vm("echo 'no memory' >&2; exit 1", Config),
+    refused("install", ["the VM of .* does not start", "no memory"], Config).
+
+a_release_without_a_vm_and_without_erl_is_refused(Config) ->
+    shell(["rm -r ", mim("erts-*", Config)]),
+    Bin = filename:join(?config(dir, Config), "bin"),
+    shell(["mkdir ", Bin, " && cd ", Bin, " && for tool in bash env dirname realpath mktemp rm sort"
+           " sha256sum cat stat id grep od; do ln -s $(command -v $tool) .; done"]),
+    refused("install", ["has no VM of its own", "no `erl' on the PATH"], Config, [{"PATH", Bin}]).
+
+a_vm_that_cannot_be_asked_is_refused(Config) ->
+    shell(["rm ", mim("releases/*/start_clean.boot", Config)]),
+    refused("install", ["has start_clean.boot"], Config).
+
+a_read_only_directory_is_refused(Config) ->
+    [begin
+         shell(["chmod 555 ", lib(Dir, Config)]),
+         refused_unprivileged("install", ["cannot write in .*/mongooseim-6.4.0" ++ Name], Config),
+         shell(["chmod 755 ", lib(Dir, Config)])
+     end || {Dir, Name} <- [{"ebin", "/ebin"}, {".", ": it belongs"}]],
+    {0, _} = script("install", Config),
+    shell(["chmod 555 ", lib("priv", Config)]),
+    refused_unprivileged("uninstall", ["cannot write in .*/" ?LIB "priv"], Config).
+
+a_running_node_is_refused(Config) ->
+    with_node(#{}, Config, fun({_, _, Pid}) ->
+        refused("install", ["a node runs from .* \\(process " ++ integer_to_list(Pid) ++ "\\)",
+                            "bin/mongooseimctl stop"], Config),
+        %% What would change is shown all the same.
+        refused("install --dry-run", ["would write " ?CORE, "a node runs from"], Config)
+    end),
+    {0, _} = script("install", Config),
+    with_node(#{}, Config, fun(_Node) ->
+        refused("uninstall", ["a node runs from"], Config)
+    end).
+
+a_directory_that_is_no_mongooseim_is_refused(Config) ->
+    shell(["rm ", mim("bin/mongooseimctl", Config)]),
+    [refused(Command, ["neither a release of MongooseIM .* nor its source tree"], Config)
+     || Command <- ["install", "uninstall", "status"]],
+    {1, Output} = run(?config(ours, Config), ["install", mim("absent", Config)], []),
+    says(Output, ["there is no directory"]).
+
+several_versions_without_a_choice_are_refused(Config) ->
+    shell(["cd ", mim("", Config), " && cp -r lib/mongooseim-6.4.0 lib/mongooseim-6.3.9"
+           " && rm releases/start_erl.data"]),
+    refused("install", ["several mongooseim-VSN", "remove those that are not in use"], Config).
+
+a_mongooseim_without_the_modules_is_refused(Config) ->
+    shell(["rm ", lib(?SERVICE, Config)]),
+    refused("install", ["there is no service_domain_db.beam in", "is this MongooseIM"], Config).
+
+a_stock_file_that_no_manifest_names_is_refused(Config) ->
+    {0, _} = script("install", Config),
+    shell(["rm ", lib(?MANIFEST, Config)]),
+    refused("install", [?CORE ".stock is there, and no manifest says what it is"], Config),
+    %% The way out.
+    [shell(["mv ", lib(Beam, Config), ".stock ", lib(Beam, Config)]) || Beam <- [?CORE, ?SERVICE]],
+    refused("install", ["ebin/mongoose_domain_host.beam is in the way: move it away"], Config),
+    Others = filelib:wildcard("ebin/*.beam", filename:join(?config(ours, Config), ?BUILT))
+                 -- [?CORE, ?SERVICE],
+    [shell(["rm ", lib(File, Config)]) || File <- [?LIBRARY | Others]],
+    {0, _} = script("install", Config),
+    {0, _} = script("status", Config).
+
+a_file_in_the_way_is_refused(Config) ->
+    overwrite("ebin/mongoose_domain_host.beam", "of somebody else", Config),
+    refused("install", ["ebin/mongoose_domain_host.beam is in the way: move it away"], Config).
+
+a_lost_stock_file_is_refused(Config) ->
+    Before = snapshot(Config),
+    {0, _} = script("install", Config),
+    shell(["mv ", lib(?CORE, Config), ".stock ", ?config(dir, Config)]),
+    {1, Status} = script("status", Config),
+    says(Status, [?CORE " +ours; what was kept is missing or changed"]),
+    overwrite("ebin/mongoose_domain_nif.beam", "damaged", Config),
+    refused("install", [?CORE ".stock, MongooseIM's own file, is missing or changed"], Config),
+    shell(["rm ", lib("ebin/mongoose_domain_nif.beam", Config)]),
+    refused("uninstall", ["are missing or changed", ?CORE], Config),
+    %% The way out.
+    shell(["mv ", ?config(dir, Config), "/*.stock ", lib(?CORE, Config)]),
+    {0, _} = script("install", Config),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+%% It must not take the place of the stock file that is kept.
+a_damaged_drop_in_is_refused(Config) ->
+    Before = snapshot(Config),
+    {0, _} = script("install", Config),
+    overwrite(?CORE, "damaged", Config),
+    refused("install", [?CORE " is damaged: move it away and run install again"], Config),
+    shell(["rm ", lib(?CORE, Config)]),
+    {0, _} = script("install", Config),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+a_file_that_is_not_known_is_not_removed(Config) ->
+    {0, _} = script("install", Config),
+    overwrite(?CORE, "FOR1 upgraded", Config),
+    overwrite("ebin/mongoose_domain_nif.beam", "damaged", Config),
+    refused("uninstall", ["neither ours nor what was kept", "Run install again", ?CORE,
+                          "ebin/mongoose_domain_nif.beam"], Config).
+
+a_file_of_ours_that_the_script_did_not_put_there_is_not_kept_as_a_stock_one(Config) ->
+    Ours = filename:join([?config(ours, Config), ?BUILT, ?CORE]),
+    shell(["cp ", Ours, " ", lib(?CORE, Config)]),
+    refused("install", [?CORE " is ours, but not as we put it there: move it away"], Config).
+
+a_build_that_fails_is_refused(Config0) ->
+    Config = private_ours(Config0),
+    shell(["rm ", filename:join(?config(ours, Config), ?LIBRARY)]),
+    refused("install", ["not built yet, and `make build' in .* fails"], Config,
+            tools(["make"], "#!/bin/sh\nexit 2\n", Config)),
+    refused("install", ["has built no .* or no " ?LIBRARY], Config,
+            tools(["make"], "#!/bin/sh\n", Config)).
+
+wrong_usage_is_refused_with_the_usage(Config) ->
+    [begin
+         {1, Output} = run(?config(ours, Config), Args, []),
+         says(Output, [Expected, "usage: script/mongooseim"])
+     end || {Args, Expected} <- [{[], "the first word"}, {["remove", "x"], "the first word"},
+                                 {["install"], "exactly one directory"},
+                                 {["install", "x", "y"], "exactly one directory"},
+                                 {["install", "--force", "x"], "there is no option --force"},
+                                 {["install", "x", "--at"], "--at needs a value"}]],
+    refused("install --at vendor/mongoose_domain_native", ["--at is for a source tree"], Config).
+
+%% Interruptions
+%%
+%% The script changes files by programs of coreutils. These stand before them in the PATH, count
+%% their calls, and kill the script instead of the n-th.
+
+an_install_may_be_interrupted_at_every_step(Config) ->
+    interrupted("install", fun(_) -> ok end, small(Config)).
+
+an_install_over_another_version_may_be_interrupted_at_every_step(Config0) ->
+    Config = small(Config0),
+    Older = older_ours(Config),
+    interrupted("install", fun(Mim) -> {0, _} = run_in(Mim, "install", Older) end, Config).
+
+an_install_over_an_upgrade_of_mongooseim_may_be_interrupted_at_every_step(Config0) ->
+    Config = small(Config0),
+    Prepare = fun(Mim) ->
+                  {0, _} = run_in(Mim, "install", Config),
+                  [overwrite_file(filename:join(Dir, ?LIB ?CORE), "FOR1 upgraded")
+                   || Dir <- [Mim, mim("", Config)]]
+              end,
+    interrupted("install", Prepare, Config).
+
+an_install_over_an_interrupted_one_may_be_interrupted_at_every_step(Config0) ->
+    Config = small(Config0),
+    Older = older_ours(Config),
+    Prepare = fun(Mim) ->
+                  %% The manifest, two stock files and our first module were renamed.
+                  {137, _} = kill_at("mv", 5, Mim, "install", Older),
+                  ?assertNotEqual(file:read_file(filename:join(Mim, ?LIB ?CORE ".stock")),
+                                  file:read_file(filename:join(Mim, ?LIB ?CORE)))
+              end,
+    interrupted("install", Prepare, Config).
+
+an_uninstall_may_be_interrupted_at_every_step(Config0) ->
+    Config = small(Config0),
+    interrupted("uninstall", fun(Mim) -> {0, _} = run_in(Mim, "install", Config) end, Config).
+
+an_install_into_a_source_tree_may_be_interrupted_at_every_step(Config0) ->
+    Config = small(Config0),
+    Tree = filename:join(?config(dir, Config), "tree"),
+    stand_in:copy_tree(Tree),
+    ok = file:write_file(filename:join(Tree, "rebar.config.script"), "CONFIG."),
+    interrupted("install", fun(_) -> ok end, lists:keystore(mim, 1, Config, {mim, Tree})).
+
+a_step_that_fails_is_told_with_the_ways_out(Config0) ->
+    Config = small(Config0),
+    Full = tools(["cp"], "#!/bin/sh\necho 'No space left on device' >&2\nexit 1\n", Config),
+    {1, Output} = script("install", Full, Config),
+    says(Output, ["No space left", "half done: run install again to finish it, or uninstall"]),
+    {1, Status} = script("status", Config),
+    says(Status, ["half done: run install again to finish it, or uninstall to go back"]),
+    {0, _} = script("install", Config),
+    {0, _} = script("status", Config).
+
+%% Source trees
+
+a_source_tree_is_built_with_ours_and_without_a_trace_after_that(Config0) ->
+    Config = with_sources(Config0),
+    %% It is evaluated all the same.
+    Evaluated = filename:join(?config(dir, Config), "evaluated"),
+    ok = file:write_file(mim("rebar.config.script", Config),
+                         ["ok = file:write_file(\"", Evaluated, "\", []), CONFIG."]),
+    Before = snapshot(Config),
+    rebar3("release", Config),
+    ?assert(runs_stock(built("default/rel/mongooseim", Config))),
+    {0, Installed} = script("install", Config),
+    says(Installed, ["make _checkouts", "keep rebar.config.script", "write rebar.config.script",
+                     "remove src/domain/mongoose_domain_core.erl",
+                     "remove src/domain/service_domain_db.erl",
+                     "link _checkouts/mongoose_domain_native to " ++ ?config(root, Config)]),
+    ok = file:delete(Evaluated),
+    rebar3("release", Config),
+    ?assert(filelib:is_file(Evaluated)),
+    ?assert(runs_ours(built("default/rel/mongooseim", Config))),
+    {0, Intact} = script("status", Config),
+    says(Intact, ["service_domain_db.erl +set aside; MongooseIM's own is kept",
+                  "_checkouts/mongoose_domain_native +links to us", "intact"]),
+    {0, Again} = script("install", Config),
+    says(Again, ["already"]),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)),
+    rebar3("release", Config),
+    ?assert(runs_stock(built("default/rel/mongooseim", Config))).
+
+a_source_tree_is_built_with_ours_at_another_place(Config0) ->
+    Config = with_sources(Config0),
+    Before = snapshot(Config),
+    {0, _} = script("install --at vendor/erlang/mongoose_domain_native", Config),
+    rebar3("release", Config),
+    ?assert(runs_ours(built("default/rel/mongooseim", Config))),
+    {0, _} = script("status", Config),
+    {0, Again} = script("install", Config),
+    says(Again, ["already"]),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+releases_of_a_profile_are_built_with_ours(Config0) ->
+    Config = with_sources(Config0),
+    {0, _} = script("install", Config),
+    rebar3("as prod release -n of_profile", Config),
+    ?assert(runs_ours(built("prod/rel/of_profile", Config))).
+
+a_release_that_relx_built_is_installed_and_uninstalled(Config0) ->
+    rebar3("release", Config0),
+    Config = built("default/rel/mongooseim", Config0),
+    Before = snapshot(Config),
+    {0, _} = script("install", Config),
+    with_node(#{}, Config, fun is_ours/1),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+status_and_dry_run_of_a_source_tree(Config) ->
+    Before = snapshot(Config),
+    {0, NotInstalled} = script("status", Config),
+    says(NotInstalled, ["MongooseIM 6.4.0, source tree", "not installed"]),
+    {0, DryRun} = script("install --dry-run", Config),
+    says(DryRun, ["would link _checkouts/mongoose_domain_native", "would write rebar.config.script",
+                  "would remove src/domain/service_domain_db.erl"]),
+    same(Before, snapshot(Config)),
+    {0, _} = script("install", Config),
+    shell(["cd ", mim("", Config), "/_checkouts && rm * && ln -s /nowhere mongoose_domain_native"]),
+    {1, Status} = script("status", Config),
+    says(Status, ["_checkouts/mongoose_domain_native +does not link to us"]),
+    {0, _} = script("install", Config),
+    {0, _} = script("status", Config),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+the_version_of_a_source_tree_is_read_where_it_is_told(Config) ->
+    Version = fun(Env) ->
+                  {0, Said} = script("status", Env, Config),
+                  {match, [Found]} = re:run(Said, "MongooseIM (.*), source tree",
+                                            [{capture, all_but_first, list}]),
+                  Found
+              end,
+    ok = file:write_file(mim("VERSION", Config), "6.7.1"),
+    ?assertEqual("6.7.1", Version([])),
+    shell(["rm ", mim("VERSION", Config)]),
+    ?assertEqual("6.4.0", Version([])),
+    Vsn = mim("src/mongooseim.app.src", Config),
+    shell(["sed -i 's/{vsn, .*}/{vsn, git}/' ", Vsn]),
+    %% A git that knows the tree.
+    shell(["mkdir ", mim(".git", Config)]),
+    Path = tools(["git"], "#!/bin/sh\necho 6.5.2-7-gabcdef0\n", Config),
+    ?assertEqual("6.5.2-7-gabcdef0", Version(Path)),
+    shell(["rm -r ", mim(".git", Config)]),
+    ?assertEqual("of an unknown version", Version(Path)).
+
+a_source_tree_that_does_not_tell_its_version_is_refused(Config) ->
+    shell(["cd ", mim("", Config), " && rm VERSION && sed -i /vsn/d src/mongooseim.app.src"]),
+    refused("install", ["does not tell the version", "--mim-version"], Config),
+    refused("install --mim-version 5.1.0", ["this is MongooseIM 5.1.0"], Config),
+    {0, _} = script("install --mim-version 6.4.0 --dry-run", Config).
+
+a_source_tree_without_the_modules_is_refused(Config) ->
+    shell(["cd ", mim("src/domain", Config), " && mkdir x && cp service_domain_db.erl x"]),
+    refused("install", ["should have one service_domain_db.erl and has 2"], Config),
+    shell(["cd ", mim("src/domain", Config), " && rm x/* service_domain_db.erl"]),
+    refused("install", ["should have one service_domain_db.erl and has 0"], Config).
+
+a_place_that_is_taken_is_refused(Config) ->
+    shell(["mkdir -p ", mim("_checkouts/mongoose_domain_native", Config)]),
+    refused("install", ["_checkouts/mongoose_domain_native is in the way", "--at"], Config).
+
+a_place_outside_of_the_source_tree_is_refused(Config) ->
+    [refused("install --at " ++ Path, ["--at needs a path inside of DIR"], Config)
+     || Path <- ["../mongoose_domain_native", "/tmp/mongoose_domain_native"]],
+    refused("install --at vendor/ours", ["--at needs a path that ends in"], Config).
+
+another_place_while_installed_is_refused(Config) ->
+    {0, _} = script("install", Config),
+    refused("install --at vendor/mongoose_domain_native",
+            ["we are at .*/_checkouts/.*: uninstall before"], Config).
+
+a_changed_script_of_ours_is_refused(Config) ->
+    {0, _} = script("install", Config),
+    shell(["echo '%% more' >> ", mim("rebar.config.script", Config)]),
+    refused("install", ["rebar.config.script is ours, but not as we put it there"], Config),
+    refused("uninstall", ["neither ours nor what was kept", "rebar.config.script"], Config).
+
+%% Databases
+
+domains_are_loaded_and_followed_by_the_pool_of_mongooseim(Config) ->
+    Before = snapshot(Config),
+    Url = test_helper:fresh_url(Config),
+    test_helper:fill(Url, "d", ".example", 1000),
+    {0, _} = script("install", Config),
+    Env = #{service_domain_db => #{db_pool => global, event_cleaning_interval => 1800,
+                                   event_max_age => 7200},
+            config => #{outgoing_pools => [pool(Url, Config)]}},
+    with_node(Env, Config, fun(Node) ->
+        pong = call(Node, service_domain_db, sync_local, []),
+        ?assertEqual(1001, call(Node, mongoose_domain_core, domains_count, [])),
+        ?assertEqual({ok, <<"type1">>},
+                     call(Node, mongoose_domain_core, get_host_type, [<<"d1000.example">>])),
+        test_helper:sql(Url, "DELETE FROM domain_settings WHERE domain = 'd7.example'; "
+                             "INSERT INTO domain_events (domain) VALUES ('d7.example')"),
+        ok = call(Node, service_domain_db, force_check_for_updates, []),
+        pong = call(Node, service_domain_db, sync_local, []),
+        ?assertEqual({error, not_found},
+                     call(Node, mongoose_domain_core, get_host_type, [<<"d7.example">>])),
+        Calls = call(Node, mongooseim_app, calls, []),
+        ?assertMatch({mongoose_domain_sql, start, [#{db_pool := global}]}, hd(Calls)),
+        ?assertEqual([{mongoose_subdomain_core, add_domain},
+                      {mongoose_lazy_routing, maybe_remove_domain},
+                      {mongoose_subdomain_core, remove_domain}],
+                     [{M, F} || {M, F, [<<"type1">>, <<"d7.example">>]} <- Calls]),
+        {0, Status} = script("status", Config),
+        says(Status, ["intact"])
+    end),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+%% As MongooseIM's configuration has it.
+pool(Url, Config) ->
+    #{host := Host, port := Port, path := "/" ++ Database} = uri_string:parse(Url),
+    {Driver, Required} = case ?config(kind, Config) of
+                             postgres -> {pgsql, #{required => true}};
+                             mysql -> {mysql, #{}}
+                         end,
+    Ca = filename:join(?config(certificates, Config), "ca.pem"),
+    #{type => rdbms, scope => global, tag => default, opts => #{workers => 10},
+      conn_opts => #{driver => Driver, host => Host, port => Port, database => Database,
+                     username => "domains", password => "secret", query_timeout => 5000,
+                     tls => Required#{verify_mode => peer, cacertfile => Ca}}}.
+
+%% Our own directory
+
+%% A copy of what the script needs of it: other people may build in it meanwhile.
+make_ours(Dir, Config) ->
+    Root = ?config(root, Config),
+    Ebin = filename:join([Dir, ?BUILT, "ebin"]),
+    Library = filename:join(code:priv_dir(mongoose_domain_native), "mongoose_domain_nif.so"),
+    shell(["mkdir -p ", Ebin, " ", Dir, "/script ", Dir, "/erlang ", Dir, "/priv"
+           " && cp ", code:lib_dir(mongoose_domain_native), "/ebin/* ", Ebin,
+           " && cp ", Library, " ", Dir, "/priv"
+           " && cp ", Root, "/erlang/mongoose_domain_native.app.src ", Dir, "/erlang"
+           " && cp ", Root, "/script/mongooseim ", Dir, "/script"]).
+
+%% One of its own, for a case that changes it.
+private_ours(Config) ->
+    copy_of_ours("ours", Config).
+
+copy_of_ours(Name, Config) ->
+    Ours = filename:join(?config(dir, Config), Name),
+    shell(["cp -r ", ?config(ours, Config), " ", Ours]),
+    lists:keystore(ours, 1, Config, {ours, Ours}).
+
+older_ours(Config0) ->
+    Config = copy_of_ours("older", Config0),
+    Lib = filename:join(?config(ours, Config), ?BUILT),
+    shell(["sed -i 's/{vsn,\"[^\"]*\"}/{vsn,\"0.0.9\"}/' ", Lib, "/ebin/*.app"]),
+    [begin
+         File = filename:join(Lib, Beam),
+         {ok, _, Chunks} = beam_lib:all_chunks(File),
+         {ok, Other} = beam_lib:build_module(lists:keydelete("Dbgi", 1, Chunks)),
+         overwrite_file(File, Other)
+     end || Beam <- [?CORE, ?SERVICE]],
+    {ok, Module, Code} = compile:forms([{attribute, 1, module, mongoose_domain_gone}]),
+    overwrite_file(filename:join([Lib, "ebin", atom_to_list(Module) ++ ".beam"]), Code),
+    Config.
+
+%% With the sources, for rebar3.
+with_sources(Config) ->
+    lists:keystore(ours, 1, Config, {ours, ?config(root, Config)}).
+
+find_root(Dir) ->
+    case filelib:is_regular(filename:join(Dir, "script/mongooseim")) of
+        true -> Dir;
+        false -> find_root(filename:dirname(Dir))
+    end.
+
+%% Interruptions
+
+%% A release and a directory of ours with only what matters here. Its VM loads anything.
+small(Config0) ->
+    Config = private_ours(Config0),
+    Ours = ?config(ours, Config),
+    shell(["cd ", Ours, " && echo library > " ?LIBRARY " && find . -name '*.beam'"
+           " -not -name mongoose_domain_core.beam -not -name service_domain_db.beam"
+           " -not -name mongoose_domain_nif.beam -delete"]),
+    shell(["cp -a ", ?config(built, Config), " ", mim("", Config), " && cd ", mim("", Config),
+           " && find . -type f -not -name '*domain*' -not -name mongooseim.app"
+           " -not -name mongooseimctl -not -name start_erl.data -delete"
+           " && rm -r erts-* lib/[!m]*"]),
+    [{env, tools(["erl"], "#!/bin/sh\necho 25\n", Config)} | Config].
+
+%% Interrupts the command at every step, in a release that is prepared. From there install finishes
+%% it, and uninstall goes back to the release that is not prepared.
+interrupted(Command, Prepare, Config) ->
+    Prepared = mim("", Config) ++ ".prepared",
+    shell(["cp -a ", mim("", Config), " ", Prepared]),
+    Prepare(Prepared),
+    HalfDone = interrupted(1, Command, Prepared, snapshot(Config), Config),
+    ct:log("~b times half done", [HalfDone]),
+    ?assert(HalfDone > 5).
+
+interrupted(N, Command, Prepared, Stock, Config) ->
+    Mim = Prepared ++ ".interrupted",
+    Other = Prepared ++ ".other",
+    shell(["rm -rf ", Mim, " ", Other, " && cp -a ", Prepared, " ", Mim]),
+    case kill_at(any, N, Mim, Command, Config) of
+        {0, _} ->
+            0;
+        {137, _} ->
+            shell(["cp -a ", Mim, " ", Other]),
+            HalfDone = half_done(Mim, Prepared, Config),
+            {0, _} = run_in(Mim, "install", Config),
+            {0, _} = run_in(Mim, "status", Config),
+            {0, _} = run_in(Mim, "uninstall", Config),
+            same(Stock, snapshot_of(Mim)),
+            case run_in(Other, "uninstall", Config) of
+                {0, _} ->
+                    same(Stock, snapshot_of(Other));
+                {1, Refusal} ->
+                    %% It was refused before, too: MongooseIM has been upgraded over ours.
+                    {1, _} = run_in(Prepared, "uninstall", Config),
+                    says(Refusal, ["Run install again"])
+            end,
+            HalfDone + interrupted(N + 1, Command, Prepared, Stock, Config)
+    end.
+
+%% If it is not, the command has not begun to change anything, or has come to its end.
+half_done(Mim, Prepared, Config) ->
+    case run_in(Mim, "status", Config) of
+        {0, _} -> 0;
+        {1, Said} ->
+            case re:run(Said, "half done: run install again to finish it, or uninstall") of
+                {match, _} -> 1;
+                nomatch -> same(snapshot_of(Prepared), snapshot_of(Mim)), 0
+            end
+    end.
+
+%% Nodes
+
+with_node(Env, Config, Fun) ->
+    Node = stand_in:start(mim("", Config), Env, ?config(asker, Config)),
+    try Fun(Node) after stand_in:stop(Node) end.
+
+call(Node, Module, Function, Args) ->
+    stand_in:call(Node, Module, Function, Args).
+
+runs_stock(Config) ->
+    with_node(#{}, Config, fun(Node) ->
+        call(Node, mongoose_domain_core, is_stock, [])
+            andalso call(Node, service_domain_db, is_stock, [])
+    end).
+
+is_ours(Node) ->
+    ?assertEqual(embedded, call(Node, code, get_mode, [])),
+    ?assertNot(call(Node, erlang, function_exported, [mongoose_domain_core, is_stock, 0])),
+    ?assertEqual({ok, <<"type1">>},
+                 call(Node, mongoose_domain_core, get_host_type, [<<"static.example">>])).
+
+%% Of a release that was built with our application.
+runs_ours(Config) ->
+    with_node(#{}, Config, fun(Node) ->
+        is_ours(Node),
+        Apps = [App || {App, _, _} <- call(Node, application, which_applications, [])],
+        lists:member(mongoose_domain_native, Apps)
+    end).
+
+%% In place of the release's.
+replace_vm(Script, Config) ->
+    [Erlexec] = filelib:wildcard(mim("erts-*/bin/erlexec", Config)),
+    overwrite_file(Erlexec, ["#!/bin/sh\n", Script, "\n"]).
+
+rebar3(Words, Config) ->
+    {0, _} = command(os:find_executable("rebar3"), string:lexemes(Words, " "),
+                     [{cd, mim("", Config)},
+                      {env, [{"REBAR_BASE_DIR", mim("", Config) ++ ".built"}]}]).
+
+%% What rebar3 has built, as the release of the test.
+built(Path, Config) ->
+    lists:keystore(mim, 1, Config, {mim, filename:join(mim("", Config) ++ ".built", Path)}).
