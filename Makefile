@@ -14,7 +14,7 @@ CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
-.PHONY: build demo shell schema test test-rust test-erlang lint bench bench-follow sim sim-mutants chaos clean
+.PHONY: build demo shell schema test test-rust test-erlang test-otp27 lint bench bench-follow sim sim-mutants chaos clean
 
 build:
 	@script/install-deps </dev/null
@@ -43,6 +43,10 @@ test-rust:
 test-erlang:
 	@script/install-deps test </dev/null
 	rebar3 ct
+
+# The Common Test suites on OTP 27, in a Debian trixie that the first run installs.
+test-otp27: build
+	@script/otp27 </dev/null
 
 lint:
 	@script/install-deps test </dev/null

@@ -84,7 +84,7 @@ client("mysql:" ++ _ = Url, Options) ->
         uri_string:parse(Url),
     [User, Password] = string:split(UserInfo, ":"),
     ok = file:write_file(Options,
-                         ["[client]\nhost=", Host, "\nport=", integer_to_list(Port),
+                         ["[client]\nskip-ssl\nhost=", Host, "\nport=", integer_to_list(Port),
                           "\nuser=", User, "\npassword=", Password,
                           "\ndefault-character-set=utf8mb4\n"
                           "init-command=SET sql_mode='ANSI,NO_BACKSLASH_ESCAPES'\n"]),
