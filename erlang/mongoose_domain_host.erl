@@ -3,8 +3,8 @@
 %% Inside MongooseIM that is MongooseIM, and every call goes to its module by name. Standalone it is
 %% the application `mongoose_domain_standalone'. What neither has is not called.
 %%
-%% Of MongooseIM we depend on this, in all versions from 6.3 to 6.8; {@link check/0} says what is
-%% missing:
+%% Of MongooseIM we depend on this, in all versions from 6.3 to 6.8. {@link check/0} says which
+%% functions are missing:
 %%
 %% - `mongoose_subdomain_core:add_domain/2', `mongoose_subdomain_core:remove_domain/2',
 %%   `mongoose_lazy_routing:maybe_remove_domain/2': they are told of changes;
@@ -19,7 +19,7 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([check/0, domain_added/2, domain_removed/2]).
--export([start_service/2, stop_service/1, is_service_loaded/1, database/1]).
+-export([start_service/2, stop_service/1, is_service_loaded/1, database/1, open_database/1]).
 -export([is_clean_stop/1]).
 
 %% Functions of MongooseIM.
@@ -67,12 +67,10 @@ domain_removed(HostType, Domain) ->
 -spec start_service(supervisor:child_spec(), Opts :: map()) -> ok.
 start_service(#{id := Id} = ChildSpec, Opts) ->
     _ = load_and_call(mongoose_domain_sql, start, [Opts]),
-    ok = case supervisor:start_child(ejabberd_sup, ChildSpec) of
-             {ok, _Pid} -> ok;
-             {error, {already_started, _Pid}} -> ok;
-             {error, already_present} -> restart_child(Id, ChildSpec);
-             {error, Reason} -> {error, Reason}
-         end,
+    %% One that was not stopped has other options.
+    _ = supervisor:terminate_child(ejabberd_sup, Id),
+    _ = supervisor:delete_child(ejabberd_sup, Id),
+    {ok, _Pid} = supervisor:start_child(ejabberd_sup, ChildSpec),
     _ = load_and_call(mongoose_domain_db_cleaner, start, [Opts]),
     ok.
 
@@ -92,7 +90,7 @@ is_service_loaded(Service) ->
 
 %% @doc Where the database is, for a service with these options. Inside MongooseIM that is in the
 %% pool of its configuration that `db_pool' names.
--spec database(#{db_pool := atom(), max_connections := pos_integer(), _ => _}) ->
+-spec database(#{db_pool := atom() | binary(), max_connections := pos_integer(), _ => _}) ->
     {ok, mongoose_domain_pool:database()} | {error, mongoose_domain_nif:failure()}.
 database(#{db_pool := DbPool, max_connections := MaxConnections}) ->
     Found = case is_mongooseim() of
@@ -102,6 +100,26 @@ database(#{db_pool := DbPool, max_connections := MaxConnections}) ->
     case Found of
         {ok, #{options := Options} = Database} ->
             {ok, Database#{options := Options#{max_connections => MaxConnections}}};
+        {error, Failure} ->
+            {error, Failure}
+    end.
+
+%% @doc Opens the database of {@link database/1}.
+-spec open_database(map()) ->
+    {ok, mongoose_domain_nif:database(), mongoose_domain_pool:database()}
+  | {error, mongoose_domain_nif:failure()}.
+open_database(Opts) ->
+    case database(Opts) of
+        {ok, #{options := Options} = Found} ->
+            %% An error that it raises would show its argument, with the password.
+            try mongoose_domain_nif:open_database(Options) of
+                {ok, Database} -> {ok, Database, Found};
+                {error, Failure} -> {error, Failure}
+            catch
+                error:Reason when is_atom(Reason) ->
+                    {error, {Reason, <<"mongoose_domain_nif:open_database/1 does not take the "
+                                       "options of the database, or is not loaded">>}}
+            end;
         {error, Failure} ->
             {error, Failure}
     end.
@@ -116,7 +134,8 @@ is_clean_stop(_) -> false.
 %% Internal
 
 is_mongooseim() ->
-    code:ensure_loaded(mongoose_config) =:= {module, mongoose_config}.
+    lists:any(fun(Module) -> code:ensure_loaded(Module) =:= {module, Module} end,
+              [mongoose_config, mongoose_service]).
 
 database_of_pool(DbPool) ->
     case mongoose_domain_pool:find(DbPool, pools(DbPool)) of
@@ -126,9 +145,9 @@ database_of_pool(DbPool) ->
 
 pools(global) ->
     call(mongoose_config, get_opt, [outgoing_pools], []);
-pools(HostType) ->
-    call(mongoose_config, get_opt, [{outgoing_pools, atom_to_binary(HostType)}, []], [])
-        ++ pools(global).
+pools(DbPool) ->
+    Key = {outgoing_pools, mongoose_domain_pool:host_type(DbPool)},
+    call(mongoose_config, get_opt, [Key, []], []) ++ pools(global).
 
 database_of_url() ->
     case application:get_env(mongoose_domain_standalone, database) of
@@ -136,7 +155,7 @@ database_of_url() ->
             try unicode:characters_to_binary(Url) of
                 Binary when is_binary(Binary) ->
                     {ok, #{options => #{url => Binary, query_timeout => 5000,
-                                        idle_timeout => 60000},
+                                        idle_timeout => 10000},
                            max_retry => 30000, notes => []}};
                 _ ->
                     bad_url()
@@ -150,11 +169,6 @@ database_of_url() ->
 
 bad_url() ->
     {error, {bad_database_url, <<"the database URL must be a string or a binary">>}}.
-
-restart_child(Id, ChildSpec) ->
-    ok = supervisor:delete_child(ejabberd_sup, Id),
-    {ok, _Pid} = supervisor:start_child(ejabberd_sup, ChildSpec),
-    ok.
 
 %% Whoever is told must not bring the table's process down, again and again.
 tell(Module, Function, HostType, Domain) ->

@@ -6,7 +6,7 @@
 %% weakened. `doc/mongooseim.md' has the table.
 -module(mongoose_domain_pool).
 
--export([find/2, database/1]).
+-export([find/2, host_type/1, database/1]).
 
 -export_type([pool/0, database/0]).
 
@@ -21,7 +21,7 @@
       notes := [binary()]}.
 
 %% Milliseconds: a connection without use is closed after this time.
--define(IDLE_TIMEOUT, 60000).
+-define(IDLE_TIMEOUT, 10000).
 -define(MAX_RETRY, 30000).
 
 -define(OPTIONS, [driver, host, port, database, username, password, query_timeout,
@@ -32,11 +32,12 @@
 
 %% @doc The pool that `db_pool' names: `global', or a host type, whose own pool comes before one for
 %% each host type and before the global one.
--spec find(DbPool :: atom(), [pool()]) -> {ok, pool()} | {error, mongoose_domain_nif:failure()}.
+-spec find(DbPool :: atom() | binary(), [pool()]) ->
+    {ok, pool()} | {error, mongoose_domain_nif:failure()}.
 find(DbPool, Pools) ->
     Scopes = case DbPool of
                  global -> [global];
-                 HostType -> [atom_to_binary(HostType), host_type, global]
+                 HostType -> [host_type(HostType), host_type, global]
              end,
     Found = [Pool || Scope <- Scopes,
                      #{type := rdbms, tag := default, scope := Its} = Pool <- Pools,
@@ -51,10 +52,15 @@ find(DbPool, Pools) ->
             {error, {no_database, Text}}
     end.
 
+%% @doc The host type that `db_pool' names.
+-spec host_type(atom() | binary()) -> binary().
+host_type(Name) when is_atom(Name) -> atom_to_binary(Name);
+host_type(Name) when is_binary(Name) -> Name.
+
 %% @doc How to connect to the database of a pool. An option that is wrong, or that we cannot do, is
 %% an error with its name.
 -spec database(pool()) -> {ok, database()} | {error, mongoose_domain_nif:failure()}.
-database(#{conn_opts := Opts}) ->
+database(#{conn_opts := #{} = Opts}) ->
     try
         Driver = driver(Opts),
         {Tls, Notes} = tls(Driver, Opts),
@@ -69,7 +75,9 @@ database(#{conn_opts := Opts}) ->
                          || Name <- maps:keys(Opts) -- ?OPTIONS] ++ Notes}}
     catch
         throw:{refused, Text} -> {error, {bad_database_option, Text}}
-    end.
+    end;
+database(_WithSecrets) ->
+    {error, {bad_database_option, <<"the pool in outgoing_pools.rdbms has no connection">>}}.
 
 driver(#{driver := pgsql}) -> postgres;
 driver(#{driver := cockroachdb}) -> postgres;
@@ -102,6 +110,8 @@ ciphers(#{ciphers := Ciphers}) when Ciphers =/= [], Ciphers =/= <<>> ->
 ciphers(#{}) ->
     ok.
 
+versions(#{versions := Versions}) when not is_list(Versions) ->
+    refuse("tls.versions", "it must be a list", []);
 versions(#{versions := Versions}) ->
     case ['tlsv1.2', 'tlsv1.3'] -- Versions of
         [] -> ok;
@@ -113,18 +123,18 @@ versions(#{}) ->
 
 mode(Driver, Tls, Opts) ->
     IsRequired = is_required(Driver, Tls),
+    {Verified, NameNotes} = verified(maps:get(server_name_indication, Tls, #{}), Opts),
     case maps:get(verify_mode, Tls, peer) of
         none when IsRequired ->
             {required, []};
         none ->
             {preferred, []};
         Peer when Peer =:= peer; Peer =:= selfsigned_peer ->
-            {Mode, Notes} = verified(Tls, Opts),
-            {Mode, [<<"tls.verify_mode: a self-signed certificate is only accepted if it is in "
+            {Verified, [<<"tls.verify_mode: a self-signed certificate is only accepted if it is in "
                       "tls.cacertfile, and not that of an authority">> || Peer =/= peer]
                    ++ [<<"tls.required: a server without TLS is refused, because it could not be "
                          "verified">> || not IsRequired]
-                   ++ Notes};
+                   ++ NameNotes};
         Other ->
             refuse("tls.verify_mode", "~tp: it must be peer, selfsigned_peer or none", [Other])
     end.
@@ -135,12 +145,13 @@ is_required(mysql, _Tls) ->
     true.
 
 %% As OTP's ssl does it: without server name indication the certificate may be for any host.
-verified(Tls, Opts) ->
-    Sni = maps:get(server_name_indication, Tls, #{}),
+verified(Sni, _Opts) when not is_map(Sni) ->
+    refuse("tls.server_name_indication", "it must be a section", []);
+verified(Sni, Opts) ->
+    same_host(Sni, Opts),
     known(Sni, [enabled, host, protocol], "tls.server_name_indication."),
     case boolean("tls.server_name_indication.enabled", maps:get(enabled, Sni, true)) of
         true ->
-            same_host(Sni, Opts),
             {verify_full, protocol(maps:get(protocol, Sni, default))};
         false ->
             {verify_ca, [<<"tls.server_name_indication.enabled: the certificate may be for any "
@@ -168,12 +179,25 @@ protocol(Other) ->
 
 authorities(Mode, Tls) when Mode =:= verify_ca; Mode =:= verify_full ->
     case Tls of
-        #{cacertfile := _} -> #{ca => path(cacertfile, Tls)};
+        #{cacertfile := _} -> #{ca => valid_authorities(path(cacertfile, Tls))};
         #{} -> refuse("tls.cacertfile", "missing: to verify the server it needs the certificate "
                       "authorities to trust", [])
     end;
 authorities(_NotVerified, _Tls) ->
     #{}.
+
+%% OTP's ssl refuses an authority that has expired, rustls trusts it. A file that cannot be read is
+%% left to Rust.
+valid_authorities(File) ->
+    Pem = case file:read_file(File) of
+              {ok, Contents} -> Contents;
+              {error, _} -> <<>>
+          end,
+    _ = [refuse("tls.cacertfile", "~ts: an authority in it has expired or is not valid yet: remove "
+                "it", [File])
+         || {'Certificate', Der, not_encrypted} <- public_key:pem_decode(Pem),
+            {error, {bad_cert, cert_expired}} <- [public_key:pkix_path_validation(Der, [Der], [])]],
+    File.
 
 %% Our own certificate. Its key may be in the same file.
 client(#{certfile := _, keyfile := _} = Tls) ->
@@ -201,9 +225,10 @@ read_key(File) ->
         {error, Reason} -> refuse("tls.keyfile", "~ts: ~ts", [File, file:format_error(Reason)])
     end.
 
-decrypted(Entry, #{password := Password}) ->
+decrypted(Entry, #{password := Configured}) ->
+    Password = characters("tls.password", Configured),
     try
-        Key = public_key:pem_entry_decode(Entry, unicode:characters_to_list(Password)),
+        Key = public_key:pem_entry_decode(Entry, binary_to_list(Password)),
         public_key:pem_encode([public_key:pem_entry_encode('PrivateKeyInfo', Key)])
     catch
         _:_ -> refuse("tls.password", "it does not decrypt the private key", [])
@@ -227,13 +252,38 @@ string(Name, Opts) ->
     end.
 
 characters(Name, Value) ->
-    case io_lib:printable_unicode_list(Value) orelse is_binary(Value) of
-        true -> unicode:characters_to_binary(Value);
-        false -> refuse(Name, "it must be a string", [])
+    case utf8(Value) of
+        Text when is_binary(Text) -> Text;
+        _ -> refuse(Name, "it must be a string", [])
     end.
 
+%% A list may hold bytes or code points.
+utf8(Value) when is_list(Value); is_binary(Value) ->
+    try iolist_to_binary(Value) of
+        Bytes ->
+            case unicode:characters_to_binary(Bytes) of
+                Bytes -> Bytes;
+                _ -> of_code_points(Value)
+            end
+    catch
+        error:badarg -> of_code_points(Value)
+    end;
+utf8(_) ->
+    none.
+
+of_code_points(List) when is_list(List) ->
+    try unicode:characters_to_binary(List)
+    catch error:badarg -> none
+    end;
+of_code_points(_) ->
+    none.
+
 path(Name, Tls) ->
-    filename:absname(characters(["tls.", atom_to_list(Name)], maps:get(Name, Tls))).
+    Option = ["tls.", atom_to_list(Name)],
+    case characters(Option, maps:get(Name, Tls)) of
+        <<>> -> refuse(Option, "it must name a file", []);
+        File -> filename:absname(File)
+    end.
 
 boolean(_Name, Value) when is_boolean(Value) -> Value;
 boolean(Name, Value) -> refuse(Name, "~tp: it must be true or false", [Value]).

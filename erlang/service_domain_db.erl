@@ -114,7 +114,8 @@ start(SomeOpts) ->
     persistent_term:put({?MODULE, opts}, Opts),
     ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, []}, restart => permanent,
                   shutdown => infinity, type => worker, modules => [?MODULE]},
-    mongoose_domain_host:start_service(ChildSpec, maps:merge(stock_opts(), SomeOpts)).
+    StockOpts = maps:with(maps:keys(stock_opts()), Opts),
+    mongoose_domain_host:start_service(ChildSpec, StockOpts).
 
 -spec stop() -> ok.
 stop() ->
@@ -267,7 +268,7 @@ terminate(Reason, State) ->
     _ = cancel_job(State),
     _ = answer_verifiers(all, {error, {stopped, <<"the service stops">>}}, State),
     %% The group would notice by itself, but later.
-    _ = (catch pg:leave(?SCOPE, ?GROUP, self())),
+    _ = try pg:leave(?SCOPE, ?GROUP, self()) catch _:_ -> ok end,
     case mongoose_domain_host:is_clean_stop(Reason) of
         true -> mongoose_domain_nif:forget_position();
         false -> ok
@@ -281,7 +282,7 @@ terminate(Reason, State) ->
 
 %% Never with a job running.
 start_check(State = #state{database = undefined}) ->
-    case open_database(opts()) of
+    case mongoose_domain_host:open_database(opts()) of
         {ok, Database, #{max_retry := MaxRetry}} ->
             start_check(State#state{database = Database, max_retry = MaxRetry});
         {error, Failure} ->
@@ -456,7 +457,7 @@ lag(_Position, undefined) -> 0;
 lag(Position, Newest) -> max(0, Newest - Position).
 
 check_database(Opts) ->
-    case open_database(Opts) of
+    case mongoose_domain_host:open_database(Opts) of
         {ok, Database, Found} ->
             ok = mongoose_domain_nif:close_database(Database),
             log_database(Found);
@@ -471,17 +472,6 @@ log_database(#{options := #{host := Host, port := Port, database := Name, tls :=
                   tls => Tls, notes => Notes});
 log_database(_OfUrl) ->
     ok.
-
-open_database(Opts) ->
-    case mongoose_domain_host:database(Opts) of
-        {ok, #{options := Options} = Found} ->
-            case mongoose_domain_nif:open_database(Options) of
-                {ok, Database} -> {ok, Database, Found};
-                {error, Failure} -> {error, Failure}
-            end;
-        {error, Failure} ->
-            {error, Failure}
-    end.
 
 opts() ->
     persistent_term:get({?MODULE, opts}, default_opts()).

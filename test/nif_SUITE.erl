@@ -741,8 +741,12 @@ number() ->
 options() ->
     Url = oneof(['$url', binary(), <<"sqlite:">>, <<"sqlite::memory:">>, <<"postgres://">>,
                  <<"postgres://u:p@127.0.0.1:1/d">>, <<"mysql://d">>, <<"sqlite:\0">>, '$huge']),
-    {'$map', [{url, Url}, {max_connections, number()}, {query_timeout, number()},
-              {idle_timeout, number()}]}.
+    Tls = {'$map', [{mode, oneof([off, preferred, verify_full, name()])}, {ca, name()},
+                    {client, oneof([name(), {name(), {oneof([file, pem]), name()}}])}]},
+    Server = [{driver, oneof([postgres, mysql, oracle])}, {host, name()}, {port, number()},
+              {database, name()}, {username, name()}, {password, name()}, {tls, Tls}],
+    Limits = [{max_connections, number()}, {query_timeout, number()}, {idle_timeout, number()}],
+    oneof([{'$map', [{url, Url} | Limits]}, {'$map', Server ++ Limits}]).
 
 request() ->
     Named = [{Function, name()} || Function <- [enable_domain, disable_domain, select_domain]]

@@ -34,11 +34,14 @@ all() ->
      tls_options_that_cannot_be_done_are_refused_with_their_name,
      files_that_are_wrong_are_refused_with_their_name,
      no_refusal_shows_a_password,
+     what_would_leak_in_from_the_environment_is_refused,
      %% The start of the service
      a_wrong_option_refuses_the_start_and_nothing_runs,
      a_missing_pool_refuses_the_start,
      too_many_connections_refuse_the_start,
+     options_that_the_library_does_not_take_show_no_password,
      a_database_that_is_away_does_not_refuse_the_start,
+     another_start_takes_the_new_options,
      the_start_says_which_database_and_no_password,
      retries_are_as_far_apart_as_the_pool_says,
      %% The check of MongooseIM
@@ -88,7 +91,9 @@ only_default_pools_of_rdbms_count(_Config) ->
     Others = [(named(global))#{tag => other}, (named(global))#{type => redis}],
     ?assertMatch({error, {no_database, _}}, mongoose_domain_pool:find(global, Others)),
     ?assertEqual({ok, named(global)},
-                 mongoose_domain_pool:find(global, Others ++ [named(global)])).
+                 mongoose_domain_pool:find(global, Others ++ [named(global)])),
+    ?assertEqual({ok, named(<<"type1">>)},
+                 mongoose_domain_pool:find(<<"type1">>, [named(global), named(<<"type1">>)])).
 
 a_missing_pool_is_an_error_with_its_name(_Config) ->
     ?assertEqual({error, {no_database, <<"there is no pool for db_pool = type1: outgoing_pools has "
@@ -107,22 +112,25 @@ the_plain_options_are_taken_over(_Config) ->
      || {Configured, Driver} <- [{pgsql, postgres}, {cockroachdb, postgres}, {mysql, mysql}]].
 
 strings_may_be_lists_and_binaries(_Config) ->
-    ?assertMatch({ok, #{options := #{username := <<"grün"/utf8>>, database := <<"grün"/utf8>>}}},
-                 database(#{username => "grün", database => <<"grün"/utf8>>})).
+    [?assertMatch({ok, #{options := #{username := <<"grün Ü"/utf8>>}}},
+                  database(#{username => Value}))
+     || Value <- ["grün Ü", <<"grün Ü"/utf8>>, binary_to_list(<<"grün Ü"/utf8>>)]],
+    ?assertMatch({ok, #{options := #{password := <<1, 127, "€"/utf8>>}}},
+                 database(#{password => [1, 127, $€]})).
 
 absent_options_have_defaults(_Config) ->
-    [?assertMatch({ok, #{options := #{port := Port, query_timeout := 5000, idle_timeout := 60000},
+    [?assertMatch({ok, #{options := #{port := Port, query_timeout := 5000, idle_timeout := 10000},
                          max_retry := 30000}},
                   database(#{driver => Driver}))
      || {Driver, Port} <- [{pgsql, 5432}, {cockroachdb, 26257}, {mysql, 3306}]].
 
 time_limits_are_taken_over(_Config) ->
-    ?assertMatch({ok, #{options := #{query_timeout := 1234, idle_timeout := 10000},
+    ?assertMatch({ok, #{options := #{query_timeout := 1234, idle_timeout := 5000},
                         max_retry := 7000}},
-                 database(#{query_timeout => 1234, keepalive_interval => 10,
+                 database(#{query_timeout => 1234, keepalive_interval => 5,
                             max_start_interval => 7})),
     %% Longer ones than ours are no reason to wait longer.
-    ?assertMatch({ok, #{options := #{idle_timeout := 60000}, max_retry := 30000}},
+    ?assertMatch({ok, #{options := #{idle_timeout := 10000}, max_retry := 30000}},
                  database(#{keepalive_interval => 600, max_start_interval => 600})).
 
 an_unknown_option_is_noted(_Config) ->
@@ -192,7 +200,8 @@ paths_are_relative_to_the_working_directory(_Config) ->
 wrong_options_are_refused_with_their_name(_Config) ->
     Wrong = [{Option, #{Option => Value}}
              || {Option, Values} <- [{driver, [odbc, "pgsql"]}, {port, [0, 65536, "5432"]},
-                                     {host, [undefined, {127, 0, 0, 1}]}, {database, [mim]},
+                                     {host, [undefined, {127, 0, 0, 1}, <<"h", 255>>]},
+                                     {database, [mim]},
                                      {username, [1]}, {password, [secret, [secret]]},
                                      {query_timeout, [0, -1, infinity, 1.5]},
                                      {keepalive_interval, [0, undefined]},
@@ -211,10 +220,17 @@ tls_options_that_cannot_be_done_are_refused_with_their_name(Config) ->
                {"tls.versions", Ca#{versions => ['tlsv1.3']}},
                {"tls.versions", Ca#{versions => ['tlsv1.2']}},
                {"tls.versions", Ca#{versions => ['tlsv1.1', tlsv1]}},
+               {"tls.versions", Ca#{versions => 'tlsv1.3'}},
                {"tls.verify_mode", Ca#{verify_mode => sometimes}},
                {"tls.cacertfile", #{}},
                {"tls.cacertfile", #{verify_mode => selfsigned_peer}},
                {"tls.cacertfile", #{cacertfile => undefined}},
+               {"tls.cacertfile", #{cacertfile => ""}},
+               {"tls.server_name_indication", Ca#{server_name_indication => undefined}},
+               {"tls.server_name_indication.host",
+                #{verify_mode => none, server_name_indication => #{host => "other.example"}}},
+               {"tls.server_name_indication.host",
+                Sni(#{enabled => false, host => "other.example"})},
                {"tls.keyfile", #{verify_mode => none, keyfile => file("client-key", Config)}},
                {"tls.server_name_indication.host", Sni(#{host => "other.example"})},
                {"tls.server_name_indication.protocol", Sni(#{protocol => smtp})},
@@ -227,6 +243,7 @@ tls_options_that_cannot_be_done_are_refused_with_their_name(Config) ->
 
 %% What Rust reads is refused when the service opens the database.
 files_that_are_wrong_are_refused_with_their_name(Config) ->
+    refused("tls.cacertfile", database(#{tls => #{cacertfile => file("expired-ca", Config)}})),
     NoKey = #{verify_mode => none, certfile => file("client", Config)},
     refused("tls.keyfile", database(#{tls => NoKey})),
     refused("tls.keyfile", database(#{tls => NoKey#{keyfile => "/no/such.pem"}})),
@@ -248,7 +265,8 @@ files_that_are_wrong_are_refused_with_their_name(Config) ->
 
 no_refusal_shows_a_password(Config) ->
     Secret = "secret",
-    Wrong = [#{password => [list_to_atom(Secret)]}, #{password => {Secret}},
+    Wrong = [#{password => <<"secret", 255>>}, #{password => [list_to_atom(Secret)]},
+             #{password => {Secret}},
              #{password => Secret, tls => Secret}, #{password => Secret, port => 0},
              #{tls => #{password => Secret}},
              #{tls => #{verify_mode => none, certfile => file("client", Config), password => Secret,
@@ -258,7 +276,31 @@ no_refusal_shows_a_password(Config) ->
     [begin
          {error, {bad_database_option, Text}} = database(Change),
          ?assertEqual({Text, nomatch}, {Text, string:find(Text, Secret)})
-     end || Change <- Wrong].
+     end || Change <- Wrong],
+    %% What is not even a map of options.
+    ?assertMatch({error, {bad_database_option, _}},
+                 mongoose_domain_pool:database((pool(#{}))#{conn_opts => [{password, Secret}]})).
+
+what_would_leak_in_from_the_environment_is_refused(Config) ->
+    Client = #{verify_mode => none, certfile => file("client-and-key", Config)},
+    [begin
+         Node = test_helper:start_peer(environment, [{Variable, "value"}]),
+         Open = fun(Opts) -> test_helper:call(Node, ?MODULE, outcome_of_opening, [Opts]) end,
+         Text = iolist_to_binary(["the environment variable ", Variable, " would change the "
+                                  "connection to the database: start the node without it"]),
+         ?assertEqual({error, {bad_database_option, Text}}, Open(Changes)),
+         ?assertEqual(ok, Open(#{driver => mysql})),
+         _ = [?assertEqual(ok, Open(#{tls => Client})) || Variable =:= "PGSSLCERT"],
+         test_helper:stop_node(Node)
+     end || {Variable, Changes} <- [{"PGOPTIONS", #{}}, {"PGSSLCERT", #{}}, {"PGSSLKEY", #{}},
+                                    {"PGPASSWORD", #{password => ""}}]].
+
+outcome_of_opening(Changes) ->
+    {ok, #{options := Options}} = database(Changes),
+    case mongoose_domain_nif:open_database(Options#{max_connections => 1}) of
+        {ok, Database} -> mongoose_domain_nif:close_database(Database);
+        {error, Failure} -> {error, Failure}
+    end.
 
 %% The start of the service
 
@@ -280,6 +322,22 @@ too_many_connections_refuse_the_start(_Config) ->
     start_mongooseim(#{outgoing_pools => [pool(#{})]}),
     ?assertMatch({database, {bad_database_option, <<"max_connections must be 1 to 100">>}},
                  start_error(#{max_connections => 101})).
+
+options_that_the_library_does_not_take_show_no_password(_Config) ->
+    start_mongooseim(#{outgoing_pools => [pool(#{password => "secret"})]}),
+    {database, {badarg, Text}} = start_error(#{max_connections => many}),
+    ?assertEqual(nomatch, string:find(Text, "secret")).
+
+another_start_takes_the_new_options(_Config) ->
+    Away = fun(Name) -> pool(#{host => "127.0.0.1", port => 1, database => Name}) end,
+    start_mongooseim(#{outgoing_pools => [Away("one"), (Away("two"))#{scope => <<"type1">>}]}),
+    ok = service_domain_db:start(#{}),
+    First = whereis(service_domain_db),
+    ok = service_domain_db:start(#{db_pool => type1}),
+    ?assertNotEqual(First, whereis(service_domain_db)),
+    ?assertMatch([#{database := <<"one">>}, #{database := <<"two">>}],
+                 test_helper:logged(domain_database)),
+    ok = service_domain_db:stop().
 
 a_database_that_is_away_does_not_refuse_the_start(_Config) ->
     start_mongooseim(#{outgoing_pools => [pool(#{host => "127.0.0.1", port => 1})]}),

@@ -9,6 +9,7 @@
 
 -define(STATIC, <<"static.example">>).
 -define(T, <<"type1">>).
+-define(ROUNDS, 50).
 
 all() ->
     [loading_and_purging_softly_under_load_kills_nobody,
@@ -26,7 +27,7 @@ loading_and_purging_softly_under_load_kills_nobody(Config) ->
     on_node(Config, fun() ->
         pong = service_domain_db:sync_local(),
         Pids = pids(),
-        load_and_purge_under_load(50, fun(Module) ->
+        load_and_purge_under_load(fun(Module) ->
             test_helper:wait_until(fun() -> code:soft_purge(Module) end)
         end),
         ?assertEqual(Pids, pids()),
@@ -34,13 +35,32 @@ loading_and_purging_softly_under_load_kills_nobody(Config) ->
                      service_domain_db:status())
     end).
 
-%% That is who is just in the middle of old code. Few rounds: a supervisor gives up after ten
-%% restarts within a second.
+%% That is who is just in the middle of old code: the core, as who is told of changes holds it up,
+%% and the service, which waits for the core.
 whoever_a_hard_purge_kills_comes_back_and_nothing_is_lost(Config) ->
     on_node(Config, fun() ->
         pong = service_domain_db:sync_local(),
-        load_and_purge_under_load(4, fun code:purge/1)
+        Pids = pids(),
+        ok = meck:new(mongoose_subdomain_core, [non_strict, no_link]),
+        ok = meck:expect(mongoose_subdomain_core, add_domain, fun(_, _) -> hold_up_once() end),
+        {ok, _} = mongoose_domain_api:insert_domain(<<"a.example">>, ?T),
+        test_helper:wait_until(fun() -> persistent_term:get(?MODULE, free) =:= held_up end),
+        lists:foreach(fun(Module) ->
+                          {module, Module} = code:load_file(Module),
+                          code:purge(Module)
+                      end, drop_ins()),
+        test_helper:wait_until(fun() -> pids() -- Pids =:= pids() end),
+        test_helper:loaded(),
+        ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(<<"a.example">>)),
+        ?assertEqual(ok, service_domain_db:verify()),
+        ?assertMatch(#{state := following, loads := 1}, service_domain_db:status())
     end).
+
+hold_up_once() ->
+    case persistent_term:get(?MODULE, free) of
+        free -> persistent_term:put(?MODULE, held_up), timer:sleep(infinity);
+        held_up -> ok
+    end.
 
 %% A module with a library refuses to be loaded beside itself; the code that runs goes on.
 the_loaded_library_stays_until_the_node_restarts(Config) ->
@@ -67,7 +87,7 @@ drop_ins() ->
     ?assertMatch([_, _, _, _], Modules -- [mongoose_domain_nif]),
     Modules -- [mongoose_domain_nif].
 
-load_and_purge_under_load(Rounds, Purge) ->
+load_and_purge_under_load(Purge) ->
     Reader = spawn_monitor(fun() -> read(0) end),
     Reload = fun(Module) -> {module, Module} = code:load_file(Module), Purge(Module) end,
     [begin
@@ -78,11 +98,11 @@ load_and_purge_under_load(Rounds, Purge) ->
          test_helper:loaded(),
          lists:foreach(Reload, drop_ins()),
          ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(Domain))
-     end || N <- lists:seq(1, Rounds)],
+     end || N <- lists:seq(1, ?ROUNDS)],
     stop_reader(Reader),
     test_helper:loaded(),
     ?assertEqual(ok, service_domain_db:verify()),
-    ?assertEqual(Rounds + 1, mongoose_domain_core:domains_count()).
+    ?assertEqual(?ROUNDS + 1, mongoose_domain_core:domains_count()).
 
 pids() ->
     [whereis(Name) || Name <- [mongoose_domain_core, service_domain_db]].

@@ -95,7 +95,7 @@ terminate(_Reason, Database) ->
     mongoose_domain_nif:close_database(Database).
 
 open(Opts) ->
-    case mongoose_domain_host:database(maps:merge(#{max_connections => 2}, Opts)) of
-        {ok, #{options := Options}} -> mongoose_domain_nif:open_database(Options);
+    case mongoose_domain_host:open_database(maps:merge(#{max_connections => 2}, Opts)) of
+        {ok, Database, _Found} -> {ok, Database};
         {error, Failure} -> {error, Failure}
     end.

@@ -58,7 +58,7 @@ pub enum Driver {
 }
 
 impl Config {
-    /// Two connections, five seconds, a minute.
+    /// Two connections, five seconds, ten seconds.
     pub fn new(url: impl Into<String>) -> Self {
         Self::at(Place::Url(url.into()))
     }
@@ -69,7 +69,7 @@ impl Config {
             place,
             max_connections: 2,
             query_timeout: Duration::from_secs(5),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(10),
         }
     }
 }
@@ -136,6 +136,12 @@ pub(crate) fn tls_of_url(
             names.0
         )));
     }
+    if mode < TlsMode::VerifyCa && ca_file.is_some() {
+        return Err(Error::bad_url(format!(
+            "{} is only for verifying the server, and it asks for no verification",
+            names.0
+        )));
+    }
     let client = match (file(certificate), file(key)) {
         (Some(certificate), Some(key)) => Some(Client { certificate, key: Key::File(key) }),
         (None, None) => None,
@@ -152,13 +158,12 @@ pub(crate) fn tls_of_url(
 macro_rules! sqlx_options {
     ($server:expr, $new:expr, $mode:expr, $ca:ident) => {{
         let crate::Server { host, port, database, username, password, tls, .. } = $server;
-        let mut options = $new
-            .host(host)
-            .port(*port)
-            .database(database)
-            .username(username)
-            .password(password)
-            .ssl_mode($mode);
+        let mut options =
+            $new.host(host).port(*port).database(database).username(username).ssl_mode($mode);
+        // MySQL's server tells an empty password from none.
+        if !password.is_empty() {
+            options = options.password(password);
+        }
         if let Some(ca) = &tls.ca {
             options = options.$ca(ca);
         }

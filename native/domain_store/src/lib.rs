@@ -144,7 +144,7 @@ impl Store {
                 Scheme::Mysql => Self::mysql(mysql::options_of_url(url)?, config),
             },
             Place::Server(server) => match server.driver {
-                Driver::Postgres => Self::postgres(postgres::options_of_server(server), config),
+                Driver::Postgres => Self::postgres(postgres::options_of_server(server)?, config),
                 Driver::Mysql => Self::mysql(mysql::options_of_server(server), config),
             },
         }

@@ -85,7 +85,8 @@ pub(crate) fn options_of_url(url: &str) -> Result<Options, Error> {
     Ok((options, tls))
 }
 
-pub(crate) fn options_of_server(server: &Server) -> Options {
+pub(crate) fn options_of_server(server: &Server) -> Result<Options, Error> {
+    check_environment(server)?;
     let mode = match server.tls.mode {
         TlsMode::Off => PgSslMode::Disable,
         TlsMode::Preferred => PgSslMode::Prefer,
@@ -95,7 +96,26 @@ pub(crate) fn options_of_server(server: &Server) -> Options {
     };
     let options =
         sqlx_options!(server, PgConnectOptions::new_without_pgpass(), mode, ssl_root_cert);
-    (options, server.tls.clone())
+    Ok((options, server.tls.clone()))
+}
+
+/// sqlx takes what is not configured from libpq's variables, and cannot be told not to.
+fn check_environment(server: &Server) -> Result<(), Error> {
+    let leaks = |variable: &&&str| std::env::var_os(variable).is_some();
+    let mut variables = vec!["PGOPTIONS"];
+    if server.tls.client.is_none() {
+        variables.extend(["PGSSLCERT", "PGSSLKEY"]);
+    }
+    if server.password.is_empty() {
+        variables.push("PGPASSWORD");
+    }
+    match variables.iter().find(leaks) {
+        Some(variable) => Err(Error::bad_option(format!(
+            "the environment variable {variable} would change the connection to the database: \
+             start the node without it"
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The most ids in one statement: as many as there may be.

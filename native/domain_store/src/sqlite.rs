@@ -80,7 +80,7 @@ impl Database {
         let pool = SqlitePoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(config.query_timeout)
-            .idle_timeout(Duration::from_secs(60))
+            .idle_timeout(config.idle_timeout)
             .after_connect(move |connection, _| {
                 let looked = looked.clone();
                 Box::pin(async move {

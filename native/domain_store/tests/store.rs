@@ -397,6 +397,40 @@ async fn failure(url: &str) -> domain_store::Error {
     }
 }
 
+on_every_server!(connections_are_few_and_released_when_idle, db => {
+    db.store.close().await;
+    let connections = || db.number(match db.kind {
+        "postgres" => "SELECT COUNT(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        _ => "SELECT COUNT(*) FROM information_schema.processlist \
+              WHERE db = DATABASE() AND id <> CONNECTION_ID()",
+    });
+    let config = Config {
+        max_connections: 3,
+        idle_timeout: Duration::from_millis(500),
+        ..Config::new(&db.url)
+    };
+    let store = Store::open(&config).unwrap();
+    let askers = (0..20).map(|_| {
+        let store = store.clone();
+        tokio::spawn(async move {
+            for _ in 0..20 {
+                store.event_bounds().await.unwrap();
+            }
+        })
+    });
+    for asker in askers.collect::<Vec<_>>() {
+        asker.await.unwrap();
+    }
+    let used = connections().await;
+    assert!((1..=3).contains(&used), "{used} connections");
+    let patience = Instant::now() + Duration::from_secs(30);
+    while connections().await > 0 {
+        assert!(Instant::now() < patience, "idle connections are kept");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+});
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_wrong_database_has_its_own_error_without_the_password() {
     let postgres = TestDatabase::empty_postgres().await.url;
@@ -423,6 +457,7 @@ async fn every_wrong_database_has_its_own_error_without_the_password() {
         (&format!("{postgres}?sslmode=verify-full"), ErrorKind::BadUrl),
         (&format!("{postgres}?sslmode=verify-ca&sslrootcert=/no/file"), ErrorKind::BadOption),
         (&format!("{postgres}?sslcert=/no/file"), ErrorKind::BadUrl),
+        (&format!("{postgres}?sslmode=require&sslrootcert=/no/file"), ErrorKind::BadUrl),
         (&postgres.replace("secret", "wrong-secret"), ErrorKind::AccessDenied),
         (&postgres.replace("domains:", "nobody:"), ErrorKind::AccessDenied),
         (&format!("{postgres}_other"), ErrorKind::AccessDenied),
