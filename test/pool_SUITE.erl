@@ -243,7 +243,16 @@ tls_options_that_cannot_be_done_are_refused_with_their_name(Config) ->
 
 %% What Rust reads is refused when the service opens the database.
 files_that_are_wrong_are_refused_with_their_name(Config) ->
-    refused("tls.cacertfile", database(#{tls => #{cacertfile => file("expired-ca", Config)}})),
+    [begin
+         Bundle = filename:join(?config(priv_dir, Config), "bundle.pem"),
+         #{cert := Authority} =
+             public_key:pkix_test_root_cert("Authority", [{validity, {{Year, 1, 1},
+                                                                      {Year + 1, 1, 1}}}]),
+         {ok, Valid} = file:read_file(file("ca", Config)),
+         Pem = public_key:pem_encode([{'Certificate', Authority, not_encrypted}]),
+         ok = file:write_file(Bundle, [Valid, Pem]),
+         refused("tls.cacertfile", database(#{tls => #{cacertfile => Bundle}}))
+     end || Year <- [2020, 2200]],
     NoKey = #{verify_mode => none, certfile => file("client", Config)},
     refused("tls.keyfile", database(#{tls => NoKey})),
     refused("tls.keyfile", database(#{tls => NoKey#{keyfile => "/no/such.pem"}})),
