@@ -124,13 +124,17 @@ without_the_client_certificate_the_server_refuses(Config) ->
 
 %% Servers that vouch for themselves
 
+%% By a name, where the other servers have an address.
 a_self_signed_certificate_that_is_configured_is_trusted(Config) ->
     Tls = #{verify_mode => selfsigned_peer, cacertfile => file("self-signed/server", Config)},
-    ?assertEqual(ok, connect(Tls, ?config(self_signed, Config))).
+    Server = ?config(self_signed, Config),
+    ?assertEqual(ok, connect(Tls, #{host => "localhost"}, Server)),
+    ?assertMatch({error, {tls_failed, _}}, connect(Tls, #{host => "127.0.0.1"}, Server)).
 
 a_self_signed_certificate_that_is_not_configured_is_not_trusted(Config) ->
     ?assertMatch({error, {tls_failed, _}},
-                 connect(verified(selfsigned_peer, Config), ?config(self_signed, Config))).
+                 connect(verified(selfsigned_peer, Config), #{host => "localhost"},
+                         ?config(self_signed, Config))).
 
 %% Servers without TLS
 
