@@ -244,7 +244,8 @@ a_database_that_becomes_right_loads_by_itself(Config) ->
     Url = other_database(Name, Config),
     {ok, _} = test_helper:start_standalone(#{database => Url}),
     wait_for_log(missing_tables, Config),
-    {ok, Schema} = file:read_file(filename:join(root_dir(), "priv/schema/postgres.sql")),
+    File = filename:join(test_helper:root_dir(), "priv/schema/postgres.sql"),
+    {ok, Schema} = file:read_file(File),
     "" = test_helper:sql(Url, Schema),
     add_row(Url, ?D),
     test_helper:wait_until(fun() -> {ok, ?T} =:= mongoose_domain_core:get_host_type(?D) end),
@@ -325,7 +326,7 @@ handlers_and_listeners_of_the_configuration_are_called(Config) ->
     unregister(config_witness).
 
 the_example_configuration_has_every_option_and_starts(Config) ->
-    {ok, [Example]} = file:consult(filename:join(root_dir(), "config/sys.config")),
+    {ok, [Example]} = file:consult(filename:join(test_helper:root_dir(), "config/sys.config")),
     ?assertMatch([{?APP, _}], Example),
     [{?APP, Options}] = Example,
     ok = application:load(?APP),
@@ -484,7 +485,7 @@ data_file(Config) ->
 %% A new database with the tables: those that the node makes by itself.
 sqlite_url(Config) ->
     Url = "sqlite:" ++ data_file(Config),
-    {ok, Schema} = file:read_file(filename:join(root_dir(), "priv/schema/sqlite.sql")),
+    {ok, Schema} = file:read_file(filename:join(test_helper:root_dir(), "priv/schema/sqlite.sql")),
     "" = test_helper:sql(Url, Schema),
     Url.
 
@@ -513,15 +514,6 @@ free_port() ->
     {ok, Port} = inet:port(Socket),
     ok = gen_tcp:close(Socket),
     Port.
-
-root_dir() ->
-    find_root(filename:dirname(code:which(?MODULE))).
-
-find_root(Dir) ->
-    case filelib:is_regular(filename:join(Dir, "config/sys.config")) of
-        true -> Dir;
-        false -> find_root(filename:dirname(Dir))
-    end.
 
 %% The log
 %%

@@ -92,7 +92,7 @@ groups() ->
 %% The release and our own directory are made once, and copied or shared by the cases.
 init_per_suite(Config0) ->
     Dir = ?config(priv_dir, Config0),
-    Root = find_root(filename:dirname(code:which(?MODULE))),
+    Root = test_helper:root_dir(),
     [load(filename:join([Root, "test/mongooseim", Name])) || Name <- ["stand_in", "installer"]],
     Config = [{root, Root}, {built, filename:join(Dir, "stand_in")},
               {ours, filename:join(Dir, "ours")}, {asker, test_helper:start_peer(asker)} | Config0],
@@ -109,9 +109,8 @@ load(File) ->
     {module, Module} = code:load_binary(Module, File, Code).
 
 init_per_group(Kind, Config) when Kind =:= postgres; Kind =:= mysql ->
-    Certificates = filename:join(?config(priv_dir, Config), "certificates"),
-    test_helper:make_certificates(Certificates),
-    [{certificates, Certificates} | test_helper:init_tls_database(Kind, Certificates, Config)];
+    Certified = test_helper:make_certificates(Config),
+    test_helper:init_tls_database(Kind, ?config(certificates, Certified), Certified);
 init_per_group(Group, Config) ->
     [{group, Group} | Config].
 
@@ -691,7 +690,7 @@ pool(Url, Config) ->
                              postgres -> {pgsql, #{required => true}};
                              mysql -> {mysql, #{}}
                          end,
-    Ca = filename:join(?config(certificates, Config), "ca.pem"),
+    Ca = test_helper:certificate("ca", Config),
     #{type => rdbms, scope => global, tag => default, opts => #{workers => 10},
       conn_opts => #{driver => Driver, host => Host, port => Port, database => Database,
                      username => "domains", password => "secret", query_timeout => 5000,
@@ -736,12 +735,6 @@ older_ours(Config0) ->
 %% With the sources, for rebar3.
 with_sources(Config) ->
     lists:keystore(ours, 1, Config, {ours, ?config(root, Config)}).
-
-find_root(Dir) ->
-    case filelib:is_regular(filename:join(Dir, "script/mongooseim")) of
-        true -> Dir;
-        false -> find_root(filename:dirname(Dir))
-    end.
 
 %% Interruptions
 

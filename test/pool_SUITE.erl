@@ -49,13 +49,10 @@ all() ->
      a_complete_mongooseim_is_not_mentioned].
 
 init_per_suite(Config) ->
-    Dir = filename:join(?config(priv_dir, Config), "certificates"),
-    test_helper:make_certificates(Dir),
-    {ok, Started} = application:ensure_all_started(public_key),
-    [{certificates, Dir}, {started, Started} | Config].
+    test_helper:make_certificates(Config).
 
-end_per_suite(Config) ->
-    lists:foreach(fun application:stop/1, ?config(started, Config)).
+end_per_suite(_Config) ->
+    ok.
 
 init_per_testcase(_Case, Config) ->
     test_helper:capture_logs(),
@@ -424,7 +421,7 @@ refused(Option, Answer) ->
     ?assertNotEqual({Start, Text, nomatch}, {Start, Text, string:prefix(Text, Start)}).
 
 file(Name, Config) ->
-    filename:join(?config(certificates, Config), Name ++ ".pem").
+    test_helper:certificate(Name, Config).
 
 opts(DbPool) ->
     #{db_pool => DbPool, max_connections => 2}.

@@ -2,7 +2,7 @@
 -module(test_helper).
 
 -export([databases/0, init_database/2, end_database/1, fresh_url/1, sql/2, control/2]).
--export([make_certificates/1, init_tls_database/3]).
+-export([root_dir/0, make_certificates/1, certificate/2, init_tls_database/3]).
 -export([fill/4, server_processes/1, process_stat/1]).
 -export([start_standalone/1, start_standalone/2, stop_standalone/0, loaded/0, remover_done/0]).
 -export([start_node/2, start_peer/1, start_peer/2, stop_node/1, call/4, connect/1, node_env/2]).
@@ -28,10 +28,16 @@ init_database(sqlite, Config) ->
 init_database(Kind, Config) ->
     init_server(Kind, [], Config).
 
-%% @doc Makes certificates in a directory; script/test-certificates says which.
-make_certificates(Dir) ->
+%% @doc Makes certificates; script/test-certificates says which.
+make_certificates(Config) ->
+    {ok, _} = application:ensure_all_started(public_key),
+    Dir = filename:join(?config(priv_dir, Config), "certificates"),
     "" = os:cmd(filename:join([root_dir(), "script/test-certificates "]) ++ Dir),
-    ok.
+    [{certificates, Dir} | Config].
+
+%% @doc The file of one of them.
+certificate(Name, Config) ->
+    filename:join(?config(certificates, Config), Name ++ ".pem").
 
 %% @doc As init_database/2, but the server offers TLS, by the certificates in the directory.
 init_tls_database(Kind, Certificates, Config) ->
@@ -162,7 +168,7 @@ own_server(Port, Parent, Facts) ->
             port_close(Port)
     end.
 
-%% The compiled suites lie in _build; the sources in the project.
+%% @doc The project's directory: the compiled suites lie in _build.
 root_dir() ->
     find_root(filename:dirname(code:which(?MODULE))).
 

@@ -33,13 +33,10 @@ groups() ->
     [{postgres, Cases ++ [tls_that_is_not_required_and_not_offered_is_not_used]}, {mysql, Cases}].
 
 init_per_suite(Config) ->
-    Dir = filename:join(?config(priv_dir, Config), "certificates"),
-    test_helper:make_certificates(Dir),
-    {ok, Started} = application:ensure_all_started(public_key),
-    [{certificates, Dir}, {started, Started} | Config].
+    test_helper:make_certificates(Config).
 
-end_per_suite(Config) ->
-    lists:foreach(fun application:stop/1, ?config(started, Config)).
+end_per_suite(_Config) ->
+    ok.
 
 init_per_group(Kind, Config) ->
     Dir = ?config(certificates, Config),
@@ -213,7 +210,7 @@ client(Config) ->
                               keyfile => file("client-key", Config)}.
 
 file(Name, Config) ->
-    filename:join(?config(certificates, Config), Name ++ ".pem").
+    test_helper:certificate(Name, Config).
 
 %% The connection of a pool to the server of the configuration.
 pool(Tls, Config) ->
