@@ -9,6 +9,9 @@ DATABASE ?=
 # How many worlds make sim runs, or which one.
 SEEDS ?= 2000
 SEED ?=
+# Anything, and make bench takes under two minutes; and the groups that it runs (bench/bench.erl).
+QUICK ?=
+ONLY ?=
 # What make chaos runs on.
 CHAOS_DATABASES ?= postgres mysql
 
@@ -55,10 +58,14 @@ lint:
 	@! grep -nE '^.{101,}' erlang/*.erl erlang/standalone/src/*.erl test/*.erl test/*/*.erl bench/*.erl || { echo "over 100 columns"; exit 1; }
 	rebar3 do xref, dialyzer
 
-# The cold load of a million domains from PostgreSQL, against COPY of the same rows to a pipe.
+# Our modules against a reference in plain OTP: a table, bench/results/latest.{md,json} and charts.
 bench: build
 	@script/install-deps test </dev/null
-	@bench/cold_load
+	@mkdir -p _build/bench
+	@cargo build --release --quiet --locked -p bench_driver
+	@cp $${CARGO_TARGET_DIR:-target}/release/libbench_driver.so _build/bench/bench_driver.so
+	@erlc -o _build/bench test/test_helper.erl bench/bench*.erl
+	@erl -noshell $(EBIN) -pa _build/bench -run bench main "$(QUICK)" "$(ONLY)"
 
 # Following 1,000 new events among 100,000 domains, on PostgreSQL and MariaDB.
 bench-follow: build

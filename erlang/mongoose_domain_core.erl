@@ -44,6 +44,11 @@
 %% does not know these.
 -define(PARTS, [mongoose_domain_nif, mongoose_domain_host, mongoose_domain_pool]).
 
+%% The most transitions of which others are told in one time slice: by calls of their functions, and
+%% by one message.
+-define(FEW, 10).
+-define(MANY, 200).
+
 %% The most changes applied before other calls get their turn.
 -define(SLICE, 1000).
 
@@ -104,9 +109,9 @@ get_domains_by_host_type(HostType) when is_binary(HostType) ->
 -spec for_each_domain(host_type(), fun((host_type(), domain()) -> any())) -> ok.
 for_each_domain(HostType, Fun) when is_binary(HostType), is_function(Fun, 2) ->
     Visit = fun(Domain) ->
-                case get_host_type(Domain) of
-                    {ok, HostType} -> run(Fun, HostType, Domain);
-                    _Gone -> ok
+                case mongoose_domain_nif:has_host_type(Domain, HostType) of
+                    true -> run(Fun, HostType, Domain);
+                    false -> ok
                 end
             end,
     lists:foreach(Visit, get_domains_by_host_type(HostType)).
@@ -132,12 +137,13 @@ get_start_args() ->
     mongoose_domain_nif:get_start_args().
 
 %% @private
-%% @doc Applies a batch of changes from the database; other calls get their turn between slices.
+%% @doc Applies a batch of changes from the database. Between slices other calls get their turn, and
+%% whoever is told of the changes can catch up.
 -spec apply_batch(mongoose_domain_nif:batch()) -> ok | {error, stale}.
 apply_batch(Batch) ->
     case gen_server:call(?MODULE, {apply_batch, Batch}, infinity) of
-        more -> apply_batch(Batch);
-        done -> ok;
+        more -> mongoose_domain_host:let_catch_up(), apply_batch(Batch);
+        done -> mongoose_domain_host:let_catch_up();
         {error, stale} -> {error, stale}
     end.
 
@@ -171,14 +177,14 @@ handle_continue(table_started, State) ->
 %% @private
 -spec handle_call(term(), gen_server:from(), no_state) -> {reply, term(), no_state}.
 handle_call({insert, Domain, HostType, Source}, _From, State) ->
-    Reply = case mongoose_domain_nif:insert(Domain, HostType, Source) of
+    Reply = case insert_now_or_later(Domain, HostType, Source) of
                 inserted -> tell();
                 refreshed -> ok;
                 {error, Reason} -> {error, Reason}
             end,
     {reply, Reply, State};
 handle_call({delete, Domain}, _From, State) ->
-    Reply = case mongoose_domain_nif:delete(Domain) of
+    Reply = case delete_now_or_later(Domain) of
                 removed -> tell();
                 absent -> ok;
                 {error, static} -> {error, static}
@@ -228,26 +234,49 @@ load([Module | Modules]) ->
         _Loaded -> load(Modules)
     end.
 
+insert_now_or_later(Domain, HostType, Source) ->
+    case mongoose_domain_nif:try_insert(Domain, HostType, Source) of
+        busy -> mongoose_domain_nif:insert(Domain, HostType, Source);
+        Done -> Done
+    end.
+
+delete_now_or_later(Domain) ->
+    case mongoose_domain_nif:try_delete(Domain) of
+        busy -> mongoose_domain_nif:delete(Domain);
+        Done -> Done
+    end.
+
 %% Tells others of what changed. The transitions are kept beside the table until they are told, so
 %% that the successor of a process that is killed goes on where it was.
 -spec tell() -> ok.
 tell() ->
-    case mongoose_domain_nif:untold() of
-        [] ->
-            ok;
-        Few ->
-            %% A process is killed when it is scheduled. With a fresh time slice that is not between
-            %% telling and counting it as told: others are told exactly once.
-            true = erlang:yield(),
-            lists:foreach(fun tell/1, Few),
-            tell()
+    case mongoose_domain_host:who_is_told() of
+        nobody -> mongoose_domain_nif:told(all);
+        functions -> tell(?FEW, fun tell_one_by_one/1);
+        listeners -> tell(?MANY, fun tell_together/1)
     end.
 
--spec tell(mongoose_domain_nif:transition()) -> ok.
-tell({Domain, Removed, Added}) ->
-    Removed =/= undefined andalso mongoose_domain_host:domain_removed(Removed, Domain),
-    Added =/= undefined andalso mongoose_domain_host:domain_added(Added, Domain),
-    mongoose_domain_nif:told().
+%% A process is killed when it is scheduled. With a fresh time slice that is not between telling and
+%% counting it as told: others are told exactly once.
+tell(Limit, Tell) ->
+    case mongoose_domain_nif:untold(Limit) of
+        [] ->
+            ok;
+        Transitions ->
+            true = erlang:yield(),
+            Tell(Transitions),
+            tell(Limit, Tell)
+    end.
+
+tell_one_by_one(Transitions) ->
+    lists:foreach(fun(Transition) ->
+                      ok = mongoose_domain_host:tell_functions(Transition),
+                      tell_together([Transition])
+                  end, Transitions).
+
+tell_together(Transitions) ->
+    ok = mongoose_domain_host:tell_listeners(Transitions),
+    mongoose_domain_nif:told(length(Transitions)).
 
 -spec run(fun((host_type(), domain()) -> any()), host_type(), domain()) -> ok.
 run(Fun, HostType, Domain) ->

@@ -18,7 +18,7 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([check/0, domain_added/2, domain_removed/2]).
+-export([check/0, who_is_told/0, tell_functions/1, tell_listeners/1, let_catch_up/0]).
 -export([start_service/2, stop_service/1, is_service_loaded/1, database/1, open_database/1]).
 -export([is_clean_stop/1]).
 
@@ -33,8 +33,17 @@
                     {mongoose_config, get_opt, 1},
                     {mongoose_config, get_opt, 2}]).
 
--type domain() :: mongoose_domain_core:domain().
--type host_type() :: mongoose_domain_core:host_type().
+%% Those of them that are told of domains that route now, and of those that do not any more.
+-define(ADDED, [{mongoose_subdomain_core, add_domain}]).
+-define(REMOVED, [{mongoose_lazy_routing, maybe_remove_domain},
+                  {mongoose_subdomain_core, remove_domain}]).
+
+%% The processes behind them, and the one behind the listeners.
+-define(TOLD_PROCESSES, [mongoose_subdomain_core, mongoose_lazy_routing, mongoose_domain_hooks]).
+%% So many messages are not much.
+-define(SHORT_MAILBOX, 100).
+%% Milliseconds that the processes that are told get to catch up with a thousand changes.
+-define(CATCH_UP, 1000).
 
 %% @doc Loads the modules that are told of changes, so that telling them needs no look for a file.
 %% Inside MongooseIM it logs which of its functions are missing.
@@ -50,18 +59,52 @@ check() ->
                                "not have; it is made for 6.3 - 6.8">>}),
     ok.
 
-%% @doc A domain routes now.
--spec domain_added(host_type(), domain()) -> ok.
-domain_added(HostType, Domain) ->
-    tell(mongoose_subdomain_core, add_domain, HostType, Domain),
-    tell(mongoose_domain_hooks, domain_added, HostType, Domain).
+%% @doc Who is told of changes? Functions of MongooseIM (and then listeners, if there are any), or
+%% only the listeners of the standalone application, or nobody.
+-spec who_is_told() -> functions | listeners | nobody.
+who_is_told() ->
+    case erlang:function_exported(mongoose_subdomain_core, add_domain, 2)
+         orelse erlang:function_exported(mongoose_lazy_routing, maybe_remove_domain, 2) of
+        true -> functions;
+        false -> case call(mongoose_domain_hooks, has_listeners, [], false) of
+                     true -> listeners;
+                     false -> nobody
+                 end
+    end.
 
-%% @doc A domain routes no more by this host type.
--spec domain_removed(host_type(), domain()) -> ok.
-domain_removed(HostType, Domain) ->
-    tell(mongoose_lazy_routing, maybe_remove_domain, HostType, Domain),
-    tell(mongoose_subdomain_core, remove_domain, HostType, Domain),
-    tell(mongoose_domain_hooks, domain_removed, HostType, Domain).
+%% @doc Tells MongooseIM of a change.
+-spec tell_functions(mongoose_domain_nif:transition()) -> ok.
+tell_functions({Domain, Removed, Added}) ->
+    _ = Removed =/= undefined andalso tell_functions(?REMOVED, Removed, Domain),
+    _ = Added =/= undefined andalso tell_functions(?ADDED, Added, Domain),
+    ok.
+
+%% @doc Tells the listeners of changes, in order.
+-spec tell_listeners([mongoose_domain_nif:transition()]) -> ok.
+tell_listeners(Transitions) ->
+    call(mongoose_domain_hooks, domains_changed, [Transitions], ok).
+
+%% @doc Waits until the processes that are told of changes have not much left to look at, so that
+%% their mailboxes stay short however many domains change at once. But not for ever: one that does
+%% not get on must not stop the others.
+-spec let_catch_up() -> ok.
+let_catch_up() ->
+    Deadline = erlang:monotonic_time(millisecond) + ?CATCH_UP,
+    lists:foreach(fun(Name) -> let_catch_up(whereis(Name), Deadline) end, ?TOLD_PROCESSES).
+
+let_catch_up(undefined, _Deadline) ->
+    ok;
+let_catch_up(Pid, Deadline) ->
+    %% It answers in its turn, which alone gives it time.
+    case process_info(Pid, message_queue_len) of
+        {message_queue_len, Length} when Length > ?SHORT_MAILBOX ->
+            case erlang:monotonic_time(millisecond) < Deadline of
+                true -> let_catch_up(Pid, Deadline);
+                false -> ok
+            end;
+        _ ->
+            ok
+    end.
 
 %% @doc Starts the service's process, between the parts of the host that belong to it.
 -spec start_service(supervisor:child_spec(), Opts :: map()) -> ok.
@@ -169,6 +212,10 @@ database_of_url() ->
 
 bad_url() ->
     {error, {bad_database_url, <<"the database URL must be a string or a binary">>}}.
+
+tell_functions(Functions, HostType, Domain) ->
+    lists:foreach(fun({Module, Function}) -> tell(Module, Function, HostType, Domain) end,
+                  Functions).
 
 %% Whoever is told must not bring the table's process down, again and again.
 tell(Module, Function, HostType, Domain) ->

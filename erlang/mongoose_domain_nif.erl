@@ -10,9 +10,9 @@
 -export([start_table/3, stop_table/0, check_start_args/2, check_name/1]).
 -export([get_host_type/1, is_static/1, is_host_type_allowed/1, domains_count/0]).
 -export([get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1]).
--export([get_start_args/0, insert/3, delete/1]).
+-export([get_start_args/0, has_host_type/2, try_insert/3, insert/3, try_delete/1, delete/1]).
 -export([open_database/1, close_database/1, request/3]).
--export([check/4, audit/2, cancel/1, apply_batch/2, untold/0, told/0]).
+-export([check/4, audit/2, cancel/1, apply_batch/2, untold/1, told/1]).
 -export([take_ignored/1, forget_position/0]).
 -export([statistics/0, count_error/2, count_requested_reload/0]).
 
@@ -20,9 +20,9 @@
 -nifs([start_table/3, stop_table/0, check_start_args/2, check_name/1,
        get_host_type/1, is_static/1, is_host_type_allowed/1, domains_count/0,
        get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1,
-       get_start_args/0, insert/3, delete/1,
+       get_start_args/0, has_host_type/2, try_insert/3, insert/3, try_delete/1, delete/1,
        open_database/1, close_database/1, request/3,
-       check/4, audit/2, cancel/1, apply_batch/2, untold/0, told/0,
+       check/4, audit/2, cancel/1, apply_batch/2, untold/1, told/1,
        take_ignored/1, forget_position/0,
        statistics/0, count_error/2, count_requested_reload/0]).
 
@@ -158,12 +158,23 @@ get_domains_by_host_type(_HostType) -> erlang:nif_error(not_loaded).
 -spec get_start_args() -> [term()].
 get_start_args() -> erlang:nif_error(not_loaded).
 
-%% Only for the process that writes the table.
+-spec has_host_type(domain(), host_type()) -> boolean().
+has_host_type(_Domain, _HostType) -> erlang:nif_error(not_loaded).
+
+%% Changes are only for the process that writes the table. One that would have to wait, until a list
+%% is copied, is `busy': then insert/3 and delete/1 wait, on a dirty scheduler.
+
+-spec try_insert(domain(), host_type(), Source :: term()) ->
+    inserted | refreshed | busy | {error, unknown_host_type | static | bad_insert}.
+try_insert(_Domain, _HostType, _Source) -> erlang:nif_error(not_loaded).
+
 -spec insert(domain(), host_type(), Source :: term()) ->
     inserted | refreshed | {error, unknown_host_type | static | bad_insert}.
 insert(_Domain, _HostType, _Source) -> erlang:nif_error(not_loaded).
 
-%% Only for the process that writes the table.
+-spec try_delete(domain()) -> removed | absent | busy | {error, static}.
+try_delete(_Domain) -> erlang:nif_error(not_loaded).
+
 -spec delete(domain()) -> removed | absent | {error, static}.
 delete(_Domain) -> erlang:nif_error(not_loaded).
 
@@ -199,13 +210,14 @@ cancel(_Job) -> erlang:nif_error(not_loaded).
 -spec apply_batch(batch(), Limit :: pos_integer()) -> more | done | {error, stale}.
 apply_batch(_Batch, _Limit) -> erlang:nif_error(not_loaded).
 
-%% The first transitions that others have not been told of yet, in order. Each is to be told, and
-%% then counted by told/0.
--spec untold() -> [transition()].
-untold() -> erlang:nif_error(not_loaded).
+%% The first transitions that others have not been told of yet, in order, at most so many (and at
+%% most 1,000). They are to be told, and then counted by told/1.
+-spec untold(Limit :: non_neg_integer()) -> [transition()].
+untold(_Limit) -> erlang:nif_error(not_loaded).
 
--spec told() -> ok.
-told() -> erlang:nif_error(not_loaded).
+%% `all': nobody wants to be told.
+-spec told(Count :: non_neg_integer() | all) -> ok.
+told(_Count) -> erlang:nif_error(not_loaded).
 
 %% What a job ignored so far: each kind with a count and the first ten. Each is reported once.
 -spec take_ignored(job()) -> [ignored()].

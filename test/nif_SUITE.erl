@@ -254,7 +254,7 @@ a_batch_for_a_table_that_is_gone_is_stale(Config) ->
         {ok, Database} = open(Url),
         {_Job, _Ref, Batch} = waiting_load(Database),
         ?assertEqual(more, ?NIF:apply_batch(Batch, 1)),
-        ?assertMatch([{_, undefined, ?T1}], ?NIF:untold()),
+        ?assertMatch([{_, undefined, ?T1}], ?NIF:untold(10)),
         {ok, _} = ?SUP:restart_core(?CORE:get_start_args()),
         ?assertEqual({error, stale}, ?CORE:apply_batch(Batch)),
         ok = supervisor:terminate_child(?SUP, ?CORE),

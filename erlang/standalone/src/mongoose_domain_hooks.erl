@@ -18,11 +18,11 @@
 -export([add_removal_handler/2, delete_removal_handler/1, add_listener/2, delete_listener/1]).
 
 %% For the application
--export([create_tables/0, start_link/0, domain_added/2, domain_removed/2, run_removal_handlers/2]).
+-export([create_tables/0, start_link/0, has_listeners/0, domains_changed/1, run_removal_handlers/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -ignore_xref([add_removal_handler/2, delete_removal_handler/1, add_listener/2, delete_listener/1,
-              domain_added/2, domain_removed/2, start_link/0]).
+              domains_changed/1, has_listeners/0, start_link/0]).
 
 -export_type([removal_handler/0, listener/0]).
 
@@ -70,14 +70,22 @@ start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% @private
--spec domain_added(host_type(), domain()) -> ok.
-domain_added(HostType, Domain) ->
-    tell(added, HostType, Domain).
+%% @doc Is there anybody to tell? On a node without the standalone application there is no table.
+-spec has_listeners() -> boolean().
+has_listeners() ->
+    case ets:info(?LISTENERS, size) of
+        N when N =:= 0; N =:= undefined -> false;
+        _ -> true
+    end.
 
 %% @private
--spec domain_removed(host_type(), domain()) -> ok.
-domain_removed(HostType, Domain) ->
-    tell(removed, HostType, Domain).
+%% @doc Tells the listeners: one message for all the changes.
+-spec domains_changed([mongoose_domain_nif:transition()]) -> ok.
+domains_changed(Transitions) ->
+    case has_listeners() of
+        true -> gen_server:cast(?MODULE, {domains_changed, Transitions});
+        false -> ok
+    end.
 
 %% @private
 %% @doc Runs all handlers in the calling process, until one fails.
@@ -110,19 +118,12 @@ handle_call(Request, _From, State) ->
 
 %% @private
 -spec handle_cast(term(), no_state) -> {noreply, no_state}.
-handle_cast({What, HostType, Domain}, State) ->
-    Tell = fun({Id, Fun}) ->
-               try
-                   _ = Fun(What, HostType, Domain),
-                   ok
-               catch
-                   Class:Reason:Stacktrace ->
-                       ?LOG_ERROR(#{what => domain_listener_failed, listener => Id, change => What,
-                                    host_type => HostType, domain => Domain, class => Class,
-                                    reason => Reason, stacktrace => Stacktrace})
-               end
-           end,
-    lists:foreach(Tell, ets:tab2list(?LISTENERS)),
+handle_cast({domains_changed, Transitions}, State) ->
+    Listeners = ets:tab2list(?LISTENERS),
+    lists:foreach(fun({Domain, Removed, Added}) ->
+                      Removed =/= undefined andalso tell(Listeners, removed, Removed, Domain),
+                      Added =/= undefined andalso tell(Listeners, added, Added, Domain)
+                  end, Transitions),
     {noreply, State}.
 
 %% @private
@@ -133,13 +134,19 @@ handle_info(Message, State) ->
 
 %% Internal
 
-%% Without listeners no message: a load of a million domains would be a million of them. On a node
-%% without the standalone application there is no table.
-tell(What, HostType, Domain) ->
-    case ets:info(?LISTENERS, size) of
-        N when N =:= 0; N =:= undefined -> ok;
-        _ -> gen_server:cast(?MODULE, {What, HostType, Domain})
-    end.
+tell([], _What, _HostType, _Domain) ->
+    ok;
+tell([{Id, Fun} | Listeners], What, HostType, Domain) ->
+    try
+        _ = Fun(What, HostType, Domain),
+        ok
+    catch
+        Class:Reason:Stacktrace ->
+            ?LOG_ERROR(#{what => domain_listener_failed, listener => Id, change => What,
+                         host_type => HostType, domain => Domain, class => Class,
+                         reason => Reason, stacktrace => Stacktrace})
+    end,
+    tell(Listeners, What, HostType, Domain).
 
 create_table({Table, Option, Arity}) ->
     Table = ets:new(Table, [named_table, public, ordered_set, {read_concurrency, true}]),

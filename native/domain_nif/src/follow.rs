@@ -12,6 +12,7 @@ use domain_sync::audit::Difference;
 use domain_sync::check::{Outcome, Reason};
 use domain_sync::driver::{Ended, audit, run};
 use domain_sync::routing::{Batch, Ignored, IgnoredRow, Kind, Routing};
+use domain_table::Name;
 use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,7 +159,7 @@ fn difference<'a>(env: Env<'a>, found: &Difference) -> Term<'a> {
     let in_database = found.in_database.as_ref().map(|name| name.as_bytes());
     (
         binary(env, found.domain.as_bytes()),
-        optional(env, found.in_table.as_deref()),
+        optional(env, found.in_table.as_ref().map(Name::as_bytes)),
         optional(env, in_database),
     )
         .encode(env)
@@ -188,7 +189,7 @@ fn apply_batch<'a>(env: Env<'a>, next: ResourceArc<BatchResource>, limit: usize)
 #[rustler::nif]
 fn take_ignored<'a>(env: Env<'a>, job: ResourceArc<Job>) -> Term<'a> {
     let ignored_row = |row: &IgnoredRow| {
-        let of_core = optional(env, row.core_host_type.as_deref());
+        let of_core = optional(env, row.core_host_type.as_ref().map(Name::as_bytes));
         let (domain, of_db) = (row.domain.as_bytes(), row.db_host_type.as_bytes());
         (binary(env, domain), of_core, binary(env, of_db)).encode(env)
     };

@@ -5,6 +5,7 @@
 //! - `follow`: checks, loads and audits, whose batches go to the calling process by message.
 //! - `status`: what the follower did and saw.
 //! - `term`: Erlang terms kept on the Rust side; names and rows as terms.
+//! - `raw`: functions without rustler's wrapper.
 //! - `runtime`: tokio's threads, which live as long as any database is open.
 //!
 //! Rust never calls into Erlang; it sends messages, and only from tokio's threads. What grows with
@@ -15,6 +16,7 @@
 
 mod database;
 mod follow;
+mod raw;
 mod runtime;
 mod status;
 mod table;
@@ -33,6 +35,8 @@ rustler::atoms! {
     refreshed,
     absent,
     removed,
+    busy,
+    all,
     unknown_host_type,
     is_static = "static",
     bad_insert,

@@ -1,16 +1,25 @@
 //! The routing table of this node.
 
+use crate::raw::{raw_nif, tuple};
+use crate::runtime::aside;
 use crate::term::{KeptTerm, binary, names, optional, pairs};
 use crate::unknown_host_type;
-use crate::{absent, bad_insert, error, fresh, inserted, is_static, kept, ok, refreshed, removed};
+use crate::{
+    absent, all, bad_insert, busy, error, fresh, inserted, is_static, kept, ok, refreshed, removed,
+};
 use arc_swap::ArcSwapOption;
-use domain_sync::routing::{Routing, Transition};
+use domain_sync::routing::{Routing, Transition, Writer};
 use domain_table::{DeleteError, InsertError, Inserted, Name, Pair, Table, check_name};
+use parking_lot::Mutex;
 use rustler::{Atom, Binary, Encoder, Env, Error, ListIterator, NifResult, Term};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// The most untold transitions that are taken at a time: telling so many must fit into a time slice.
-const UNTOLD: usize = 10;
+/// The most untold transitions that are taken at a time.
+const UNTOLD: usize = 1_000;
+
+/// How often somebody looks whether a table that is replaced is still in use.
+const RETIREMENT: Duration = Duration::from_millis(10);
 
 /// The table, as long as `mongoose_domain_core` runs; and after it crashed, until its successor
 /// takes it over or brings another.
@@ -22,6 +31,18 @@ struct Node {
     start_args: KeptTerm,
     /// The supervisor.
     owner: KeptTerm,
+    /// Of the last insertion: mostly the next one has the same.
+    source: Mutex<Option<KeptTerm>>,
+}
+
+impl Node {
+    fn kept(&self, source: Term<'_>) -> KeptTerm {
+        let mut recent = self.source.lock();
+        match &*recent {
+            Some(kept) if kept.is(source) => kept.clone(),
+            _ => recent.insert(KeptTerm::new(source)).clone(),
+        }
+    }
 }
 
 /// The table and its position, if there is a table.
@@ -41,27 +62,41 @@ fn with_table<T>(read: impl FnOnce(&Table<KeptTerm>) -> T) -> NifResult<T> {
     with_node(|node| read(node.routing.table()))
 }
 
-#[rustler::nif]
-fn get_host_type<'a>(env: Env<'a>, domain: Binary<'a>) -> NifResult<Term<'a>> {
-    with_table(|table| match table.host_type(&domain) {
-        Some(host_type) => (ok(), binary(env, host_type)).encode(env),
-        None => (error(), crate::not_found()).encode(env),
+fn read<T>(read: impl FnOnce(&Table<KeptTerm>) -> T) -> Option<T> {
+    CURRENT.load().as_deref().map(|node| read(node.routing.table()))
+}
+
+raw_nif!("get_host_type" / 1, get_host_type);
+raw_nif!("is_static" / 1, is_static_domain);
+raw_nif!("has_host_type" / 2, has_host_type);
+raw_nif!("is_host_type_allowed" / 1, is_host_type_allowed);
+raw_nif!("domains_count" / 0, domains_count);
+
+fn get_host_type<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {
+    let domain = Binary::from_term(domain).ok()?;
+    read(|table| match table.host_type(&domain) {
+        Some(host_type) => tuple(env, [ok().to_term(env), binary(env, host_type.as_bytes())]),
+        None => tuple(env, [error().to_term(env), crate::not_found().to_term(env)]),
     })
 }
 
-#[rustler::nif(name = "is_static")]
-fn is_static_domain(domain: Binary<'_>) -> NifResult<bool> {
-    with_table(|table| table.is_static(&domain))
+fn is_static_domain<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {
+    let domain = Binary::from_term(domain).ok()?;
+    read(|table| table.is_static(&domain).encode(env))
 }
 
-#[rustler::nif]
-fn is_host_type_allowed(host_type: Binary<'_>) -> NifResult<bool> {
-    with_table(|table| table.is_host_type_allowed(&host_type))
+fn has_host_type<'a>(env: Env<'a>, [domain, host_type]: [Term<'a>; 2]) -> Option<Term<'a>> {
+    let (domain, host_type) = (Binary::from_term(domain).ok()?, Binary::from_term(host_type).ok()?);
+    read(|table| table.has_host_type(&domain, &host_type).encode(env))
 }
 
-#[rustler::nif]
-fn domains_count() -> NifResult<usize> {
-    with_table(Table::len)
+fn is_host_type_allowed<'a>(env: Env<'a>, [host_type]: [Term<'a>; 1]) -> Option<Term<'a>> {
+    let host_type = Binary::from_term(host_type).ok()?;
+    read(|table| table.is_host_type_allowed(&host_type).encode(env))
+}
+
+fn domains_count<'a>(env: Env<'a>, []: [Term<'a>; 0]) -> Option<Term<'a>> {
+    read(|table| table.len().encode(env))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -89,7 +124,20 @@ fn get_start_args(env: Env<'_>) -> NifResult<Term<'_>> {
     with_node(|node| node.start_args.copy(env))
 }
 
-// Changes wait for a lock that lists hold while they copy pointers: on a dirty scheduler.
+// A change may have to wait until a list is copied. On a normal scheduler it does not: it answers
+// `busy`, and the caller takes the function that waits, on a dirty one.
+
+raw_nif!("try_insert" / 3, try_insert);
+raw_nif!("try_delete" / 1, try_delete);
+
+fn try_insert<'a>(env: Env<'a>, [domain, host_type, source]: [Term<'a>; 3]) -> Option<Term<'a>> {
+    let (domain, host_type) = (Binary::from_term(domain).ok()?, Binary::from_term(host_type).ok()?);
+    insert_by(env, &domain, &host_type, source, Routing::try_writer).ok()
+}
+
+fn try_delete<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {
+    delete_by(env, &Binary::from_term(domain).ok()?, Routing::try_writer).ok()
+}
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn insert<'a>(
@@ -98,43 +146,71 @@ fn insert<'a>(
     host_type: Binary<'a>,
     source: Term<'a>,
 ) -> NifResult<Term<'a>> {
-    check_name(&domain).map_err(|_| Error::BadArg)?;
-    let source = KeptTerm::new(source);
-    with_node(|node| match node.routing.insert(&domain, &host_type, &source) {
-        Ok(Inserted::New) => inserted().encode(env),
-        Ok(Inserted::Refreshed) => refreshed().encode(env),
-        Err(InsertError::UnknownHostType) => (error(), unknown_host_type()).encode(env),
-        Err(InsertError::Static) => (error(), is_static()).encode(env),
-        Err(InsertError::BadInsert) => (error(), bad_insert()).encode(env),
+    insert_by(env, &domain, &host_type, source, |routing| Some(routing.writer()))
+}
+
+fn insert_by<'a>(
+    env: Env<'a>,
+    domain: &[u8],
+    host_type: &[u8],
+    source: Term<'a>,
+    writer: fn(&Routing<KeptTerm>) -> Option<Writer<'_, KeptTerm>>,
+) -> NifResult<Term<'a>> {
+    let domain = check_name(domain).map_err(|_| Error::BadArg)?;
+    with_node(|node| {
+        let Some(mut writer) = writer(&node.routing) else { return busy().encode(env) };
+        match writer.insert(domain, host_type, &node.kept(source)) {
+            Ok(Inserted::New) => inserted().encode(env),
+            Ok(Inserted::Refreshed) => refreshed().encode(env),
+            Err(InsertError::UnknownHostType) => (error(), unknown_host_type()).encode(env),
+            Err(InsertError::Static) => (error(), is_static()).encode(env),
+            Err(InsertError::BadInsert) => (error(), bad_insert()).encode(env),
+        }
     })
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn delete<'a>(env: Env<'a>, domain: Binary<'a>) -> NifResult<Term<'a>> {
-    with_node(|node| match node.routing.delete(&domain) {
-        Ok(Some(_)) => removed().encode(env),
-        Ok(None) => absent().encode(env),
-        Err(DeleteError::Static) => (error(), is_static()).encode(env),
+    delete_by(env, &domain, |routing| Some(routing.writer()))
+}
+
+fn delete_by<'a>(
+    env: Env<'a>,
+    domain: &[u8],
+    writer: fn(&Routing<KeptTerm>) -> Option<Writer<'_, KeptTerm>>,
+) -> NifResult<Term<'a>> {
+    with_node(|node| {
+        let Some(mut writer) = writer(&node.routing) else { return busy().encode(env) };
+        match writer.delete(domain) {
+            Ok(Some(_)) => removed().encode(env),
+            Ok(None) => absent().encode(env),
+            Err(DeleteError::Static) => (error(), is_static()).encode(env),
+        }
     })
 }
 
-/// The first transitions of which others have not been told yet, in order: `[{Domain,
-/// RemovedHostType | undefined, AddedHostType | undefined}]`.
-#[rustler::nif]
-fn untold(env: Env<'_>) -> NifResult<Vec<Term<'_>>> {
-    with_node(|node| {
-        let untold = node.routing.untold(UNTOLD);
-        untold.iter().map(|made| transition(env, made)).collect()
-    })
+raw_nif!("untold" / 1, untold);
+raw_nif!("told" / 1, told);
+
+/// The first transitions of which others have not been told yet, in order, at most so many:
+/// `[{Domain, RemovedHostType | undefined, AddedHostType | undefined}]`.
+fn untold<'a>(env: Env<'a>, [limit]: [Term<'a>; 1]) -> Option<Term<'a>> {
+    let limit = limit.decode::<usize>().ok()?.min(UNTOLD);
+    let node = CURRENT.load();
+    let untold = node.as_ref()?.routing.untold(limit);
+    let transitions = untold.iter().rev().map(|made| transition(env, made));
+    Some(transitions.fold(Term::list_new_empty(env), |tail, made| tail.list_prepend(made)))
 }
 
-/// Others have been told of the first of the untold transitions.
-#[rustler::nif]
-fn told() -> NifResult<Atom> {
-    with_node(|node| {
-        node.routing.told();
-        ok()
-    })
+/// Others have been told of the first so many of the untold transitions; or nobody wants to be told:
+/// `all`.
+fn told<'a>(env: Env<'a>, [count]: [Term<'a>; 1]) -> Option<Term<'a>> {
+    let count = match count.decode::<Atom>() {
+        Ok(atom) if atom == all() => usize::MAX,
+        _ => count.decode().ok()?,
+    };
+    CURRENT.load().as_ref()?.routing.told(count);
+    Some(ok().to_term(env))
 }
 
 /// Begins with a fresh table, unless the one that is there was made by the same supervisor from the
@@ -157,14 +233,31 @@ fn start_table<'a>(
     let pairs = decode_list(pairs, decode_pair).map_err(|_| Error::BadArg)?;
     let allowed = decode_list(allowed, decode_name).map_err(|_| Error::BadArg)?;
     let routing = Arc::new(Routing::new(Table::new(pairs, allowed)));
-    CURRENT.store(Some(Arc::new(Node { routing, start_args, owner })));
+    retire(CURRENT.swap(Some(Arc::new(Node {
+        routing,
+        start_args,
+        owner,
+        source: Mutex::default(),
+    }))));
     Ok(fresh())
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stop_table() -> Atom {
-    CURRENT.store(None);
+    retire(CURRENT.swap(None));
     ok()
+}
+
+/// Frees a table that is replaced, when nobody uses it any more, on a thread of its own: for a million
+/// domains that takes some milliseconds, and the last user may be a reader on a normal scheduler, or
+/// a batch that is garbage.
+fn retire(node: Option<Arc<Node>>) {
+    let Some(node) = node else { return };
+    aside(move || {
+        while Arc::strong_count(&node) > 1 || Arc::strong_count(&node.routing) > 1 {
+            std::thread::sleep(RETIREMENT);
+        }
+    });
 }
 
 /// `ok`, or `{error, Text}`: why no domain and no host type can be called so.
@@ -215,12 +308,15 @@ fn decode_pair(pair: Term<'_>) -> Result<Pair, String> {
 
 fn decode_name(name: Term<'_>) -> Result<Name, String> {
     let bytes: Binary<'_> = name.decode().map_err(|_| "must be a binary".to_owned())?;
-    check_name(&bytes).map_err(|reason| reason.to_string())?;
-    Ok(bytes.as_slice().into())
+    Ok(check_name(&bytes).map_err(|reason| reason.to_string())?.into())
 }
 
 fn transition<'a>(env: Env<'a>, transition: &Transition) -> Term<'a> {
-    let host_type = |name: &Option<Name>| optional(env, name.as_deref());
-    let domain = binary(env, &transition.domain);
-    (domain, host_type(&transition.removed), host_type(&transition.added)).encode(env)
+    let host_type = |name: &Option<Name>| optional(env, name.as_ref().map(Name::as_bytes));
+    let elements = [
+        binary(env, transition.domain.as_bytes()),
+        host_type(&transition.removed),
+        host_type(&transition.added),
+    ];
+    tuple(env, elements)
 }

@@ -1,11 +1,13 @@
 //! Erlang terms kept on the Rust side; names and rows as terms.
 
+use crate::raw::tuple;
 use crate::{deleting, disabled, enabled, error, undefined};
 use domain_store::{ErrorKind, Setting, Status};
-use domain_table::{Name, Pair};
+use domain_table::Name;
 use rustler::env::SavedTerm;
 use rustler::sys::enif_is_identical;
 use rustler::{Atom, Encoder, Env, NewBinary, OwnedEnv, Term};
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -36,6 +38,13 @@ impl KeptTerm {
         self.with(|term| term.in_env(env))
     }
 
+    /// Is it this term?
+    pub fn is(&self, term: Term<'_>) -> bool {
+        // SAFETY: both terms live at least as long as this call, and comparing them needs no
+        // environment.
+        self.with(|kept| unsafe { enif_is_identical(kept.as_c_arg(), term.as_c_arg()) == 1 })
+    }
+
     fn with<T>(&self, read: impl FnOnce(Term<'_>) -> T) -> T {
         self.0.env.run(|env| read(self.0.term.load(env)))
     }
@@ -43,10 +52,10 @@ impl KeptTerm {
 
 impl PartialEq for KeptTerm {
     fn eq(&self, other: &Self) -> bool {
-        let other = other.with(|term| term.as_c_arg());
-        // SAFETY: both terms live in environments that `self` and `other` keep, and comparing them
-        // needs no environment. (`Term` compares only terms of one lifetime.)
-        self.with(|term| unsafe { enif_is_identical(term.as_c_arg(), other) == 1 })
+        if Arc::ptr_eq(&self.0, &other.0) {
+            return true;
+        }
+        other.with(|term| self.is(term))
     }
 }
 
@@ -75,24 +84,18 @@ pub fn optional<'a>(env: Env<'a>, bytes: Option<&[u8]>) -> Term<'a> {
 
 /// `[Domain]`.
 pub fn names<'a>(env: Env<'a>, names: &[Name]) -> Term<'a> {
-    let terms = names.iter().rev().map(|name| binary(env, name));
+    let terms = names.iter().rev().map(|name| binary(env, name.as_bytes()));
     terms.fold(Term::list_new_empty(env), |tail, name| tail.list_prepend(name))
 }
 
-/// `[{Domain, HostType}]`. Neighbours with the same host type share its binary.
-pub fn pairs<'a>(env: Env<'a>, pairs: &[Pair]) -> Term<'a> {
-    let mut shared: Option<(&Name, Term<'a>)> = None;
+/// `[{Domain, HostType}]`. Domains with the same host type share its binary.
+pub fn pairs<'a>(env: Env<'a>, pairs: &[(Name, &Name)]) -> Term<'a> {
+    let mut shared: HashMap<*const Name, Term<'a>> = HashMap::new();
     let mut list = Term::list_new_empty(env);
-    for (domain, host_type) in pairs.iter().rev() {
-        let host_type = match shared {
-            Some((name, term)) if Arc::ptr_eq(name, host_type) => term,
-            _ => {
-                let term = binary(env, host_type);
-                shared = Some((host_type, term));
-                term
-            }
-        };
-        list = list.list_prepend((binary(env, domain), host_type).encode(env));
+    for &(ref domain, host_type) in pairs.iter().rev() {
+        let host_type =
+            *shared.entry(host_type).or_insert_with(|| binary(env, host_type.as_bytes()));
+        list = list.list_prepend(tuple(env, [binary(env, domain.as_bytes()), host_type]));
     }
     list
 }

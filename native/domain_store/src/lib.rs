@@ -23,6 +23,7 @@ pub use config::{Config, Driver, Place, Server};
 pub use error::{Error, ErrorKind};
 pub use tls::{Client, Key, Tls, TlsMode};
 
+use compact_str::CompactString;
 use std::pin::Pin;
 use tokio::sync::mpsc;
 
@@ -78,8 +79,9 @@ pub struct Event {
     pub domain: String,
 }
 
-/// An enabled domain and its host type.
-pub type Enabled = (String, String);
+/// An enabled domain and its host type. There may be millions, so names of up to 24 bytes are no
+/// allocations.
+pub type Enabled = (CompactString, CompactString);
 
 /// What [`Store::insert_domain`] found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::config::{parsed_url, sqlx_options, tls_of_url};
 use crate::lease::{give_back, within};
 use crate::operations::{operations_without_arrays, repeated, shared_operations, text};
 use crate::{Config, Enabled, Error, Server, Setting, Status, Tls, TlsMode};
-use futures_util::TryStreamExt;
+use futures_util::StreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, MySqlPool, Row};
 use std::collections::HashSet;
@@ -223,7 +223,7 @@ fn lock_wait(limit: Duration) -> u64 {
 #[derive(Default)]
 struct Seen {
     key: RandomState,
-    hashes: HashSet<u128>,
+    hashes: HashSet<u128, foldhash::fast::RandomState>,
 }
 
 impl Seen {

@@ -9,9 +9,11 @@
 
 use crate::config::{parsed_url, sqlx_options, tls_of_url};
 use crate::lease::{give_back, within};
-use crate::operations::{operations_by_key, repeated, shared_operations, text};
+use crate::operations::{READY, operations_by_key, repeated, shared_operations, text};
 use crate::{Config, Enabled, Error, Server, Setting, Tls, TlsMode};
-use futures_util::TryStreamExt;
+use compact_str::CompactString;
+use futures_util::StreamExt;
+use memchr::memchr;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow, PgSslMode};
 use sqlx::{AssertSqlSafe, Connection, PgPool, Postgres, Row};
 use std::str::FromStr;
@@ -118,6 +120,9 @@ fn check_environment(server: &Server) -> Result<(), Error> {
     }
 }
 
+/// So many names are looked for by two connections.
+const MANY_NAMES: usize = 1_000;
+
 /// The most ids in one statement: as many as there may be.
 const CHUNK: usize = usize::MAX;
 
@@ -158,6 +163,18 @@ impl Database {
     }
 
     pub(crate) async fn settings(&self, domains: &[String]) -> Result<Vec<Setting>, Error> {
+        if domains.len() < MANY_NAMES {
+            return self.settings_at_once(domains).await;
+        }
+        // The server looks for one half while we read the other.
+        let (one, other) = domains.split_at(domains.len() / 2);
+        let (one, other) = (self.settings_at_once(one), self.settings_at_once(other));
+        let (mut settings, more) = tokio::try_join!(one, other)?;
+        settings.extend(more);
+        Ok(settings)
+    }
+
+    async fn settings_at_once(&self, domains: &[String]) -> Result<Vec<Setting>, Error> {
         let mut lease = self.lease().await?;
         let query = sqlx::query(sql::SETTINGS).bind(domains);
         let rows = within(self.limit, query.fetch_all(&mut **lease)).await?;
@@ -202,17 +219,20 @@ impl Database {
         let mut lease = self.lease().await?;
         let copy = timeout(self.limit, lease.copy_out_raw(sql::COPY_ENABLED)).await;
         let mut chunks = match copy.map_err(|_| Error::timeout(self.limit))? {
-            Ok(chunks) => chunks,
+            // A message per row: what has come already is taken together.
+            Ok(chunks) => chunks.ready_chunks(READY),
             Err(error) if is_refusal_to_copy(&error) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
         let mut rows = CopyRows::default();
         loop {
-            let next = timeout(self.limit, chunks.try_next()).await;
-            let Some(chunk) = next.map_err(|_| Error::timeout(self.limit))?? else { break };
-            rows.push(&chunk);
-            if rows.enabled.len() >= batch && to.send(rows.take()).await.is_err() {
-                return Ok(true);
+            let next = timeout(self.limit, chunks.next()).await;
+            let Some(ready) = next.map_err(|_| Error::timeout(self.limit))? else { break };
+            for chunk in ready {
+                rows.push(&chunk?);
+                if rows.enabled.len() >= batch && to.send(rows.take()).await.is_err() {
+                    return Ok(true);
+                }
             }
         }
         drop(chunks);
@@ -241,7 +261,7 @@ struct CopyRows {
 
 impl CopyRows {
     fn push(&mut self, mut chunk: &[u8]) {
-        while let Some(end) = chunk.iter().position(|&byte| byte == b'\n') {
+        while let Some(end) = memchr(b'\n', chunk) {
             if self.partial.is_empty() {
                 self.enabled.extend(row(&chunk[..end]));
             } else {
@@ -261,11 +281,15 @@ impl CopyRows {
 }
 
 fn row(line: &[u8]) -> Option<Enabled> {
-    let tab = line.iter().position(|&byte| byte == b'\t')?;
+    let tab = memchr(b'\t', line)?;
     Some((column(&line[..tab]), column(&line[tab + 1..])))
 }
 
-fn column(escaped: &[u8]) -> String {
+/// Text that is not UTF-8 reads as the empty name, as everywhere.
+fn column(escaped: &[u8]) -> CompactString {
+    if memchr(b'\\', escaped).is_none() {
+        return CompactString::from_utf8(escaped).unwrap_or_default();
+    }
     let mut bytes = Vec::with_capacity(escaped.len());
     let mut escaped = escaped.iter();
     while let Some(&byte) = escaped.next() {
@@ -283,7 +307,7 @@ fn column(escaped: &[u8]) -> String {
             byte => byte,
         });
     }
-    String::from_utf8(bytes).unwrap_or_default()
+    CompactString::from_utf8(bytes).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -301,7 +325,7 @@ mod tests {
             rows.push(&text[..cut]);
             rows.push(&text[cut..]);
             let expected = [("one.example", "type1"), ("back\\slash\t.example", "type\n2")];
-            assert_eq!(rows.take(), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+            assert_eq!(rows.take(), expected.map(|(a, b)| (a.into(), b.into())));
         }
     }
 

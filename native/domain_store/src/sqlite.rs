@@ -8,7 +8,7 @@ use crate::operations::{
     operations_by_key, operations_without_arrays, repeated, shared_operations, text,
 };
 use crate::{Config, Enabled, Error};
-use futures_util::TryStreamExt;
+use futures_util::StreamExt;
 use sqlx::sqlite::SqliteSynchronous;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
 use sqlx::{Connection, Row, Sqlite, SqlitePool};

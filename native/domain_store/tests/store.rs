@@ -1,7 +1,7 @@
 //! The store, the same tests on every kind of database.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use domain_store::{Change, Config, ErrorKind, Event, Insert, Setting, Status, Store};
+use domain_store::{Change, Config, Enabled, ErrorKind, Event, Insert, Setting, Status, Store};
 use std::time::{Duration, Instant};
 use test_database::{TestDatabase, on_every_database, on_every_server};
 use tokio::sync::mpsc;
@@ -43,7 +43,7 @@ fn sessions_that_wait(db: &TestDatabase) -> &'static str {
     }
 }
 
-async fn loaded(store: &Store, batch: usize) -> Vec<Vec<(String, String)>> {
+async fn loaded(store: &Store, batch: usize) -> Vec<Vec<Enabled>> {
     let (to, mut from) = mpsc::channel(100);
     store.load(batch, to).await.unwrap();
     let mut batches = Vec::new();
@@ -139,7 +139,7 @@ on_every_database!(names_pass_through_unchanged, db => {
     }
     let mut found: Vec<_> = loaded(&db.store, 3).await.concat();
     found.sort();
-    let mut expected: Vec<_> = names.map(|name| (name.to_owned(), "typé\\1".to_owned())).into();
+    let mut expected: Vec<Enabled> = names.map(|name| (name.into(), "typé\\1".into())).into();
     expected.sort();
     assert_eq!(found, expected);
     let long = "\u{1F600}".repeat(250);
@@ -509,7 +509,7 @@ async fn rows_that_are_not_utf8_do_not_keep_the_others_from_being_read() {
     .await;
     let names: Vec<_> = loaded(&db.store, 10).await.concat().into_iter().map(|row| row.0).collect();
     assert_eq!(names.len(), 2);
-    assert!(names.contains(&String::new()) && names.contains(&"a".into()));
+    assert!(names.contains(&"".into()) && names.contains(&"a".into()));
     assert_eq!(all_events(&db).await, [event(1, ""), event(2, "a")]);
 }
 
@@ -565,10 +565,7 @@ async fn with_status(db: &TestDatabase, status: u8) -> i64 {
 async fn of_duplicates_the_newest_counts() {
     let db = duplicates(&[("type1", 1), ("type2", 0), ("type3", 1)]).await;
     assert_eq!(row(&db, "a.example").await, Some(("type3".into(), Status::Enabled)));
-    assert_eq!(
-        loaded(&db.store, 10).await.concat(),
-        [("a.example".to_owned(), "type3".to_owned())]
-    );
+    assert_eq!(loaded(&db.store, 10).await.concat(), [("a.example".into(), "type3".into())]);
     let Insert::Exists(found) = db.store.insert_domain("a.example", "type4").await.unwrap() else {
         panic!("inserted")
     };

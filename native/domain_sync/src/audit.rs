@@ -10,7 +10,7 @@
 //! inserted are left alone, and so are static ones.
 
 use domain_store::{Event, Setting, Status};
-use domain_table::{Name, Table, check_name};
+use domain_table::{Name, Table, check_text};
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
@@ -32,12 +32,12 @@ impl<'a, S: Clone + Eq + Hash> Comparison<'a, S> {
     }
 
     /// Compares an enabled row, the only one of its domain.
-    pub fn row(&mut self, domain: String, host_type: &str) {
+    pub fn row(&mut self, domain: Name, host_type: &str) {
         if self.table.follows(domain.as_bytes()) {
             self.found += 1;
         }
         if differs(self.table, &domain, Some(host_type)) && self.suspects.len() < SUSPECTS {
-            self.suspects.push(domain);
+            self.suspects.push(domain.into());
         }
     }
 
@@ -60,13 +60,12 @@ pub struct Search {
 impl Search {
     /// This domain has an enabled row.
     pub fn row(&mut self, domain: &str) {
-        self.without_row.remove(domain.as_bytes());
+        self.without_row.remove(domain);
     }
 
     /// The suspects.
     pub fn end(self) -> Vec<String> {
-        let text = |domain: &Name| String::from_utf8_lossy(domain).into_owned();
-        self.without_row.iter().take(SUSPECTS).map(text).collect()
+        self.without_row.into_iter().take(SUSPECTS).map(String::from).collect()
     }
 }
 
@@ -120,13 +119,12 @@ pub(crate) fn newest_rows(settings: Vec<Setting>) -> HashMap<String, Setting> {
 
 /// Does the table have something else than the database says?
 fn differs<S: Clone + Eq + Hash>(table: &Table<S>, domain: &str, host_type: Option<&str>) -> bool {
-    let domain = domain.as_bytes();
-    let in_table = table.host_type(domain);
-    if in_table.is_some() && !table.follows(domain) {
+    let in_table = table.host_type(domain.as_bytes());
+    if in_table.is_some() && !table.follows(domain.as_bytes()) {
         return false; // static, or inserted by somebody else
     }
     let routes = |host_type: &&str| {
-        check_name(domain).is_ok() && table.is_host_type_allowed(host_type.as_bytes())
+        check_text(domain).is_ok() && table.is_host_type_allowed(host_type.as_bytes())
     };
-    in_table.map(|name| &**name) != host_type.filter(routes).map(str::as_bytes)
+    in_table.map(Name::as_str) != host_type.filter(routes)
 }

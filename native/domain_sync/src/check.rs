@@ -27,7 +27,7 @@ use std::collections::HashSet;
 use std::time::{Duration, SystemTime};
 
 /// The most events in a page.
-pub const PAGE: u32 = 10_000;
+pub const PAGE: u32 = 50_000;
 /// The most ids that one statement settles.
 pub const GAPS: usize = 10_000;
 /// How often a check begins anew without getting any further: the log is changing under it.
@@ -385,9 +385,9 @@ impl ReadSettings {
         let mut rows = newest_rows(settings);
         let change = |domain: String| match rows.remove(&domain) {
             Some(Setting { host_type, status: Status::Enabled, .. }) => {
-                Change::Put { domain, host_type }
+                Change::Put { domain: domain.into(), host_type: host_type.into() }
             }
-            _ => Change::Remove { domain },
+            _ => Change::Remove { domain: domain.into() },
         };
         let changes = domains.into_iter().map(change).collect();
         Step::Apply(Apply { changes, position: walk.position(), next, walk })

@@ -2,7 +2,7 @@
 
 use crate::position::Position;
 use crate::statistics::Statistics;
-use domain_table::{DeleteError, InsertError, Inserted, Name, Put, Table, check_name};
+use domain_table::{DeleteError, InsertError, Inserted, Name, Put, Table, check_text};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::Hash;
@@ -42,8 +42,8 @@ impl<S: Clone + Eq + Hash> Routing<S> {
         }
     }
 
-    /// The table, to read. It is changed by [`Self::insert`], [`Self::delete`] and batches, so that
-    /// every transition is noted.
+    /// The table, to read. It is changed by [`Self::writer`] and batches, so that every transition is
+    /// noted.
     pub fn table(&self) -> &Table<S> {
         &self.table
     }
@@ -84,25 +84,14 @@ impl<S: Clone + Eq + Hash> Routing<S> {
         self.position.lock().forgotten
     }
 
-    /// See [`Table::insert`].
-    pub fn insert(
-        &self,
-        domain: &[u8],
-        host_type: &[u8],
-        source: &S,
-    ) -> Result<Inserted, InsertError> {
-        let inserted = self.table.insert(domain, host_type, source)?;
-        if inserted == Inserted::New {
-            self.note(domain, None, Some(host_type));
-        }
-        Ok(inserted)
+    /// To change the table by hand.
+    pub fn writer(&self) -> Writer<'_, S> {
+        Writer { table: self.table.writer(), untold: &self.untold }
     }
 
-    /// See [`Table::delete`].
-    pub fn delete(&self, domain: &[u8]) -> Result<Option<Name>, DeleteError> {
-        let removed = self.table.delete(domain)?;
-        self.note(domain, removed.clone(), None);
-        Ok(removed)
+    /// To change the table by hand, unless that would have to wait for a list.
+    pub fn try_writer(&self) -> Option<Writer<'_, S>> {
+        Some(Writer { table: self.table.try_writer()?, untold: &self.untold })
     }
 
     /// The first transitions of which others have not been told yet, in order. Each is to be told,
@@ -111,16 +100,11 @@ impl<S: Clone + Eq + Hash> Routing<S> {
         self.untold.lock().iter().take(limit).cloned().collect()
     }
 
-    /// Others have been told of the first of the untold transitions.
-    pub fn told(&self) {
-        self.untold.lock().pop_front();
-    }
-
-    fn note(&self, domain: &[u8], removed: Option<Name>, added: Option<&[u8]>) {
-        if removed.is_some() || added.is_some() {
-            let (domain, added) = (domain.into(), added.map(Name::from));
-            self.untold.lock().push_back(Transition { domain, removed, added });
-        }
+    /// Others have been told of the first `count` of the untold transitions.
+    pub fn told(&self, count: usize) {
+        let mut untold = self.untold.lock();
+        let count = count.min(untold.len());
+        untold.drain(..count);
     }
 
     pub(crate) fn suspect(&self, domains: Vec<String>) {
@@ -142,20 +126,76 @@ impl<S: Clone + Eq + Hash> Routing<S> {
     }
 }
 
+/// The right to change the table, which one at a time has. Every transition is noted.
+pub struct Writer<'a, S> {
+    table: domain_table::Writer<'a, S>,
+    untold: &'a Mutex<VecDeque<Transition>>,
+}
+
+impl<S: Clone + Eq + Hash> Writer<'_, S> {
+    /// See [`domain_table::Writer::insert`].
+    pub fn insert(
+        &mut self,
+        domain: &str,
+        host_type: &[u8],
+        source: &S,
+    ) -> Result<Inserted, InsertError> {
+        let inserted = self.table.insert(domain, host_type, source)?;
+        if inserted == Inserted::New {
+            // It is allowed, so it is a name.
+            self.note(domain, None, Name::from_utf8(host_type).ok());
+        }
+        Ok(inserted)
+    }
+
+    /// See [`domain_table::Writer::delete`].
+    pub fn delete(&mut self, domain: &[u8]) -> Result<Option<Name>, DeleteError> {
+        let removed = self.table.delete(domain)?;
+        if let (Some(host_type), Ok(domain)) = (&removed, Name::from_utf8(domain)) {
+            self.note(&domain, Some(host_type.clone()), None);
+        }
+        Ok(removed)
+    }
+
+    fn put(&mut self, domain: &str, host_type: &Name, source: &S) -> Put {
+        let put = self.table.put(domain, host_type.as_bytes(), source);
+        match &put {
+            Put::Added => self.note(domain, None, Some(host_type.clone())),
+            Put::Replaced(other) => {
+                self.note(domain, Some(other.clone()), Some(host_type.clone()));
+            }
+            Put::UnknownHostType { removed } => self.note(domain, removed.clone(), None),
+            Put::Refreshed | Put::Static(_) => {}
+        }
+        put
+    }
+
+    fn delete_outdated(&mut self, domain: &str, source: &S) {
+        let removed = self.table.delete_outdated(domain.as_bytes(), source);
+        self.note(domain, removed, None);
+    }
+
+    fn note(&self, domain: &str, removed: Option<Name>, added: Option<Name>) {
+        if removed.is_some() || added.is_some() {
+            self.untold.lock().push_back(Transition { domain: domain.into(), removed, added });
+        }
+    }
+}
+
 /// One change that the database asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// The domain routes, by this host type.
     Put {
         /// The domain.
-        domain: String,
+        domain: Name,
         /// Its host type.
-        host_type: String,
+        host_type: Name,
     },
     /// The domain does not route.
     Remove {
         /// The domain.
-        domain: String,
+        domain: Name,
     },
 }
 
@@ -249,14 +289,13 @@ impl<S: Clone + Eq + Hash> Batch<S> {
     pub fn apply(&self, limit: usize) -> bool {
         let mut work = self.work.lock();
         if std::mem::take(&mut work.renew) {
-            self.routing.table.renew(&self.source);
+            self.routing.table.writer().renew(&self.source);
         }
         for _ in 0..limit {
             if let Some(change) = work.changes.next() {
                 self.change(change);
             } else if let Some(domain) = self.next_outdated(&mut work.sweep) {
-                let removed = self.routing.table.delete_outdated(&domain, &self.source);
-                self.routing.note(&domain, removed, None);
+                self.routing.writer().delete_outdated(&domain, &self.source);
             } else {
                 if let Some(position) = work.position.take() {
                     self.routing.advance(position, self.forgotten);
@@ -281,38 +320,32 @@ impl<S: Clone + Eq + Hash> Batch<S> {
     }
 
     fn change(&self, change: Change) {
-        let (routing, table) = (&*self.routing, &self.routing.table);
         match change {
             Change::Put { domain, host_type } => {
-                let (name, new) = (domain.as_bytes(), host_type.as_bytes());
-                if check_name(name).is_err() || check_name(new).is_err() {
+                if check_text(&domain).is_err() || check_text(&host_type).is_err() {
                     self.ignored.count(Kind::InvalidName, &domain, None, &host_type);
                     return;
                 }
-                match table.put(name, new, &self.source) {
-                    Put::Added => routing.note(name, None, Some(new)),
-                    Put::Replaced(other) => routing.note(name, Some(other), Some(new)),
-                    Put::Refreshed => {}
+                match self.routing.writer().put(&domain, &host_type, &self.source) {
+                    Put::Added | Put::Replaced(_) | Put::Refreshed => {}
                     Put::Static(of_core) => {
                         self.ignored.count(Kind::StaticInDb, &domain, Some(&of_core), &host_type);
-                        if *of_core != *new {
+                        if of_core != host_type {
                             let kind = Kind::DifferentHostType;
                             self.ignored.count(kind, &domain, Some(&of_core), &host_type);
                         }
                     }
-                    Put::UnknownHostType { removed } => {
+                    Put::UnknownHostType { .. } => {
                         self.ignored.count(Kind::UnknownHostType, &domain, None, &host_type);
-                        routing.note(name, removed, None);
                     }
                 }
             }
-            Change::Remove { domain } => match table.delete(domain.as_bytes()) {
-                Ok(removed) => routing.note(domain.as_bytes(), removed, None),
-                Err(DeleteError::Static) => {
-                    let host_type = table.host_type(domain.as_bytes());
+            Change::Remove { domain } => {
+                if self.routing.writer().delete(domain.as_bytes()) == Err(DeleteError::Static) {
+                    let host_type = self.routing.table.host_type(domain.as_bytes());
                     self.ignored.count(Kind::StaticWasInDb, &domain, host_type, "");
                 }
-            },
+            }
         }
     }
 }

@@ -97,7 +97,7 @@ on_every_database!(a_reload_removes_what_it_did_not_bring, db => {
     insert(&db, "goes.example").await;
     let mut node = Node::new();
     node.load(&db.store).await;
-    node.routing.insert(b"foreign.example", b"type1", &99).unwrap();
+    node.routing.writer().insert("foreign.example", b"type1", &99).unwrap();
     node.told();
     // Without an event: only a reload can notice.
     db.execute("DELETE FROM domain_settings WHERE domain = 'goes.example'").await;
@@ -119,7 +119,7 @@ on_every_database!(i2_static_domains_win, db => {
     assert_eq!(ignored[&Kind::StaticInDb].0, 1);
     let (count, rows) = &ignored[&Kind::DifferentHostType];
     assert_eq!((*count, rows[0].db_host_type.as_str()), (1, "type2"));
-    assert_eq!(rows[0].core_host_type.as_deref(), Some(&b"type1"[..]));
+    assert_eq!(rows[0].core_host_type.as_deref(), Some("type1"));
 
     db.store.set_status("static.example", false).await.unwrap();
     node.follow(&db.store).await;

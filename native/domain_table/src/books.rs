@@ -2,7 +2,9 @@
 //!
 //! They are kept under one lock by [`crate::Table`]; nothing here locks.
 
-use crate::table::Name;
+use crate::name::Name;
+use crate::shard::Entry;
+use foldhash::fast::RandomState;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -23,62 +25,92 @@ impl SourceId {
 
 /// Everything that is not needed to answer a lookup.
 pub(crate) struct Books<S> {
-    /// The domains of each host type. Static ones come first and never move.
-    pub by_host_type: Vec<HostTypeDomains>,
+    pub by_host_type: Vec<Domains>,
     /// Who inserted the dynamic domains.
     pub sources: Sources<S>,
 }
 
-/// The domains of one host type: static ones, then dynamic ones in no order.
-#[derive(Default)]
-pub(crate) struct HostTypeDomains {
-    domains: Vec<Name>,
-    statics: usize,
+impl<S> Books<S> {
+    /// The source of a domain; a static one has none.
+    pub fn source(&self, entry: Entry) -> Option<SourceId> {
+        let domains = &self.by_host_type[entry.host_type as usize];
+        domains.dynamics.get(entry.place.index()).map(|listed| listed.source)
+    }
 }
 
-impl HostTypeDomains {
-    pub fn push_static(&mut self, domain: Name) {
-        debug_assert_eq!(self.statics, self.domains.len(), "statics come first");
-        self.domains.push(domain);
-        self.statics += 1;
+/// The domains of one host type.
+#[derive(Default)]
+pub(crate) struct Domains {
+    pub statics: Vec<Name>,
+    /// In no order; each knows its place here.
+    pub dynamics: List,
+}
+
+/// A dynamic domain, by its hash: with that the map finds the one that has this place. Millions of
+/// names are not kept twice.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, packed(4))]
+pub(crate) struct Listed {
+    pub hash: u64,
+    pub source: SourceId,
+}
+
+/// A vector in pieces: growing never moves what is there, so it never takes long.
+#[derive(Default)]
+pub(crate) struct List(Vec<Vec<Listed>>);
+
+impl List {
+    const PIECE: usize = 4096;
+
+    pub fn len(&self) -> usize {
+        self.0.last().map_or(0, |last| (self.0.len() - 1) * Self::PIECE + last.len())
     }
 
-    /// Adds a dynamic domain and returns its slot.
-    pub fn push(&mut self, domain: Name) -> usize {
-        self.domains.push(domain);
-        self.domains.len() - 1
+    pub fn get(&self, index: usize) -> Option<&Listed> {
+        self.0.get(index / Self::PIECE)?.get(index % Self::PIECE)
     }
 
-    /// Empties a slot. The domain that now fills it, if any, is returned.
-    pub fn swap_remove(&mut self, slot: usize) -> Option<Name> {
-        self.domains.swap_remove(slot);
-        self.domains.get(slot).cloned()
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut Listed> {
+        self.0.get_mut(index / Self::PIECE)?.get_mut(index % Self::PIECE)
     }
 
-    pub fn all(&self) -> &[Name] {
-        &self.domains
+    pub fn iter(&self) -> impl Iterator<Item = &Listed> {
+        self.0.iter().flatten()
     }
 
-    pub fn statics(&self) -> &[Name] {
-        &self.domains[..self.statics]
+    pub fn push(&mut self, listed: Listed) {
+        match self.0.last_mut() {
+            Some(last) if last.len() < Self::PIECE => last.push(listed),
+            _ => self.0.push(vec![listed]),
+        }
     }
 
-    pub fn dynamics(&self) -> &[Name] {
-        &self.domains[self.statics..]
+    /// Takes one out; the last one takes its place.
+    pub fn swap_remove(&mut self, index: usize) -> Option<Listed> {
+        let last = self.0.last_mut()?.pop()?;
+        if self.0.last().is_some_and(Vec::is_empty) {
+            self.0.pop();
+        }
+        match self.get_mut(index) {
+            Some(place) => Some(std::mem::replace(place, last)),
+            None => Some(last),
+        }
     }
 }
 
 /// Interned sources. A source that no domain refers to any more is forgotten.
 pub(crate) struct Sources<S> {
     /// By whether the domains follow the database: a source may have domains of both sorts.
-    ids: [HashMap<S, SourceId>; 2],
-    users: HashMap<SourceId, (S, usize)>,
+    ids: [HashMap<S, SourceId, RandomState>; 2],
+    users: HashMap<SourceId, (S, usize), RandomState>,
     next: u32,
+    /// The last one that was asked for: mostly it is asked for again.
+    recent: Option<SourceId>,
 }
 
 impl<S: Clone + Eq + Hash> Sources<S> {
     pub fn new() -> Self {
-        Sources { ids: Default::default(), users: HashMap::new(), next: 0 }
+        Sources { ids: Default::default(), users: HashMap::default(), next: 0, recent: None }
     }
 
     /// The numbers that a source has: none, one or two.
@@ -88,21 +120,31 @@ impl<S: Clone + Eq + Hash> Sources<S> {
 
     /// Counts one more domain for the source.
     pub fn acquire(&mut self, source: &S, follows: bool) -> SourceId {
-        let sort = usize::from(follows);
-        if let Some(&id) = self.ids[sort].get(source) {
-            if let Some((_, users)) = self.users.get_mut(&id) {
-                *users += 1;
-            }
+        if let Some(id) = self.recent.filter(|id| id.follows() == follows)
+            && let Some((recent, users)) = self.users.get_mut(&id)
+            && recent == source
+        {
+            *users += 1;
             return id;
         }
+        let id = self.ids[usize::from(follows)].get(source).copied();
+        let id = id.unwrap_or_else(|| self.add(source, follows));
+        if let Some((_, users)) = self.users.get_mut(&id) {
+            *users += 1;
+        }
+        self.recent = Some(id);
+        id
+    }
+
+    fn add(&mut self, source: &S, follows: bool) -> SourceId {
         let mut id = SourceId::new(self.next, follows);
         while self.users.contains_key(&id) {
             self.next = self.next.wrapping_add(1);
             id = SourceId::new(self.next, follows);
         }
         self.next = self.next.wrapping_add(1);
-        self.ids[sort].insert(source.clone(), id);
-        self.users.insert(id, (source.clone(), 1));
+        self.ids[usize::from(follows)].insert(source.clone(), id);
+        self.users.insert(id, (source.clone(), 0));
         id
     }
 
@@ -112,6 +154,7 @@ impl<S: Clone + Eq + Hash> Sources<S> {
         for ids in &mut self.ids {
             ids.remove(source);
         }
+        self.recent = None;
     }
 
     /// Counts one domain less for the source.

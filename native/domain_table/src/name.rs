@@ -1,4 +1,12 @@
-//! What a domain or a host type may be called.
+//! Names of domains and host types, and what they may be.
+
+use compact_str::CompactString;
+
+/// A domain or a host type. Up to 24 bytes lie in the value itself, without an allocation.
+pub type Name = CompactString;
+
+/// A domain and its host type.
+pub type Pair = (Name, Name);
 
 /// The longest name, in characters (Unicode code points): the columns are `VARCHAR(250)`, and both
 /// PostgreSQL and MySQL count characters there.
@@ -25,20 +33,26 @@ pub enum NameError {
 ///
 /// Takes a bounded time, however long the input.
 pub fn check_name(bytes: &[u8]) -> Result<&str, NameError> {
-    if bytes.is_empty() {
-        return Err(NameError::Empty);
-    }
     if bytes.len() > 4 * MAX_NAME_CHARS {
         return Err(NameError::TooLong);
     }
     let name = std::str::from_utf8(bytes).map_err(|_| NameError::NotUtf8)?;
-    if name.chars().count() > MAX_NAME_CHARS {
+    check_text(name).map(|()| name)
+}
+
+/// Checks that a text can be the name of a domain or of a host type.
+pub fn check_text(name: &str) -> Result<(), NameError> {
+    if name.is_empty() {
+        return Err(NameError::Empty);
+    }
+    // There are at least as many bytes as characters.
+    if name.len() > MAX_NAME_CHARS && name.chars().count() > MAX_NAME_CHARS {
         return Err(NameError::TooLong);
     }
-    if name.contains('\0') {
+    if name.as_bytes().contains(&0) {
         return Err(NameError::Nul);
     }
-    Ok(name)
+    Ok(())
 }
 
 #[cfg(test)]

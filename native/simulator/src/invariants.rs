@@ -62,20 +62,17 @@ impl Told {
 }
 
 fn text(name: &Option<Name>) -> String {
-    name.as_ref().map_or("-".into(), |name| String::from_utf8_lossy(name).into_owned())
+    name.as_ref().map_or("-".into(), ToString::to_string)
 }
 
 fn describe(transition: &Transition) -> String {
-    let domain = String::from_utf8_lossy(&transition.domain);
-    format!("{domain}: {} -> {}", text(&transition.removed), text(&transition.added))
+    let Transition { domain, removed, added } = transition;
+    format!("{domain}: {} -> {}", text(removed), text(added))
 }
 
 fn sorted(mut pairs: Vec<Pair>) -> Vec<String> {
     pairs.sort();
-    let text = |(domain, host_type): &Pair| {
-        format!("{} {}", String::from_utf8_lossy(domain), String::from_utf8_lossy(host_type))
-    };
-    pairs.iter().map(text).collect()
+    pairs.iter().map(|(domain, host_type)| format!("{domain} {host_type}")).collect()
 }
 
 /// What holds after every action.
@@ -101,7 +98,8 @@ pub fn always(node: &Node) -> Result<(), Violation> {
     if !node.routing.untold(1).is_empty() {
         return Ok(());
     }
-    let dynamics = table.dynamics();
+    let owned = |(domain, host_type): (Name, &Name)| (domain, host_type.clone());
+    let dynamics: Vec<Pair> = table.dynamics().into_iter().map(owned).collect();
     if !node.told.is(&dynamics) {
         let (told, table) = (sorted(node.told.pairs()), sorted(dynamics));
         let text = format!("node {}: told {told:?}, the table has {table:?}", node.number);
@@ -231,7 +229,7 @@ pub fn converged(node: &Node, database: &Database, audited: bool) -> Result<(), 
     }
     let known = |name: &Name| {
         let mut known = STABLE.into_iter().chain(CHANGING).chain(TAMPERED).chain([OTHER]);
-        known.any(|domain| domain.as_bytes() == &**name)
+        known.any(|domain| domain == name)
     };
     match node.routing.table().followed().into_iter().find(|(domain, _)| !known(domain)) {
         Some((domain, _)) => {

@@ -73,8 +73,8 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a host type unknown here leaves the old one routing",
         rule: "I1",
         file: TABLE,
-        text: "let removed = entry.map(|entry| self.remove(&mut books, domain, entry));",
-        replacement: "let removed: Option<Name> = None;",
+        text: "Put::UnknownHostType { removed: found.map(|found| self.remove(found)) }",
+        replacement: "Put::UnknownHostType { removed: found.and_then(|_| None) }",
     },
     Mutant {
         name: "of two rows the oldest counts",
@@ -94,8 +94,8 @@ pub const MUTANTS: &[Mutant] = &[
         name: "the database overrules static domains",
         rule: "I2",
         file: TABLE,
-        text: "if let Some(entry @ Entry { kind: Kind::Static, .. }) = entry {\n            return Put",
-        replacement: "if let (true, Some(entry)) = (domain.is_empty(), entry) {\n            return Put",
+        text: "(Some(found), _) if found.entry.place.is_static() => {",
+        replacement: "(Some(found), _) if domain.is_empty() => {",
     },
     Mutant {
         name: "missing ids are not noticed",
@@ -204,32 +204,30 @@ pub const MUTANTS: &[Mutant] = &[
         name: "another host type is told as an addition only",
         rule: "I7",
         file: ROUTING,
-        text: "Put::Replaced(other) => routing.note(name, Some(other), Some(new)),",
-        replacement: "Put::Replaced(_) => routing.note(name, None, Some(new)),",
+        text: "self.note(domain, Some(other.clone()), Some(host_type.clone()));",
+        replacement: "self.note(domain, other.is_empty().then(Name::default), Some(host_type.clone()));",
     },
     Mutant {
         name: "another host type is told in the wrong order",
         rule: "I7",
         file: ROUTING,
-        text: "Put::Replaced(other) => routing.note(name, Some(other), Some(new)),",
-        replacement: "Put::Replaced(other) => {
-                        routing.note(name, None, Some(new));
-                        routing.note(name, Some(other), None);
-                    }",
+        text: "self.note(domain, Some(other.clone()), Some(host_type.clone()));",
+        replacement: "self.note(domain, None, Some(host_type.clone()));
+                self.note(domain, Some(other.clone()), None);",
     },
     Mutant {
         name: "what the sweep of a load removes is not told",
         rule: "I7",
         file: ROUTING,
-        text: "self.routing.note(&domain, removed, None);",
+        text: "self.note(domain, removed, None);",
         replacement: "drop(removed);",
     },
     Mutant {
         name: "who has been told is told again",
         rule: "I7",
         file: ROUTING,
-        text: "self.untold.lock().pop_front();",
-        replacement: "drop(self.untold.lock());",
+        text: "untold.drain(..count);",
+        replacement: "untold.truncate(untold.len().max(count));",
     },
     Mutant {
         name: "a domain marked for deletion routes",

@@ -90,7 +90,7 @@ pub struct Node {
 }
 
 fn name(text: &str) -> Name {
-    text.as_bytes().into()
+    text.into()
 }
 
 fn fresh_routing(config: &NodeConfig) -> Arc<Routing<Source>> {
@@ -127,7 +127,7 @@ impl Node {
         let name = self.routing.table().host_type(domain.as_bytes())?;
         let known = self.config.statics.iter().map(|(_, host_type)| host_type);
         let mut known = known.chain(&self.config.allowed);
-        Some(known.find(|host_type| host_type.as_bytes() == &**name).unwrap_or(&"unknown"))
+        Some(known.find(|host_type| *host_type == name).unwrap_or(&"unknown"))
     }
 
     /// Where it stands, for people.
@@ -286,12 +286,12 @@ impl Node {
 
     /// Another caller of the core.
     pub fn other_caller(&mut self, insert: bool) -> bool {
-        let domain = OTHER.as_bytes();
         if insert {
             let source = Source::MAX;
-            self.routing.insert(domain, self.config.allowed[0].as_bytes(), &source).is_ok()
+            let host_type = self.config.allowed[0].as_bytes();
+            self.routing.writer().insert(OTHER, host_type, &source).is_ok()
         } else {
-            matches!(self.routing.delete(domain), Ok(Some(_)))
+            matches!(self.routing.writer().delete(OTHER.as_bytes()), Ok(Some(_)))
         }
     }
 
@@ -350,7 +350,7 @@ impl Node {
             let replaced = transition.removed.is_some() && transition.added.is_some();
             coverage.add(Corner::HostTypeReplaced, u64::from(replaced));
             self.told.tell(&transition)?;
-            self.routing.told();
+            self.routing.told(1);
         }
         Ok(told > 0)
     }

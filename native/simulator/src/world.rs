@@ -120,7 +120,7 @@ impl World {
             }
             Action::TamperTable { domain, .. } => {
                 coverage.hit(Corner::TamperedTable);
-                matches!(node.routing.delete(domain.as_bytes()), Ok(Some(_)))
+                matches!(node.routing.writer().delete(domain.as_bytes()), Ok(Some(_)))
             }
             Action::Sleep { seconds, .. } if node.is_idle() => {
                 node.asleep_until = database.now + seconds;

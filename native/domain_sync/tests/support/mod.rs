@@ -11,7 +11,7 @@ use std::time::Duration;
 pub const MAX_AGE: Duration = Duration::from_secs(7_200);
 
 pub fn name(text: &str) -> Name {
-    text.as_bytes().into()
+    text.into()
 }
 
 pub struct Node {
@@ -68,7 +68,7 @@ impl Node {
 
     pub fn host_type(&self, domain: &str) -> Option<String> {
         let host_type = self.routing.table().host_type(domain.as_bytes())?;
-        Some(String::from_utf8(host_type.to_vec()).unwrap())
+        Some(host_type.to_string())
     }
 
     pub fn routes(&self, domain: &str) -> bool {
@@ -82,15 +82,14 @@ impl Node {
     /// The transitions since the last call, as `-type1 domain +type2`.
     pub fn told(&self) -> Vec<String> {
         let text = |sign: &str, name: Option<Name>| {
-            name.map(|name| format!("{sign}{} ", String::from_utf8_lossy(&name)))
-                .unwrap_or_default()
+            name.map(|name| format!("{sign}{name} ")).unwrap_or_default()
         };
         let told = self.routing.untold(usize::MAX);
-        told.iter().for_each(|_| self.routing.told());
+        self.routing.told(told.len());
         told.into_iter()
             .map(|Transition { domain, removed, added }| {
                 let (removed, added) = (text("-", removed), text("+", added));
-                format!("{removed}{added}{}", String::from_utf8_lossy(&domain))
+                format!("{removed}{added}{domain}")
             })
             .collect()
     }
