@@ -17,7 +17,7 @@ CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
-.PHONY: build demo shell schema test test-rust test-erlang test-otp27 lint bench bench-follow sim sim-mutants chaos clean
+.PHONY: build demo shell schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow sim sim-mutants chaos clean
 
 build:
 	@script/install-deps </dev/null
@@ -66,6 +66,11 @@ bench: build
 	@cp $${CARGO_TARGET_DIR:-target}/release/libbench_driver.so _build/bench/bench_driver.so
 	@erlc -o _build/bench test/test_helper.erl bench/bench*.erl
 	@erl -noshell $(EBIN) -pa _build/bench -run bench main "$(QUICK)" "$(ONLY)"
+
+# The crates below, by Criterion; the table beside DashMap.
+bench-native:
+	@script/install-deps </dev/null
+	cargo bench --locked -p domain_table -p domain_sync --benches
 
 # Following 1,000 new events among 100,000 domains, on PostgreSQL and MariaDB.
 bench-follow: build

@@ -62,10 +62,6 @@ fn with_table<T>(read: impl FnOnce(&Table<KeptTerm>) -> T) -> NifResult<T> {
     with_node(|node| read(node.routing.table()))
 }
 
-fn read<T>(read: impl FnOnce(&Table<KeptTerm>) -> T) -> Option<T> {
-    CURRENT.load().as_deref().map(|node| read(node.routing.table()))
-}
-
 raw_nif!("get_host_type" / 1, get_host_type);
 raw_nif!("is_static" / 1, is_static_domain);
 raw_nif!("has_host_type" / 2, has_host_type);
@@ -74,29 +70,30 @@ raw_nif!("domains_count" / 0, domains_count);
 
 fn get_host_type<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {
     let domain = Binary::from_term(domain).ok()?;
-    read(|table| match table.host_type(&domain) {
+    let answer = with_table(|table| match table.host_type(&domain) {
         Some(host_type) => tuple(env, [ok().to_term(env), binary(env, host_type.as_bytes())]),
         None => tuple(env, [error().to_term(env), crate::not_found().to_term(env)]),
-    })
+    });
+    answer.ok()
 }
 
 fn is_static_domain<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {
     let domain = Binary::from_term(domain).ok()?;
-    read(|table| table.is_static(&domain).encode(env))
+    with_table(|table| table.is_static(&domain).encode(env)).ok()
 }
 
 fn has_host_type<'a>(env: Env<'a>, [domain, host_type]: [Term<'a>; 2]) -> Option<Term<'a>> {
     let (domain, host_type) = (Binary::from_term(domain).ok()?, Binary::from_term(host_type).ok()?);
-    read(|table| table.has_host_type(&domain, &host_type).encode(env))
+    with_table(|table| table.has_host_type(&domain, &host_type).encode(env)).ok()
 }
 
 fn is_host_type_allowed<'a>(env: Env<'a>, [host_type]: [Term<'a>; 1]) -> Option<Term<'a>> {
     let host_type = Binary::from_term(host_type).ok()?;
-    read(|table| table.is_host_type_allowed(&host_type).encode(env))
+    with_table(|table| table.is_host_type_allowed(&host_type).encode(env)).ok()
 }
 
 fn domains_count<'a>(env: Env<'a>, []: [Term<'a>; 0]) -> Option<Term<'a>> {
-    read(|table| table.len().encode(env))
+    with_table(|table| table.len().encode(env)).ok()
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]

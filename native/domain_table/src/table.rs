@@ -187,12 +187,21 @@ impl<S: Clone + Eq + Hash> Table<S> {
 
     /// All static domains, with their host types.
     pub fn statics(&self) -> Vec<(Name, &Name)> {
-        self.list(|entry| entry.place.is_static())
+        let books = self.books.read();
+        let of_each = books.by_host_type.iter().zip(&self.host_types);
+        let pairs = of_each.flat_map(|(domains, host_type)| {
+            domains.statics.iter().map(|domain| (domain.clone(), &host_type.name))
+        });
+        pairs.collect()
     }
 
     /// All dynamic domains, with their host types.
     pub fn dynamics(&self) -> Vec<(Name, &Name)> {
-        self.list(|entry| !entry.place.is_static())
+        // Nothing changes meanwhile.
+        let _books = self.books.read();
+        let mut list = Vec::with_capacity(self.len());
+        self.for_each_dynamic(|slot| list.push((slot.domain.clone(), self.name_of(slot.entry))));
+        list
     }
 
     /// The dynamic domains of other sources than this one, and those from before [`Writer::renew`].
@@ -228,8 +237,8 @@ impl<S: Clone + Eq + Hash> Table<S> {
         let mut domains = statics.clone();
         domains.reserve_exact(dynamics.len());
         if dynamics.len() * SCAN > self.len() {
-            self.for_each(|slot| {
-                if slot.entry.host_type == id && !slot.entry.place.is_static() {
+            self.for_each_dynamic(|slot| {
+                if slot.entry.host_type == id {
                     domains.push(slot.domain.clone());
                 }
             });
@@ -283,20 +292,7 @@ impl<S: Clone + Eq + Hash> Table<S> {
         self.host_types[id as usize].allowed.then_some(id)
     }
 
-    /// The domains whose entries are selected: a look at the map.
-    fn list(&self, is_selected: impl Fn(Entry) -> bool) -> Vec<(Name, &Name)> {
-        // Nothing changes meanwhile.
-        let _books = self.books.read();
-        let mut list = Vec::new();
-        self.for_each(|slot| {
-            if is_selected(slot.entry) {
-                list.push((slot.domain.clone(), self.name_of(slot.entry)));
-            }
-        });
-        list
-    }
-
-    /// The dynamic domains whose sources are selected: a look at the books.
+    /// The dynamic domains whose sources are selected.
     fn listed(
         &self,
         books: &Books<S>,
@@ -318,9 +314,10 @@ impl<S: Clone + Eq + Hash> Table<S> {
         self.shard(hash).read().domain(hash, entry).cloned()
     }
 
-    fn for_each(&self, mut visit: impl FnMut(&Slot)) {
+    fn for_each_dynamic(&self, mut visit: impl FnMut(&Slot)) {
         for shard in &self.shards {
-            shard.0.read().iter().for_each(&mut visit);
+            let shard = shard.0.read();
+            shard.iter().filter(|slot| !slot.entry.place.is_static()).for_each(&mut visit);
         }
     }
 
