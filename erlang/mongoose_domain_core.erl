@@ -51,6 +51,8 @@
 
 %% The most changes applied before other calls get their turn.
 -define(SLICE, 1000).
+%% Applied at a time: so many fit into a small part of a time slice.
+-define(BIT, 200).
 
 %% @doc Starts with exactly these static domains. Their host types need not be allowed; of a
 %% repeated domain the first pair counts. Raises `badarg' for anything but pairs and names.
@@ -191,9 +193,7 @@ handle_call({delete, Domain}, _From, State) ->
             end,
     {reply, Reply, State};
 handle_call({apply_batch, Batch}, _From, State) ->
-    Reply = mongoose_domain_nif:apply_batch(Batch, ?SLICE),
-    ok = tell(),
-    {reply, Reply, State};
+    {reply, apply_slice(Batch, ?SLICE), State};
 handle_call(Request, From, State) ->
     ?LOG_WARNING(#{what => unexpected_call, server => ?MODULE, request => Request, from => From}),
     {reply, ok, State}.
@@ -232,6 +232,20 @@ load([Module | Modules]) ->
     case erlang:module_loaded(Module) orelse code:load_file(Module) of
         {error, Reason} -> {error, {cannot_load, Module, Reason}};
         _Loaded -> load(Modules)
+    end.
+
+%% Applies so many changes, a few at a time, and tells others of them.
+apply_slice(_Batch, 0) ->
+    more;
+apply_slice(Batch, Left) ->
+    Applied = case mongoose_domain_nif:try_apply_batch(Batch, ?BIT) of
+                  busy -> mongoose_domain_nif:apply_batch(Batch, ?BIT);
+                  Done -> Done
+              end,
+    ok = tell(),
+    case Applied of
+        more -> apply_slice(Batch, Left - ?BIT);
+        _ -> Applied
     end.
 
 insert_now_or_later(Domain, HostType, Source) ->

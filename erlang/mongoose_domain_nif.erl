@@ -12,7 +12,7 @@
 -export([get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1]).
 -export([get_start_args/0, has_host_type/2, try_insert/3, insert/3, try_delete/1, delete/1]).
 -export([open_database/1, close_database/1, request/3]).
--export([check/4, audit/2, cancel/1, apply_batch/2, untold/1, told/1]).
+-export([check/4, audit/2, cancel/1, try_apply_batch/2, apply_batch/2, untold/1, told/1]).
 -export([take_ignored/1, forget_position/0]).
 -export([statistics/0, count_error/2, count_requested_reload/0]).
 
@@ -22,7 +22,7 @@
        get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1,
        get_start_args/0, has_host_type/2, try_insert/3, insert/3, try_delete/1, delete/1,
        open_database/1, close_database/1, request/3,
-       check/4, audit/2, cancel/1, apply_batch/2, untold/1, told/1,
+       check/4, audit/2, cancel/1, try_apply_batch/2, apply_batch/2, untold/1, told/1,
        take_ignored/1, forget_position/0,
        statistics/0, count_error/2, count_requested_reload/0]).
 
@@ -209,6 +209,10 @@ cancel(_Job) -> erlang:nif_error(not_loaded).
 %% the process that writes the table; what changed is then untold.
 -spec apply_batch(batch(), Limit :: pos_integer()) -> more | done | {error, stale}.
 apply_batch(_Batch, _Limit) -> erlang:nif_error(not_loaded).
+
+%% The same, at most 200 changes, without a change of the scheduler; `busy': not now.
+-spec try_apply_batch(batch(), Limit :: pos_integer()) -> more | done | busy | {error, stale}.
+try_apply_batch(_Batch, _Limit) -> erlang:nif_error(not_loaded).
 
 %% The first transitions that others have not been told of yet, in order, at most so many (and at
 %% most 1,000). They are to be told, and then counted by told/1.

@@ -288,45 +288,57 @@ impl<S: Clone + Eq + Hash> Batch<S> {
     /// them the position advances. The transitions are then [`Routing::untold`].
     pub fn apply(&self, limit: usize) -> bool {
         let mut work = self.work.lock();
+        if work.must_begin_sweep() {
+            let outdated = self.routing.table.outdated(&self.source);
+            let domains: Vec<Name> = outdated.into_iter().map(|(domain, _)| domain).collect();
+            work.sweep = Sweep::Begun(domains.into_iter());
+        }
+        self.go_on(&mut work, self.routing.writer(), limit)
+    }
+
+    /// As [`Self::apply`], unless that would wait for a list or take long.
+    pub fn try_apply(&self, limit: usize) -> Option<bool> {
+        let mut work = self.work.try_lock()?;
+        if work.must_begin_sweep() {
+            return None;
+        }
+        Some(self.go_on(&mut work, self.routing.try_writer()?, limit))
+    }
+
+    fn go_on(&self, work: &mut Work, mut writer: Writer<'_, S>, limit: usize) -> bool {
         if std::mem::take(&mut work.renew) {
-            self.routing.table.writer().renew(&self.source);
+            writer.table.renew(&self.source);
         }
         for _ in 0..limit {
             if let Some(change) = work.changes.next() {
-                self.change(change);
-            } else if let Some(domain) = self.next_outdated(&mut work.sweep) {
-                self.routing.writer().delete_outdated(&domain, &self.source);
-            } else {
-                if let Some(position) = work.position.take() {
-                    self.routing.advance(position, self.forgotten);
+                self.change(&mut writer, change);
+                continue;
+            }
+            match &mut work.sweep {
+                Sweep::Wanted => return true,
+                Sweep::Begun(domains) if domains.len() > 0 => {
+                    domains.next().inspect(|domain| writer.delete_outdated(domain, &self.source));
                 }
-                work.credit = None;
-                return false;
+                Sweep::Begun(_) | Sweep::No => {
+                    if let Some(position) = work.position.take() {
+                        self.routing.advance(position, self.forgotten);
+                    }
+                    work.credit = None;
+                    return false;
+                }
             }
         }
         true
     }
 
-    fn next_outdated(&self, sweep: &mut Sweep) -> Option<Name> {
-        if matches!(sweep, Sweep::Wanted) {
-            let outdated = self.routing.table.outdated(&self.source);
-            let domains: Vec<Name> = outdated.into_iter().map(|(domain, _)| domain).collect();
-            *sweep = Sweep::Begun(domains.into_iter());
-        }
-        match sweep {
-            Sweep::Begun(domains) => domains.next(),
-            _ => None,
-        }
-    }
-
-    fn change(&self, change: Change) {
+    fn change(&self, writer: &mut Writer<'_, S>, change: Change) {
         match change {
             Change::Put { domain, host_type } => {
                 if check_text(&domain).is_err() || check_text(&host_type).is_err() {
                     self.ignored.count(Kind::InvalidName, &domain, None, &host_type);
                     return;
                 }
-                match self.routing.writer().put(&domain, &host_type, &self.source) {
+                match writer.put(&domain, &host_type, &self.source) {
                     Put::Added | Put::Replaced(_) | Put::Refreshed => {}
                     Put::Static(of_core) => {
                         self.ignored.count(Kind::StaticInDb, &domain, Some(&of_core), &host_type);
@@ -341,12 +353,18 @@ impl<S: Clone + Eq + Hash> Batch<S> {
                 }
             }
             Change::Remove { domain } => {
-                if self.routing.writer().delete(domain.as_bytes()) == Err(DeleteError::Static) {
+                if writer.delete(domain.as_bytes()) == Err(DeleteError::Static) {
                     let host_type = self.routing.table.host_type(domain.as_bytes());
                     self.ignored.count(Kind::StaticWasInDb, &domain, host_type, "");
                 }
             }
         }
+    }
+}
+
+impl Work {
+    fn must_begin_sweep(&self) -> bool {
+        self.changes.len() == 0 && matches!(self.sweep, Sweep::Wanted)
     }
 }
 
