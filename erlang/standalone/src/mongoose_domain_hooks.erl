@@ -18,7 +18,8 @@
 -export([add_removal_handler/2, delete_removal_handler/1, add_listener/2, delete_listener/1]).
 
 %% For the application
--export([create_tables/0, start_link/0, has_listeners/0, domains_changed/1, run_removal_handlers/2]).
+-export([create_tables/0, start_link/0, has_listeners/0, domains_changed/1]).
+-export([run_removal_handlers/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
 -ignore_xref([add_removal_handler/2, delete_removal_handler/1, add_listener/2, delete_listener/1,
