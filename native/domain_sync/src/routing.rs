@@ -419,3 +419,32 @@ impl Ignored {
         std::mem::take(&mut self.0.lock())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_must_not_wait_is_applied_only_when_nobody_writes_and_up_to_the_sweep() {
+        let table = Table::new([], ["type1".into()]);
+        table.writer().put("gone.example", b"type1", &1);
+        let routing = Arc::new(Routing::new(table));
+        let put = |domain: &str| Change::Put { domain: domain.into(), host_type: "type1".into() };
+        let batch = Batch::new(routing.clone(), 2, Arc::default(), 0, None)
+            .with_changes(vec![put("a.example"), put("b.example")])
+            .with_sweep();
+        let writer = routing.writer();
+        assert_eq!(batch.try_apply(1), None, "somebody else writes");
+        drop(writer);
+        assert_eq!(batch.try_apply(1), Some(true));
+        assert_eq!(batch.try_apply(10), Some(true));
+        assert_eq!(batch.try_apply(10), None, "to find what is outdated may take long");
+        assert_eq!(routing.table().len(), 3);
+        assert!(batch.apply(1));
+        assert_eq!(batch.try_apply(1), Some(false));
+        assert_eq!(routing.table().len(), 2);
+        let told: Vec<Name> = routing.untold(9).into_iter().map(|told| told.domain).collect();
+        assert_eq!(told, ["a.example", "b.example", "gone.example"]);
+    }
+}

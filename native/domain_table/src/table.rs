@@ -543,6 +543,38 @@ mod tests {
     }
 
     #[test]
+    fn who_cannot_wait_is_told_that_somebody_else_writes() {
+        let table = table();
+        let writer = table.writer();
+        assert!(table.try_writer().is_none());
+        drop(writer);
+        assert_eq!(table.try_writer().unwrap().delete(b"none"), Ok(None));
+    }
+
+    #[test]
+    fn a_host_type_is_listed_by_the_books_and_by_the_map() {
+        let table = table();
+        let names: Vec<Name> = (0..100).map(|n| name(&format!("d{n:02}"))).collect();
+        for (domain, host_type) in names.iter().zip(["a", "b", "b", "b"].iter().cycle()) {
+            table.writer().put(domain, host_type.as_bytes(), &1);
+        }
+        for (n, domain) in names.iter().enumerate().filter(|(n, _)| n % 4 == 0 && *n > 7) {
+            // Down to two of many: too few for a look at all of them.
+            assert_eq!(table.writer().delete(domain.as_bytes()), Ok(Some(name("a"))), "{n}");
+        }
+        let sorted = |mut domains: Vec<Name>| {
+            domains.sort();
+            domains
+        };
+        assert_eq!(sorted(table.domains_of(b"a")), [name("d00"), name("d04"), name("s")]);
+        let of_b = names.iter().enumerate().filter(|(n, _)| n % 4 != 0);
+        assert_eq!(
+            sorted(table.domains_of(b"b")),
+            of_b.map(|(_, d)| d.clone()).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
     fn only_outdated_domains_are_swept() {
         let table = table();
         table.writer().put("old", b"a", &1);
