@@ -142,7 +142,9 @@ fn from_sqlite(code: u32, message: &str) -> Error {
 /// SQLSTATE of PostgreSQL (its manual, appendix A) and of CockroachDB, which follows it.
 fn from_postgres(code: &str, message: &str) -> Error {
     match code {
-        "40001" | "40P01" => to_be_repeated(told(ErrorKind::QueryFailed, message)),
+        // Serialization failure, deadlock; a unique key: only ids have one that our statements can
+        // meet, when a reader took the id of an event for a gap before its row was there.
+        "40001" | "40P01" | "23505" => to_be_repeated(told(ErrorKind::QueryFailed, message)),
         "42P01" => told(ErrorKind::MissingTables, message),
         "28000" | "28P01" | "3D000" | "42501" => told(ErrorKind::AccessDenied, message),
         "25006" => told(ErrorKind::ReadOnly, message),
@@ -158,8 +160,9 @@ fn from_postgres(code: &str, message: &str) -> Error {
 /// ("MariaDB Error Code Reference" of its knowledge base). Their SQLSTATE says less: often `HY000`.
 fn from_mysql(number: u16, message: &str) -> Error {
     match number {
-        // A deadlock; a row changed since the transaction began (MariaDB 11.6 and newer).
-        1213 | 1020 => to_be_repeated(told(ErrorKind::QueryFailed, message)),
+        // A deadlock; a row changed since the transaction began (MariaDB 11.6 and newer); an id that
+        // a reader took for a gap.
+        1213 | 1020 | 1062 => to_be_repeated(told(ErrorKind::QueryFailed, message)),
         // The wait for a lock: the server gives up sooner than we do.
         1205 => to_be_repeated(told(ErrorKind::Timeout, message)),
         // The server's own limit for a statement (MySQL, MariaDB), or somebody stopped it.

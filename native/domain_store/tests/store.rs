@@ -636,6 +636,19 @@ async fn the_schema_is_made_in_an_empty_mysql_database() {
     assert_eq!(all_events(&db).await, [event(1, "a.example")]);
 }
 
+/// Between taking the id of an event and inserting its row, a writer can be so slow that a reader takes
+/// the id for a gap.
+#[tokio::test]
+async fn a_writer_whose_event_id_was_taken_for_a_gap_takes_another() {
+    let db = TestDatabase::postgres().await;
+    db.store.insert_domain("a.example", "type1").await.unwrap();
+    assert_eq!(db.store.settle_gaps(&[2, 3]).await.unwrap(), 2);
+    let inserted = db.store.insert_domain("b.example", "type1").await.unwrap();
+    assert_eq!(inserted, Insert::Inserted);
+    let events = [(1, "a.example"), (2, ""), (3, ""), (4, "b.example")];
+    assert_eq!(all_events(&db).await, events.map(|(id, domain)| event(id, domain)));
+}
+
 /// As CockroachDB always is: a transaction may have to be repeated, also when it commits.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn serializable_transactions_that_fail_are_repeated() {
