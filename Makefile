@@ -76,7 +76,7 @@ bench-native:
 bench-follow: build
 	@script/install-deps test </dev/null
 	@mkdir -p _build/bench
-	@erlc -o _build/bench test/test_helper.erl bench/follow.erl
+	@erlc -o _build/bench test/test_helper.erl bench/bench_pairs.erl bench/follow.erl
 	@erl -noshell $(EBIN) -pa _build/bench -run follow main
 
 # The follower of production in simulated worlds: SEEDS of them, or the one of a SEED.

@@ -34,6 +34,6 @@ measure(Url, Cycles) ->
 cycle(Url) ->
     ok = bench_node:start(ours, Url, [], untold),
     ok = bench_node:load(ours, Url),
-    ok = bench_node:stop_ours(),
+    ok = test_helper:stop_standalone(),
     ok = bench_node:settle(),
     bench_node:resident() / 1048576.

@@ -28,7 +28,7 @@ fill(Kind, Count, Servers) ->
         "INSERT INTO domain_settings (domain, host_type) SELECT ",
         "CONCAT('d', LPAD(CONCAT('', n.seq), 11, '0'), '.example.com'), ",
         io_lib:format("CASE WHEN n.seq % ~b = 0 THEN 'hundred' ELSE 'type1' END ", [Count div 100]),
-        "FROM ", numbers(Kind, Count), " ORDER BY n.seq; ", analyze(Kind)]),
+        "FROM ", test_helper:numbers(Url, Count), " ORDER BY n.seq; ", analyze(Kind)]),
     Url.
 
 %% @doc The name of a domain, by its number from 1 on.
@@ -52,9 +52,6 @@ copy(Url) ->
     bench_pairs:timed(fun() ->
         "" = os:cmd(["psql -X -q -c '", Copy, "' ", Url, " | cat >/dev/null"])
     end).
-
-numbers(postgres, Count) -> io_lib:format("generate_series(1, ~b) AS n(seq)", [Count]);
-numbers(mysql, Count) -> io_lib:format("seq_1_to_~b AS n", [Count]).
 
 %% Whatever the server would do by itself some time later.
 analyze(postgres) -> "VACUUM ANALYZE domain_settings";

@@ -4,7 +4,7 @@
 -module(bench_node).
 
 -export([in_fresh_node/3, prepare/0]).
--export([start/4, load/2, load_both/1, sync/0, stop_ours/0, module/1]).
+-export([start/4, load/2, load_both/1, module/1]).
 -export([in_fresh_process/1, wait_until/1, resident/0, settle/0]).
 
 -export_type([side/0, listening/0]).
@@ -58,18 +58,8 @@ start(ours, Url, Pairs, Listening) ->
 load(reference, Url) ->
     bench_reference_loader:load(bench_driver:open(list_to_binary(Url)));
 load(ours, _Url) ->
-    sync().
-
-%% @doc Returns when our side has done what was asked of it before.
--spec sync() -> ok.
-sync() ->
-    try
-        pong = service_domain_db:sync_local(),
-        ok
-    catch
-        %% A ping waits at most 15 s; a load may take longer.
-        exit:_ -> sync()
-    end.
+    pong = test_helper:loaded(),
+    ok.
 
 %% @doc Starts both sides, with the same domains.
 -spec load_both(Url :: string()) -> ok.
@@ -81,10 +71,6 @@ load_both(Url) ->
     Count = bench_reference:domains_count(),
     Count = mongoose_domain_core:domains_count(),
     settle().
-
--spec stop_ours() -> ok.
-stop_ours() ->
-    test_helper:stop_standalone().
 
 %% @doc The table of a side.
 -spec module(side()) -> module().

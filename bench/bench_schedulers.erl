@@ -172,7 +172,7 @@ reload(Restart, Size, Watch) ->
     lists:foreach(fun(Name) -> Watch ! {who, whereis(Name), atom_to_binary(Name)} end,
                   ?OUR_PROCESSES),
     Restart(),
-    ok = bench_node:sync(),
+    pong = test_helper:loaded(),
     bench_node:wait_until(fun() -> mongoose_domain_core:domains_count() =:= Size + ?STATIC end),
     stop(Reader).
 

@@ -31,11 +31,12 @@ run(Kind) ->
     Rounds = [round(N, Joined, Url, Config) || N <- lists:seq(1, ?ROUNDS)],
     {Walls, Servers, Nodes, Audits, Joins} = unzip5(Rounds),
     io:format("medians: followed in ~b ms (server ~b ms, node ~b ms of processor time); an audit "
-              "~b ms~n", [median(Walls), median(Servers), median(Nodes), median(Audits)]),
+              "~b ms~n", [bench_pairs:median(Times) || Times <- [Walls, Servers, Nodes, Audits]]),
     Ratios = [(Join / Joined) / (max(1, Wall) / ?EVENTS) || {Wall, _, _, _, Join} <- Rounds],
     io:format("a join of ~b of them takes ~b ms; per event it takes ~.1f times as long "
               "(median; ~.1f to ~.1f)~n",
-              [Joined, median(Joins), median(Ratios), lists:min(Ratios), lists:max(Ratios)]),
+              [Joined, bench_pairs:median(Joins), bench_pairs:median(Ratios), lists:min(Ratios),
+               lists:max(Ratios)]),
     test_helper:stop_standalone(),
     test_helper:end_database(Config).
 
@@ -94,9 +95,6 @@ cpu(Pid) ->
 
 milliseconds(From, To) ->
     (To - From) div 1000.
-
-median(Numbers) ->
-    lists:nth((length(Numbers) + 1) div 2, lists:sort(Numbers)).
 
 unzip5(Rows) ->
     list_to_tuple([[element(N, Row) || Row <- Rows] || N <- lists:seq(1, 5)]).

@@ -22,23 +22,19 @@
 -export([start_service/2, stop_service/1, is_service_loaded/1, database/1, open_database/1]).
 -export([is_clean_stop/1]).
 
-%% Functions of MongooseIM.
--define(FUNCTIONS, [{mongoose_subdomain_core, add_domain, 2},
-                    {mongoose_subdomain_core, remove_domain, 2},
-                    {mongoose_lazy_routing, maybe_remove_domain, 2},
-                    {mongoose_domain_sql, start, 1},
-                    {mongoose_domain_db_cleaner, start, 1},
-                    {mongoose_domain_db_cleaner, stop, 0},
-                    {mongoose_service, is_loaded, 1},
-                    {mongoose_config, get_opt, 1},
-                    {mongoose_config, get_opt, 2}]).
+%% Functions of MongooseIM that are told of domains that route now, those that are told of domains
+%% that do not any more, and all that we call.
+-define(ADDED, [{mongoose_subdomain_core, add_domain, 2}]).
+-define(REMOVED, [{mongoose_lazy_routing, maybe_remove_domain, 2},
+                  {mongoose_subdomain_core, remove_domain, 2}]).
+-define(FUNCTIONS, ?ADDED ++ ?REMOVED ++ [{mongoose_domain_sql, start, 1},
+                                          {mongoose_domain_db_cleaner, start, 1},
+                                          {mongoose_domain_db_cleaner, stop, 0},
+                                          {mongoose_service, is_loaded, 1},
+                                          {mongoose_config, get_opt, 1},
+                                          {mongoose_config, get_opt, 2}]).
 
-%% Those of them that are told of domains that route now, and of those that do not any more.
--define(ADDED, [{mongoose_subdomain_core, add_domain}]).
--define(REMOVED, [{mongoose_lazy_routing, maybe_remove_domain},
-                  {mongoose_subdomain_core, remove_domain}]).
-
-%% The processes behind them, and the one behind the listeners.
+%% The processes behind those that are told, and the one behind the listeners.
 -define(TOLD_PROCESSES, [mongoose_subdomain_core, mongoose_lazy_routing, mongoose_domain_hooks]).
 %% So many messages are not much.
 -define(SHORT_MAILBOX, 100).
@@ -213,7 +209,7 @@ bad_url() ->
     {error, {bad_database_url, <<"the database URL must be a string or a binary">>}}.
 
 tell_functions(Functions, HostType, Domain) ->
-    lists:foreach(fun({Module, Function}) -> tell(Module, Function, HostType, Domain) end,
+    lists:foreach(fun({Module, Function, 2}) -> tell(Module, Function, HostType, Domain) end,
                   Functions).
 
 %% Whoever is told must not bring the table's process down, again and again.

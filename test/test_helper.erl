@@ -3,7 +3,7 @@
 
 -export([databases/0, init_database/2, end_database/1, fresh_url/1, sql/2, control/2]).
 -export([root_dir/0, make_certificates/1, certificate/2, init_tls_database/3]).
--export([fill/4, server_processes/1, process_stat/1]).
+-export([fill/4, numbers/2, server_processes/1, process_stat/1]).
 -export([start_standalone/1, start_standalone/2, stop_standalone/0, loaded/0, remover_done/0]).
 -export([start_node/2, start_peer/1, start_peer/2, stop_node/1, call/4, connect/1, node_env/2]).
 -export([wait_until/1, wait_until/2, data_name/1]).
@@ -100,12 +100,12 @@ client(Url, _) ->
 
 %% @doc Inserts enabled domains, without events: the prefix, the numbers from 1 on, the suffix.
 fill(Url, Prefix, Suffix, Count) ->
-    Numbers = case Url of
-                  "mysql:" ++ _ -> io_lib:format("seq_1_to_~b AS n", [Count]);
-                  _ -> io_lib:format("generate_series(1, ~b) AS n(seq)", [Count])
-              end,
     sql(Url, ["INSERT INTO domain_settings (domain, host_type) SELECT CONCAT('", Prefix,
-              "', n.seq, '", Suffix, "'), 'type1' FROM ", Numbers]).
+              "', n.seq, '", Suffix, "'), 'type1' FROM ", numbers(Url, Count)]).
+
+%% @doc The numbers from 1 on, in SQL, as `n.seq'.
+numbers("mysql:" ++ _, Count) -> io_lib:format("seq_1_to_~b AS n", [Count]);
+numbers(_Url, Count) -> io_lib:format("generate_series(1, ~b) AS n(seq)", [Count]).
 
 %% @doc Runs the server's control script: "start", "stop" (at once), "kill" or "pid".
 control(What, Config) ->

@@ -2,7 +2,7 @@
 
 use crate::raw::{raw_nif, tuple};
 use crate::runtime::aside;
-use crate::term::{KeptTerm, binary, names, optional, pairs};
+use crate::term::{KeptTerm, binary, list, names, optional, pairs};
 use crate::unknown_host_type;
 use crate::{
     absent, all, bad_insert, busy, error, fresh, inserted, is_static, kept, ok, refreshed, removed,
@@ -195,8 +195,7 @@ fn untold<'a>(env: Env<'a>, [limit]: [Term<'a>; 1]) -> Option<Term<'a>> {
     let limit = limit.decode::<usize>().ok()?.min(UNTOLD);
     let node = CURRENT.load();
     let untold = node.as_ref()?.routing.untold(limit);
-    let transitions = untold.iter().rev().map(|made| transition(env, made));
-    Some(transitions.fold(Term::list_new_empty(env), |tail, made| tail.list_prepend(made)))
+    Some(list(env, untold.iter().map(|made| transition(env, made))))
 }
 
 /// Others have been told of the first so many of the untold transitions; or nobody wants to be told:

@@ -82,22 +82,25 @@ pub fn optional<'a>(env: Env<'a>, bytes: Option<&[u8]>) -> Term<'a> {
     }
 }
 
+/// A list, without a vector of its terms.
+pub fn list<'a>(env: Env<'a>, terms: impl DoubleEndedIterator<Item = Term<'a>>) -> Term<'a> {
+    terms.rfold(Term::list_new_empty(env), |tail, term| tail.list_prepend(term))
+}
+
 /// `[Domain]`.
 pub fn names<'a>(env: Env<'a>, names: &[Name]) -> Term<'a> {
-    let terms = names.iter().rev().map(|name| binary(env, name.as_bytes()));
-    terms.fold(Term::list_new_empty(env), |tail, name| tail.list_prepend(name))
+    list(env, names.iter().map(|name| binary(env, name.as_bytes())))
 }
 
 /// `[{Domain, HostType}]`. Domains with the same host type share its binary.
 pub fn pairs<'a>(env: Env<'a>, pairs: &[(Name, &Name)]) -> Term<'a> {
     let mut shared: HashMap<*const Name, Term<'a>> = HashMap::new();
-    let mut list = Term::list_new_empty(env);
-    for &(ref domain, host_type) in pairs.iter().rev() {
+    let pair = |&(ref domain, host_type): &(Name, &Name)| {
         let host_type =
             *shared.entry(host_type).or_insert_with(|| binary(env, host_type.as_bytes()));
-        list = list.list_prepend(tuple(env, [binary(env, domain.as_bytes()), host_type]));
-    }
-    list
+        tuple(env, [binary(env, domain.as_bytes()), host_type])
+    };
+    list(env, pairs.iter().map(pair))
 }
 
 /// `disabled | enabled | deleting`.

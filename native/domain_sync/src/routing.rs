@@ -312,20 +312,18 @@ impl<S: Clone + Eq + Hash> Batch<S> {
         for _ in 0..limit {
             if let Some(change) = work.changes.next() {
                 self.change(&mut writer, change);
-                continue;
-            }
-            match &mut work.sweep {
-                Sweep::Wanted => return true,
-                Sweep::Begun(domains) if domains.len() > 0 => {
-                    domains.next().inspect(|domain| writer.delete_outdated(domain, &self.source));
+            } else if work.must_begin_sweep() {
+                return true;
+            } else if let Sweep::Begun(domains) = &mut work.sweep
+                && let Some(domain) = domains.next()
+            {
+                writer.delete_outdated(&domain, &self.source);
+            } else {
+                if let Some(position) = work.position.take() {
+                    self.routing.advance(position, self.forgotten);
                 }
-                Sweep::Begun(_) | Sweep::No => {
-                    if let Some(position) = work.position.take() {
-                        self.routing.advance(position, self.forgotten);
-                    }
-                    work.credit = None;
-                    return false;
-                }
+                work.credit = None;
+                return false;
             }
         }
         true

@@ -123,17 +123,16 @@ impl Shard {
     fn find(&self, hash: u64, is: impl Fn(&Slot) -> bool) -> Option<(usize, &Slot)> {
         let tag = tag(hash);
         let mut index = self.home(hash);
-        loop {
-            match self.tags[index] {
-                EMPTY => return None,
-                other if other == tag => match &self.slots[index] {
-                    Some(slot) if is(slot) => return Some((index, slot)),
-                    _ => {}
-                },
-                _ => {}
+        while self.tags[index] != EMPTY {
+            if self.tags[index] == tag
+                && let Some(slot) = &self.slots[index]
+                && is(slot)
+            {
+                return Some((index, slot));
             }
             index = self.next(index);
         }
+        None
     }
 
     fn put(&mut self, hash: u64, slot: Slot) {

@@ -133,8 +133,8 @@ impl<S: Clone + Eq + Hash> Table<S> {
         }
         for (domain, host_type) in statics {
             let host_type = table.add_host_type(host_type);
-            if table.find(domain.as_bytes()).is_none() {
-                let hash = table.hash(domain.as_bytes());
+            let hash = table.hash(domain.as_bytes());
+            if table.find_hashed(hash, domain.as_bytes()).is_none() {
                 let domains = &mut table.books.get_mut().by_host_type[host_type as usize];
                 domains.statics.push(domain.clone());
                 let entry = Entry { host_type, place: Place::STATIC };
