@@ -6,6 +6,7 @@ export ERL_EPMD_ADDRESS ?= 127.0.0.1
 # For a target that takes one: DATABASE=sqlite:path/to/file, postgres://user:password@host/database or
 # mysql://user:password@host/database
 DATABASE ?=
+PORT ?=
 # How many worlds make sim runs, or which one.
 SEEDS ?= 2000
 SEED ?=
@@ -17,7 +18,7 @@ CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
-.PHONY: build demo shell schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow sim sim-mutants chaos clean
+.PHONY: build demo shell serve schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow sim sim-mutants chaos clean
 
 build:
 	@script/install-deps </dev/null
@@ -31,6 +32,11 @@ demo: build
 shell: build
 	@mkdir -p data
 	@erl $(EBIN) -config config/sys -run mongoose_domain_shell shell "$(DATABASE)"
+
+# A standalone node in the foreground, with its HTTP server on PORT (8088).
+serve: build
+	@mkdir -p data
+	@erl -noinput +Bd $(EBIN) -config config/sys -run mongoose_domain_shell serve "$(PORT)" "$(DATABASE)"
 
 # Creates MongooseIM's tables in a database.
 schema: build

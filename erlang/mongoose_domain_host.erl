@@ -13,6 +13,8 @@
 %% - `mongoose_service:is_loaded/1': is the service enabled?
 %% - `mongoose_config:get_opt/1' with `outgoing_pools' and `mongoose_config:get_opt/2' with
 %%   `{outgoing_pools, HostType}': where the database is;
+%% - `mongoose_domain_api:insert_domain/2', `delete_domain/2', `request_delete_domain/2',
+%%   `enable_domain/1' and `disable_domain/1': changes that come by HTTP;
 %% - the supervisor `ejabberd_sup', under which the service runs, and the scope `mim_scope' of `pg'.
 -module(mongoose_domain_host).
 
@@ -20,7 +22,7 @@
 
 -export([check/0, who_is_told/0, tell_functions/1, tell_listeners/1, let_catch_up/0]).
 -export([start_service/2, stop_service/1, is_service_loaded/1, database/1, open_database/1]).
--export([is_clean_stop/1]).
+-export([start_process/1, stop_process/1, change/1, is_clean_stop/1]).
 
 %% Functions of MongooseIM that are told of domains that route now, those that are told of domains
 %% that do not any more, and all that we call.
@@ -103,12 +105,9 @@ let_catch_up(Pid, Deadline) ->
 
 %% @doc Starts the service's process, between the parts of the host that belong to it.
 -spec start_service(supervisor:child_spec(), Opts :: map()) -> ok.
-start_service(#{id := Id} = ChildSpec, Opts) ->
+start_service(ChildSpec, Opts) ->
     _ = load_and_call(mongoose_domain_sql, start, [Opts]),
-    %% One that was not stopped has other options.
-    _ = supervisor:terminate_child(ejabberd_sup, Id),
-    _ = supervisor:delete_child(ejabberd_sup, Id),
-    {ok, _Pid} = supervisor:start_child(ejabberd_sup, ChildSpec),
+    ok = start_process(ChildSpec),
     _ = load_and_call(mongoose_domain_db_cleaner, start, [Opts]),
     ok.
 
@@ -116,9 +115,40 @@ start_service(#{id := Id} = ChildSpec, Opts) ->
 -spec stop_service(Id :: atom()) -> ok.
 stop_service(Id) ->
     _ = load_and_call(mongoose_domain_db_cleaner, stop, []),
+    stop_process(Id).
+
+%% @doc Starts a process of ours under the host's supervisor. One that was not stopped has other
+%% options, and is stopped.
+-spec start_process(supervisor:child_spec()) -> ok.
+start_process(#{id := Id} = ChildSpec) ->
+    ok = stop_process(Id),
+    {ok, _Pid} = supervisor:start_child(ejabberd_sup, ChildSpec),
+    ok.
+
+-spec stop_process(Id :: atom()) -> ok.
+stop_process(Id) ->
     _ = supervisor:terminate_child(ejabberd_sup, Id),
     _ = supervisor:delete_child(ejabberd_sup, Id),
     ok.
+
+%% @doc Changes a domain by the host's API.
+-spec change({Function :: atom(), binary()} | {Function :: atom(), binary(), binary()}) ->
+    ok | {Reason :: atom(), Text :: binary()}.
+change(Change) ->
+    [Function | Args] = tuple_to_list(Change),
+    case apply(mongoose_domain_api, Function, Args) of
+        ok -> ok;
+        {ok, _Details} -> ok;
+        {Reason, Text} when is_atom(Reason) -> {Reason, iodata_to_text(Text)}
+    end.
+
+iodata_to_text(Text) ->
+    try unicode:characters_to_binary(Text) of
+        Binary when is_binary(Binary) -> Binary;
+        _ -> text("~0tp", [Text])
+    catch
+        error:badarg -> text("~0tp", [Text])
+    end.
 
 %% @doc Is the service enabled? Without MongooseIM's register of services: does it run?
 -spec is_service_loaded(atom()) -> boolean().

@@ -15,6 +15,7 @@
 -export([check/4, audit/2, cancel/1, try_apply_batch/2, apply_batch/2, untold/1, told/1]).
 -export([take_ignored/1, forget_position/0]).
 -export([statistics/0, count_error/2, count_requested_reload/0]).
+-export([check_http/1, start_http/2, http_address/1, stop_http/1, answer/2]).
 
 -on_load(load/0).
 -nifs([start_table/3, stop_table/0, check_start_args/2, check_name/1,
@@ -24,10 +25,12 @@
        open_database/1, close_database/1, request/3,
        check/4, audit/2, cancel/1, try_apply_batch/2, apply_batch/2, untold/1, told/1,
        take_ignored/1, forget_position/0,
-       statistics/0, count_error/2, count_requested_reload/0]).
+       statistics/0, count_error/2, count_requested_reload/0,
+       check_http/1, start_http/2, http_address/1, stop_http/1, answer/2]).
 
 -export_type([database/0, database_options/0, request/0, row/0, failure/0, job/0, batch/0,
-              transition/0, ignored/0, difference/0, statistics/0]).
+              transition/0, ignored/0, difference/0, statistics/0, http_options/0, http_server/0,
+              question/0, question_request/0, answer/0, member/0]).
 
 -type domain() :: binary().
 -type host_type() :: binary().
@@ -35,6 +38,9 @@
 -opaque database() :: reference().
 -opaque job() :: reference().
 -opaque batch() :: reference().
+
+-opaque http_server() :: reference().
+-opaque question() :: reference().
 
 %% Where the database is, and how it may be used.
 -type database_options() ::
@@ -102,6 +108,29 @@
                         last_error := failure() | undefined,
                         failing := boolean(),
                         followed := non_neg_integer()}.
+
+%% Where the HTTP server listens, and whom it lets in; see mongoose_domain_http.
+-type http_options() :: #{node := binary(), ip_address := binary(), port := inet:port_number(),
+                          username := binary() | undefined, password := binary() | undefined,
+                          certfile := binary() | undefined, keyfile := binary() | undefined}.
+
+%% What the HTTP server asks, by messages `{mongoose_domain_nif, question(), question_request()}'.
+-type question_request() ::
+    {insert_domain | delete_domain | request_delete_domain, domain(), host_type()} %% done
+  | {enable_domain | disable_domain, domain()}                                     %% done
+  | verify                                                                         %% verified
+  | members.                                                                       %% members
+
+-type answer() ::
+    done
+  | {refused, Reason :: binary(), Text :: binary()}
+  | {verified, Count :: non_neg_integer(), [difference()]}
+  | {members, [member()]}.
+
+-type member() ::
+    {Node :: binary(), IsThis :: boolean(), IsReachable :: boolean(),
+     {State :: binary(), Lag :: non_neg_integer() | undefined, Domains :: non_neg_integer(),
+      SecondsSinceCheck :: float() | undefined} | undefined}.
 
 %% The library lies in the application's `priv', or, when the modules were put into another
 %% application (a MongooseIM release), in the `priv' beside this module's `ebin'.
@@ -239,3 +268,22 @@ count_error(_Reason, _Text) -> erlang:nif_error(not_loaded).
 
 -spec count_requested_reload() -> ok.
 count_requested_reload() -> erlang:nif_error(not_loaded).
+
+-spec check_http(http_options()) -> ok | {error, failure()}.
+check_http(_Options) -> erlang:nif_error(not_loaded).
+
+%% Starts a server; what it asks goes to the caller. It stops, too, when nobody refers to it any more.
+-spec start_http(http_options(), database() | undefined) ->
+    {ok, http_server()} | {error, failure()}.
+start_http(_Options, _Database) -> erlang:nif_error(not_loaded).
+
+-spec http_address(http_server()) -> {IpAddress :: binary(), inet:port_number()}.
+http_address(_Server) -> erlang:nif_error(not_loaded).
+
+%% Returns when the port is free, after 2 s at most for requests in progress.
+-spec stop_http(http_server()) -> ok.
+stop_http(_Server) -> erlang:nif_error(not_loaded).
+
+%% A second answer to a question has no effect.
+-spec answer(question(), answer()) -> ok.
+answer(_Question, _Answer) -> erlang:nif_error(not_loaded).

@@ -22,7 +22,7 @@
 
 %% API
 -export([start_link/0, restart/0, enabled/0, force_check_for_updates/0, sync_local/0, ping/1]).
--export([verify/0, status/0]).
+-export([verify/0, status/0, members/0]).
 
 %% gen_server
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
@@ -40,6 +40,8 @@
 -define(FIRST_RETRY, 500).
 %% Milliseconds that a ping waits for its answer, as the other nodes of a cluster do.
 -define(PING_TIMEOUT, 15000).
+%% Milliseconds that another node gets to say how it is.
+-define(STATUS_TIMEOUT, 2000).
 %% Milliseconds that sync_local/0 waits for this node's process to come back.
 -define(COMEBACK, 5000).
 
@@ -50,7 +52,8 @@
 
 -type opts() :: #{db_pool => atom(), event_cleaning_interval => pos_integer(),
                   event_max_age => pos_integer(), audit_interval => pos_integer(),
-                  max_connections => pos_integer(), _ => _}.
+                  max_connections => pos_integer(), http => mongoose_domain_http:opts(),
+                  _ => _}.
 
 %% What the node did and saw since its table was made.
 -type status() ::
@@ -105,20 +108,23 @@
 %% mongoose_service
 
 %% @doc Starts the service. `Opts' are those of `[services.service_domain_db]', each with a default.
-%% Raises `{database, Failure}' if what the configuration says of the database is wrong or cannot be
-%% done; whether the database is there does not matter.
+%% Raises `{database, Failure}' or `{http, Failure}' if what the configuration says of the database or
+%% of the HTTP server is wrong or cannot be done; whether the database is there does not matter.
 -spec start(opts()) -> ok.
 start(SomeOpts) ->
     Opts = maps:merge(default_opts(), SomeOpts),
     ok = check_database(Opts),
+    ok = check_http(Opts),
     persistent_term:put({?MODULE, opts}, Opts),
     ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, []}, restart => permanent,
                   shutdown => infinity, type => worker, modules => [?MODULE]},
     StockOpts = maps:with(maps:keys(stock_opts()), Opts),
-    mongoose_domain_host:start_service(ChildSpec, StockOpts).
+    ok = mongoose_domain_host:start_service(ChildSpec, StockOpts),
+    start_http(Opts).
 
 -spec stop() -> ok.
 stop() ->
+    _ = is_map_key(http, opts()) andalso mongoose_domain_http:stop(),
     mongoose_domain_host:stop_service(?MODULE).
 
 %% @doc The options, as MongooseIM's records of its configuration: tuples, because the records are
@@ -130,10 +136,22 @@ config_spec() ->
               <<"event_cleaning_interval">> => {option, integer, positive, [], default},
               <<"event_max_age">> => {option, integer, positive, [], default},
               <<"audit_interval">> => {option, integer, positive, [], default},
-              <<"max_connections">> => {option, integer, positive, [], default}},
+              <<"max_connections">> => {option, integer, positive, [], default},
+              <<"http">> => http_spec()},
     Defaults = maps:from_list([{atom_to_binary(Key), Value}
                                || {Key, Value} <- maps:to_list(default_opts())]),
     {section, Items, any, [], any, map, [], Defaults, default, when_present}.
+
+http_spec() ->
+    Files = #{<<"certfile">> => {option, binary, any, [], default},
+              <<"keyfile">> => {option, binary, any, [], default}},
+    Items = #{<<"ip_address">> => {option, binary, any, [], default},
+              <<"port">> => {option, integer, any, [], default},
+              <<"username">> => {option, binary, any, [], default},
+              <<"password">> => {option, binary, any, [], default},
+              <<"tls">> => {section, Files, any, [<<"certfile">>, <<"keyfile">>], any, map, [], #{},
+                            default, when_present}},
+    {section, Items, any, [], any, map, [], #{}, default, when_present}.
 
 %% API
 
@@ -164,7 +182,7 @@ enabled() ->
 %% @doc Asks the services of all nodes to look at the event log now.
 -spec force_check_for_updates() -> ok.
 force_check_for_updates() ->
-    lists:foreach(fun(Pid) -> Pid ! check_for_updates end, pg:get_members(?SCOPE, ?GROUP)).
+    lists:foreach(fun(Pid) -> Pid ! check_for_updates end, group()).
 
 %% @doc When it returns, every check that any node had asked for before is done on this node. Goes
 %% over a restart of this node's process.
@@ -191,6 +209,14 @@ status() ->
     Status = maps:without([failing], Statistics),
     Status#{state => state(whereis(?MODULE), IsFailing, Position), lag => lag(Position, Newest),
             domains => mongoose_domain_core:domains_count()}.
+
+%% @doc The nodes whose services follow the database, this one first, and how they are. Nodes with
+%% other code cannot say.
+-spec members() -> [mongoose_domain_nif:member()].
+members() ->
+    Nodes = lists:usort([node(Pid) || Pid <- group()]) -- [node()],
+    Answers = erpc:multicall(Nodes, ?MODULE, status, [], ?STATUS_TIMEOUT),
+    [member(node(), {ok, status()}) | lists:zipwith(fun member/2, Nodes, Answers)].
 
 %% gen_server
 
@@ -456,6 +482,30 @@ lag(undefined, _Newest) -> undefined;
 lag(_Position, undefined) -> 0;
 lag(Position, Newest) -> max(0, Newest - Position).
 
+group() ->
+    pg:get_members(?SCOPE, ?GROUP).
+
+member(Node, {ok, #{state := State, lag := Lag, domains := Domains,
+                    seconds_since_check := Seconds}}) ->
+    {atom_to_binary(Node), Node =:= node(), true, {atom_to_binary(State), Lag, Domains, Seconds}};
+member(Node, {error, {erpc, _NoConnectionOrTimeout}}) ->
+    {atom_to_binary(Node), false, false, undefined};
+member(Node, _OtherCode) ->
+    {atom_to_binary(Node), false, true, undefined}.
+
+check_http(#{http := Http}) ->
+    case mongoose_domain_http:check(Http) of
+        ok -> ok;
+        {error, Failure} -> error({http, Failure})
+    end;
+check_http(_Opts) ->
+    ok.
+
+start_http(#{http := Http} = Opts) ->
+    mongoose_domain_http:start(Http, Opts);
+start_http(_Opts) ->
+    ok.
+
 check_database(Opts) ->
     case mongoose_domain_host:open_database(Opts) of
         {ok, Database, Found} ->
@@ -495,7 +545,7 @@ sync_local(Deadline) ->
     end.
 
 sync_local(Local, Deadline) ->
-    Nodes = lists:usort([node() | [node(Pid) || Pid <- pg:get_members(?SCOPE, ?GROUP)]]),
+    Nodes = lists:usort([node() | [node(Pid) || Pid <- group()]]),
     Answers = erpc:multicall(Nodes, ?MODULE, ping, [Local]),
     case {lists:flatmap(fun problem/1, Answers), is_process_alive(Local)} of
         {[], _} -> pong;

@@ -213,7 +213,8 @@ remover_done() ->
 
 default_env() ->
     #{static_domains => [{<<"static.example">>, <<"type1">>}],
-      host_types => [<<"type1">>, <<"type2">>]}.
+      host_types => [<<"type1">>, <<"type2">>],
+      http => disabled}.
 
 %% Nodes of their own
 

@@ -1,9 +1,9 @@
-%% @doc `make shell' and `make schema'.
+%% @doc `make shell', `make serve' and `make schema'.
 -module(mongoose_domain_shell).
 
--export([shell/1, schema/1, create_schema/1]).
+-export([shell/1, serve/1, schema/1, create_schema/1]).
 
--ignore_xref([shell/1, schema/1]).
+-ignore_xref([shell/1, serve/1, schema/1]).
 
 %% @doc Starts the standalone application, with this database if the URL is not empty, and says what
 %% to try.
@@ -26,6 +26,29 @@ shell([Database]) ->
         {error, Reason} ->
             io:format("~nThe node could not be started: ~tp~n", [Reason])
     end.
+
+%% @doc Starts the standalone application and says where it serves; ends the VM if it cannot.
+-spec serve([string()]) -> ok | no_return().
+serve([Port, Database]) ->
+    App = mongoose_domain_standalone,
+    _ = application:load(App),
+    _ = [application:set_env(App, database, Database) || Database =/= ""],
+    {ok, Http} = application:get_env(App, http),
+    _ = [application:set_env(App, http, Http#{port => list_to_integer(Port)}) || Port =/= ""],
+    case application:ensure_all_started(App) of
+        {ok, _} ->
+            serving(mongoose_domain_http:address());
+        {error, Reason} ->
+            io:format("The node could not be started: ~tp~n", [Reason]),
+            halt(1)
+    end.
+
+serving(undefined) ->
+    %% Why is in the log.
+    io:put_chars("It cannot listen there. Take another port: make serve PORT=8089\n"),
+    halt(1);
+serving({IpAddress, Port}) ->
+    io:format("Serving http://~ts:~b/ - end with Ctrl-C~n", [IpAddress, Port]).
 
 %% @doc Creates MongooseIM's tables and ends the VM with exit code 0, or 1 after saying what is
 %% wrong.

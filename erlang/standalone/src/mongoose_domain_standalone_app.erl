@@ -27,21 +27,30 @@ stop(_State) ->
 
 start_supervisor() ->
     case mongoose_domain_standalone_sup:start_link() of
-        {ok, Pid} -> start_service(Pid, application:get_env(?APP, database));
+        {ok, Pid} -> start_services(Pid, application:get_env(?APP, database));
         {error, Reason} -> {error, Reason}
     end.
 
-start_service(Pid, undefined) ->
+start_services(Pid, undefined) ->
+    ok = start_http(undefined),
     {ok, Pid};
-start_service(Pid, {ok, _Url}) ->
-    try service_domain_db:start(application:get_env(?APP, service, #{})) of
+start_services(Pid, {ok, _Url}) ->
+    {ok, Opts} = application:get_env(?APP, service),
+    try service_domain_db:start(Opts) of
         ok ->
             ok = mongoose_domain_remover:wake(),
+            ok = start_http(maps:merge(#{db_pool => global}, Opts)),
             {ok, Pid}
     catch
         error:{database, Failure} ->
             stop_supervisor(Pid),
             {error, {bad_option, database, Failure}}
+    end.
+
+start_http(ServiceOpts) ->
+    case application:get_env(?APP, http) of
+        {ok, disabled} -> ok;
+        {ok, Opts} -> mongoose_domain_http:start(Opts, ServiceOpts)
     end.
 
 %% Returns when its name is free again.
@@ -54,7 +63,7 @@ stop_supervisor(Pid) ->
 %% Options
 
 check_options() ->
-    first_error([fun check_domains/0, fun check_service/0,
+    first_error([fun check_domains/0, fun check_service/0, fun check_http/0,
                  fun() -> check_callbacks(removal_handlers) end,
                  fun() -> check_callbacks(listeners) end]).
 
@@ -84,6 +93,17 @@ check_service() ->
             end;
         _ ->
             {error, service, service_opts_text()}
+    end.
+
+check_http() ->
+    case application:get_env(?APP, http) of
+        {ok, disabled} ->
+            ok;
+        {ok, Opts} ->
+            case mongoose_domain_http:check(Opts) of
+                ok -> ok;
+                {error, Failure} -> {error, http, Failure}
+            end
     end.
 
 is_service_opt(db_pool, Value) -> is_atom(Value);

@@ -1,6 +1,7 @@
 //! The NIF: Erlang terms in, Erlang terms out. No logic.
 //!
 //! - `table`: the functions on the routing table of this node, of which there is one or none.
+//! - `admin`: the HTTP server, and the node that it asks.
 //! - `database`: databases, and requests to them, answered by message.
 //! - `follow`: checks, loads and audits, whose batches go to the calling process by message.
 //! - `status`: what the follower did and saw.
@@ -14,6 +15,7 @@
 // The library is for the VM: nothing in it is public, but the macro of the atoms thinks so.
 #![allow(missing_docs)]
 
+mod admin;
 mod database;
 mod follow;
 mod raw;
@@ -103,6 +105,10 @@ rustler::atoms! {
     max_connections,
     query_timeout,
     idle_timeout,
+
+    // errors of the HTTP server
+    bad_http_option,
+    http_failed,
 
     // errors of databases
     bad_database_url,

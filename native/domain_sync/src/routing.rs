@@ -67,6 +67,7 @@ impl<S: Clone + Eq + Hash> Routing<S> {
             position.confirmed = now;
         }
         self.count(|counts| {
+            counts.checks += 1;
             counts.checked = Some(Instant::now());
             counts.failing = false;
         });

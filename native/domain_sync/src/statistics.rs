@@ -8,7 +8,9 @@ use std::time::Instant;
 pub struct Statistics {
     /// The newest event id when the log was last looked at; `None` if it was empty.
     pub newest_event: Option<i64>,
-    /// When a check last ended well.
+    /// Checks that ended well.
+    pub checks: u64,
+    /// When the last of them did.
     pub checked: Option<Instant>,
     /// Loads that ended well.
     pub loads: u64,

@@ -229,6 +229,17 @@ impl<S: Clone + Eq + Hash> Table<S> {
         source.is_some_and(SourceId::follows)
     }
 
+    /// Every host type that has been seen: its name, whether dynamic domains may have it, and the number
+    /// of its domains, static and dynamic.
+    pub fn host_types(&self) -> Vec<(&Name, bool, usize)> {
+        let books = self.books.read();
+        let of_each = self.host_types.iter().zip(&books.by_host_type);
+        let counted = of_each.map(|(host_type, domains)| {
+            (&host_type.name, host_type.allowed, domains.statics.len() + domains.dynamics.len())
+        });
+        counted.collect()
+    }
+
     /// The domains of one host type, static and dynamic.
     pub fn domains_of(&self, host_type: &[u8]) -> Vec<Name> {
         let Some(id) = self.host_type_id(host_type) else { return Vec::new() };

@@ -1,0 +1,267 @@
+//! The operations, the same for REST and GraphQL.
+
+use crate::node::{Answer, Change, Difference, Node, Refusal};
+use crate::status::History;
+use domain_store::{Filter, Setting, Status, Store};
+use domain_table::check_text;
+use serde::Serialize;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// So many changes of domains are made at a time; the others wait.
+const CHANGES: usize = 32;
+/// How long a change may take, and a removal, whose handlers may have much to do.
+const CHANGE_LIMIT: Duration = Duration::from_secs(15);
+const REMOVAL_LIMIT: Duration = Duration::from_secs(120);
+/// The most rows that are read at a time.
+const PAGE: u32 = 10_000;
+
+/// The node, and what the server keeps beside it.
+pub struct Admin {
+    pub node: Arc<dyn Node>,
+    pub name: String,
+    pub history: History,
+    changes: Semaphore,
+}
+
+/// A domain, as people are shown it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Details {
+    /// Nameprepped.
+    #[schema(example = "example.com")]
+    pub domain: String,
+    #[schema(example = "type1")]
+    pub host_type: String,
+    pub status: DomainStatus,
+    /// Does it route?
+    pub enabled: bool,
+    pub r#type: DomainType,
+}
+
+/// `deleting`: it is being removed, and does not route any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DomainStatus {
+    Enabled,
+    Disabled,
+    Deleting,
+}
+
+/// `static`: by the configuration; it never changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum DomainType {
+    Static,
+    Dynamic,
+}
+
+impl From<domain_store::Status> for DomainStatus {
+    fn from(status: domain_store::Status) -> Self {
+        match status {
+            domain_store::Status::Enabled => DomainStatus::Enabled,
+            domain_store::Status::Disabled => DomainStatus::Disabled,
+            domain_store::Status::Deleting => DomainStatus::Deleting,
+        }
+    }
+}
+
+impl From<Setting> for Details {
+    fn from(row: Setting) -> Self {
+        let status = row.status.into();
+        let enabled = status == DomainStatus::Enabled;
+        let (domain, host_type) = (row.domain, row.host_type);
+        Details { domain, host_type, status, enabled, r#type: DomainType::Dynamic }
+    }
+}
+
+impl Details {
+    fn of_static(domain: String, host_type: String) -> Self {
+        let (status, enabled) = (DomainStatus::Enabled, true);
+        Details { domain, host_type, status, enabled, r#type: DomainType::Static }
+    }
+}
+
+impl Admin {
+    pub fn new(node: Arc<dyn Node>, name: String) -> Self {
+        Admin { node, name, history: History::default(), changes: Semaphore::new(CHANGES) }
+    }
+
+    /// Adds a domain. The same pair again is fine, whatever its status.
+    pub async fn add(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
+        let (domain, host_type) = names(domain, host_type)?;
+        let insert = Change::Insert { domain: domain.clone(), host_type: host_type.clone() };
+        match self.change(CHANGE_LIMIT, insert).await {
+            // MongooseIM's own API says so for the same pair, too.
+            Err(Refusal::Duplicate) => match self.row(&domain).await? {
+                Some(row) if row.host_type == host_type && is_kept(&row) => Ok(()),
+                _ => Err(Refusal::Duplicate),
+            },
+            result => result,
+        }
+    }
+
+    /// Removes a domain, and waits until it is gone.
+    pub async fn remove(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
+        let (domain, host_type) = names(domain, host_type)?;
+        self.change(REMOVAL_LIMIT, Change::Delete { domain, host_type }).await
+    }
+
+    /// Marks a domain for deletion; the rest is done by itself.
+    pub async fn request_removal(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
+        let (domain, host_type) = names(domain, host_type)?;
+        self.change(CHANGE_LIMIT, Change::RequestDelete { domain, host_type }).await
+    }
+
+    /// Enables or disables a domain.
+    pub async fn set_enabled(&self, domain: &str, enabled: bool) -> Result<(), Refusal> {
+        let domain = prepared(domain)?;
+        let change = match enabled {
+            true => Change::Enable { domain },
+            false => Change::Disable { domain },
+        };
+        self.change(CHANGE_LIMIT, change).await
+    }
+
+    async fn change(&self, limit: Duration, change: Change) -> Result<(), Refusal> {
+        let change = async {
+            // It is never closed.
+            let _permit = self.changes.acquire().await;
+            self.node.change(change).await
+        };
+        in_time(limit, change).await
+    }
+
+    /// What the configuration or the database says of a domain.
+    pub async fn details(&self, domain: &str) -> Result<Details, Refusal> {
+        let domain = prepared(domain)?;
+        if let Some(host_type) = self.static_host_type(&domain) {
+            return Ok(Details::of_static(domain, host_type));
+        }
+        let row = self.row(&domain).await?;
+        row.map(Details::from).ok_or(Refusal::NotFound)
+    }
+
+    fn static_host_type(&self, domain: &str) -> Option<String> {
+        let route = self.node.route(domain)?;
+        route.is_static.then_some(route.host_type)
+    }
+
+    /// The row of a domain. Without a database there is none.
+    async fn row(&self, domain: &str) -> Result<Option<Setting>, Refusal> {
+        match self.node.store() {
+            Some(store) => Ok(store.select_domain(domain).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// Every domain of the configuration and of the database, up to `most`.
+    pub async fn all(&self, most: usize) -> Result<Vec<Details>, TooMany> {
+        let statics = self.node.statics();
+        let mut all: Vec<_> = statics.into_iter().map(|(d, t)| Details::of_static(d, t)).collect();
+        let Some(store) = self.node.store() else { return Ok(all) };
+        let mut after = 0;
+        loop {
+            let rows = store.page(None, after, PAGE).await.map_err(Refusal::from)?;
+            let Some(last) = rows.last() else { return Ok(all) };
+            after = last.id;
+            let rows = rows.into_iter().filter(|row| self.static_host_type(&row.domain).is_none());
+            all.extend(rows.map(Details::from));
+            if all.len() > most {
+                return Err(TooMany::Domains);
+            }
+        }
+    }
+
+    /// The first `limit` domains behind the name `after`, of the configuration and of the database, by
+    /// the bytes of their names.
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Details>, Refusal> {
+        let statics = self.node.statics();
+        let wanted = filter.host_type.as_deref();
+        let is_known = |wanted: &str| {
+            self.node.is_allowed(wanted) || statics.iter().any(|(_, host_type)| host_type == wanted)
+        };
+        if wanted.is_some_and(|wanted| !is_known(wanted)) {
+            return Err(Refusal::UnknownHostType);
+        }
+        let mut list = Vec::new();
+        if let Some(store) = self.node.store() {
+            // A row of a static domain does not count.
+            let rows = u32::try_from(limit + statics.len()).unwrap_or(u32::MAX);
+            let rows = store.list(filter, after, rows).await?;
+            let rows = rows.into_iter().filter(|row| self.static_host_type(&row.domain).is_none());
+            list.extend(rows.map(Details::from));
+        }
+        if filter.status.is_none_or(|status| status == Status::Enabled) {
+            let is_listed = |domain: &str, host_type: &str| {
+                domain > after && wanted.is_none_or(|wanted| wanted == host_type)
+            };
+            let statics = statics.into_iter().filter(|(d, t)| is_listed(d, t));
+            list.extend(statics.map(|(d, t)| Details::of_static(d, t)));
+            list.sort_unstable_by(|a, b| a.domain.cmp(&b.domain));
+        }
+        list.truncate(limit);
+        Ok(list)
+    }
+
+    /// The domains that route by a host type.
+    pub fn domains_of(&self, host_type: &str) -> Result<Vec<domain_table::Name>, Refusal> {
+        check_text(host_type).map_err(|error| Refusal::InvalidHostType(error.to_string()))?;
+        if !self.node.is_allowed(host_type) {
+            return Err(Refusal::UnknownHostType);
+        }
+        Ok(self.node.domains_of(host_type))
+    }
+
+    pub fn store(&self) -> Result<&Store, Refusal> {
+        self.node.store().ok_or(Refusal::Disabled)
+    }
+
+    /// Compares the table with the database.
+    pub fn verify(&self) -> Answer<Result<(usize, Vec<Difference>), Refusal>> {
+        let verified = self.node.verify();
+        Box::pin(in_time(REMOVAL_LIMIT, verified))
+    }
+}
+
+/// There are more domains than an answer should hold; or another failure.
+#[derive(Debug, thiserror::Error)]
+pub enum TooMany {
+    #[error("too many domains for one answer: read /api/export or, by pages, /api/domains")]
+    Domains,
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+fn is_kept(row: &Setting) -> bool {
+    row.status != Status::Deleting
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let late = || Refusal::Database(format!("not done within {} s", limit.as_secs()));
+    timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn names(domain: &str, host_type: &str) -> Result<(String, String), Refusal> {
+    let domain = prepared(domain)?;
+    check_text(host_type).map_err(|error| Refusal::InvalidHostType(error.to_string()))?;
+    Ok((domain, host_type.to_owned()))
+}
+
+/// A domain by RFC 3491 (nameprep), as it is in the table and the database.
+pub fn prepared(domain: &str) -> Result<String, Refusal> {
+    let prepared = stringprep::nameprep(domain).map(Cow::into_owned);
+    let prepared = prepared.map_err(|error| Refusal::InvalidDomain(error.to_string()))?;
+    check_text(&prepared).map_err(|error| Refusal::InvalidDomain(error.to_string()))?;
+    Ok(prepared)
+}

@@ -1,0 +1,258 @@
+//! GraphQL: `/api/graphql`, the category `domain` as in MongooseIM.
+
+use crate::admin::{Admin, Details, TooMany, prepared};
+use crate::error::Error;
+use crate::node::Refusal;
+use crate::rest::json;
+use async_graphql::SimpleObject;
+use async_graphql::{Context, EmptySubscription, Enum, ErrorExtensions, Object, Schema};
+use axum::body::Body;
+use axum::extract::State;
+use axum::{Extension, Json, Router, routing::post};
+use std::sync::Arc;
+
+/// How deep and how large a query may be. An introspection query is 13 deep.
+const DEPTH: usize = 16;
+const COMPLEXITY: usize = 500;
+/// The most domains in one answer.
+const MOST_DOMAINS: usize = 200_000;
+
+type Api = Schema<Query, Mutation, EmptySubscription>;
+type Answer<T> = async_graphql::Result<T>;
+
+pub fn routes(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
+    let schema = Schema::build(Query, Mutation, EmptySubscription)
+        .data(admin.clone())
+        .limit_depth(DEPTH)
+        .limit_complexity(COMPLEXITY)
+        .finish();
+    Router::new().route("/api/graphql", post(answer)).layer(Extension(schema))
+}
+
+/// A GraphQL request; see the schema by introspection.
+#[utoipa::path(post, path = "/api/graphql", tag = "graphql",
+    request_body(content = GraphqlRequest),
+    responses(
+        (status = 200, description = "`data`, and `errors` with `extensions.code`"),
+        (status = 400, body = crate::error::ErrorBody, description = "`body is empty`, `failed to \
+            parse JSON`, `'query' field is missing`")))]
+async fn answer(
+    State(_admin): State<Arc<Admin>>,
+    Extension(schema): Extension<Api>,
+    body: Body,
+) -> Result<Json<async_graphql::Response>, Error> {
+    let request = serde_json::from_value::<async_graphql::Request>(json(body).await?);
+    let request = request.map_err(|_| Error::bad_request("'query' field is missing"))?;
+    if request.query.is_empty() {
+        return Err(Error::bad_request("'query' field is missing"));
+    }
+    Ok(Json(schema.execute(request).await))
+}
+
+/// A GraphQL request.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code)]
+pub struct GraphqlRequest {
+    #[schema(example = "{ domain { domainDetails(domain: \"example.com\") { status } } }")]
+    query: String,
+    #[schema(value_type = Option<Object>)]
+    variables: Option<serde_json::Value>,
+    #[serde(rename = "operationName")]
+    operation_name: Option<String>,
+}
+
+struct Query;
+
+#[Object]
+impl Query {
+    async fn domain(&self) -> DomainQuery {
+        DomainQuery
+    }
+}
+
+struct Mutation;
+
+#[Object]
+impl Mutation {
+    async fn domain(&self) -> DomainMutation {
+        DomainMutation
+    }
+}
+
+#[derive(SimpleObject)]
+struct Domain {
+    domain: String,
+    host_type: Option<String>,
+    status: DomainStatus,
+}
+
+#[derive(SimpleObject)]
+struct DomainWithType {
+    domain: String,
+    host_type: Option<String>,
+    status: DomainStatus,
+    r#type: DomainType,
+}
+
+/// `DELETING`: it is being removed, and does not route any more.
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+enum DomainStatus {
+    Enabled,
+    Disabled,
+    Deleting,
+    Deleted,
+}
+
+/// `STATIC`: by the configuration; it never changes.
+#[derive(Clone, Copy, PartialEq, Eq, Enum)]
+enum DomainType {
+    Static,
+    Dynamic,
+}
+
+struct DomainQuery;
+
+#[Object]
+impl DomainQuery {
+    /// The names of the domains that route by a host type.
+    async fn domains_by_host_type(
+        &self,
+        context: &Context<'_>,
+        host_type: String,
+    ) -> Answer<Option<Vec<String>>> {
+        let names = admin(context)?.domains_of(&host_type).map_err(failure)?;
+        Ok(Some(names.into_iter().map(String::from).collect()))
+    }
+
+    /// All domains, of the configuration and of the database.
+    #[graphql(complexity = "100 + child_complexity")]
+    async fn all_domains(&self, context: &Context<'_>) -> Answer<Option<Vec<DomainWithType>>> {
+        let all = admin(context)?.all(MOST_DOMAINS).await.map_err(|error| match error {
+            TooMany::Refused(refusal) => failure(refusal),
+            TooMany::Domains => coded("too_many_domains", &error.to_string()),
+        })?;
+        Ok(Some(all.into_iter().map(DomainWithType::from).collect()))
+    }
+
+    /// What the database says of a domain.
+    async fn domain_details(
+        &self,
+        context: &Context<'_>,
+        domain: String,
+    ) -> Answer<Option<Domain>> {
+        let details = admin(context)?.details(&domain).await.map_err(failure)?;
+        match details.r#type {
+            crate::admin::DomainType::Static => Err(failure(Refusal::Static)),
+            crate::admin::DomainType::Dynamic => Ok(Some(details.into())),
+        }
+    }
+}
+
+struct DomainMutation;
+
+#[Object]
+impl DomainMutation {
+    /// Adds a domain. The same pair again is fine.
+    async fn add_domain(
+        &self,
+        context: &Context<'_>,
+        domain: String,
+        host_type: String,
+    ) -> Answer<Option<Domain>> {
+        admin(context)?.add(&domain, &host_type).await.map_err(failure)?;
+        as_it_is(context, &domain).await
+    }
+
+    /// Removes a domain and the data of it; answered when it is gone.
+    async fn remove_domain(
+        &self,
+        context: &Context<'_>,
+        domain: String,
+        host_type: String,
+    ) -> Answer<Option<Domain>> {
+        admin(context)?.remove(&domain, &host_type).await.map_err(failure)?;
+        gone(&domain, host_type, DomainStatus::Deleted)
+    }
+
+    /// Marks a domain for deletion; the rest is done by itself.
+    async fn request_remove_domain(
+        &self,
+        context: &Context<'_>,
+        domain: String,
+        host_type: String,
+    ) -> Answer<Option<Domain>> {
+        admin(context)?.request_removal(&domain, &host_type).await.map_err(failure)?;
+        gone(&domain, host_type, DomainStatus::Deleting)
+    }
+
+    /// Lets a domain route.
+    async fn enable_domain(&self, context: &Context<'_>, domain: String) -> Answer<Option<Domain>> {
+        admin(context)?.set_enabled(&domain, true).await.map_err(failure)?;
+        as_it_is(context, &domain).await
+    }
+
+    /// Keeps a domain, but lets it route no more.
+    async fn disable_domain(
+        &self,
+        context: &Context<'_>,
+        domain: String,
+    ) -> Answer<Option<Domain>> {
+        admin(context)?.set_enabled(&domain, false).await.map_err(failure)?;
+        as_it_is(context, &domain).await
+    }
+}
+
+fn admin<'a>(context: &Context<'a>) -> Answer<&'a Arc<Admin>> {
+    context.data::<Arc<Admin>>()
+}
+
+async fn as_it_is(context: &Context<'_>, domain: &str) -> Answer<Option<Domain>> {
+    let details = admin(context)?.details(domain).await.map_err(failure)?;
+    Ok(Some(details.into()))
+}
+
+fn gone(domain: &str, host_type: String, status: DomainStatus) -> Answer<Option<Domain>> {
+    let domain = prepared(domain).map_err(failure)?;
+    Ok(Some(Domain { domain, host_type: Some(host_type), status }))
+}
+
+fn failure(refusal: Refusal) -> async_graphql::Error {
+    let text = match &refusal {
+        // What the database says is for the log.
+        Refusal::Database(_) => "Database error".to_owned(),
+        other => other.to_string(),
+    };
+    coded(refusal.code(), &text)
+}
+
+fn coded(code: &'static str, text: &str) -> async_graphql::Error {
+    async_graphql::Error::new(text).extend_with(|_, extensions| extensions.set("code", code))
+}
+
+impl From<crate::admin::DomainStatus> for DomainStatus {
+    fn from(status: crate::admin::DomainStatus) -> Self {
+        match status {
+            crate::admin::DomainStatus::Enabled => DomainStatus::Enabled,
+            crate::admin::DomainStatus::Disabled => DomainStatus::Disabled,
+            crate::admin::DomainStatus::Deleting => DomainStatus::Deleting,
+        }
+    }
+}
+
+impl From<Details> for Domain {
+    fn from(details: Details) -> Self {
+        let status = details.status.into();
+        Domain { domain: details.domain, host_type: Some(details.host_type), status }
+    }
+}
+
+impl From<Details> for DomainWithType {
+    fn from(details: Details) -> Self {
+        let r#type = match details.r#type {
+            crate::admin::DomainType::Static => DomainType::Static,
+            crate::admin::DomainType::Dynamic => DomainType::Dynamic,
+        };
+        let Domain { domain, host_type, status } = details.into();
+        DomainWithType { domain, host_type, status, r#type }
+    }
+}

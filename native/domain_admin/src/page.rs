@@ -1,0 +1,72 @@
+//! The page for operators at `/`, the page of the OpenAPI document, and their assets: all in the
+//! library itself.
+
+use crate::admin::Admin;
+use crate::{graphql, metrics, rest, status};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, Router, routing::get};
+use std::sync::Arc;
+use utoipa::OpenApi;
+
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const IMAGE: &str = "image/svg+xml";
+
+/// Path, type, content.
+const ASSETS: [(&str, &str, &str); 6] = [
+    ("/", HTML, include_str!("../assets/index.html")),
+    ("/assets/app.js", SCRIPT, include_str!("../assets/app.js")),
+    ("/assets/style.css", STYLE, include_str!("../assets/style.css")),
+    ("/assets/favicon.svg", IMAGE, include_str!("../assets/favicon.svg")),
+    ("/api/docs", HTML, include_str!("../assets/docs.html")),
+    ("/assets/docs.js", SCRIPT, include_str!("../assets/docs.js")),
+];
+
+/// For every answer: nothing is loaded from elsewhere, nothing is framed, no type is guessed, nothing
+/// is kept by caches on the way.
+pub const HEADERS: [(HeaderName, HeaderValue); 5] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'self'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'",
+        ),
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+pub fn routes() -> Router<Arc<Admin>> {
+    let openapi = Router::new().route("/api/openapi.json", get(async || Json(Api::openapi())));
+    ASSETS.into_iter().fold(openapi, |router, (path, kind, text)| {
+        router.route(path, get(async move || asset(kind, text)))
+    })
+}
+
+fn asset(kind: &'static str, text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+/// The OpenAPI document.
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "mongoose_domain_native", description = "Domains of MongooseIM"),
+    paths(
+        rest::list_domains,
+        rest::show_domain,
+        rest::add_domain,
+        rest::change_domain,
+        rest::remove_domain,
+        graphql::answer,
+        status::status,
+        status::nodes,
+        status::verify,
+        status::health,
+        status::readiness,
+        metrics::metrics,
+    )
+)]
+struct Api;

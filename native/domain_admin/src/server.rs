@@ -1,0 +1,315 @@
+//! The listener: its options, its limits, its start and its end.
+
+use crate::admin::Admin;
+use crate::error::Error;
+use crate::guard::{Guard, guard};
+use crate::metrics::{Requests, count};
+use crate::node::Node;
+use crate::status::SAMPLE;
+use crate::{graphql, metrics, page, rest, status};
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{self, ServerConfig};
+
+/// The most connections at a time; the next one waits in the system's queue.
+const CONNECTIONS: usize = 256;
+/// How long a client may take for TLS, and for the head of a request, also of the next one.
+const HEAD_LIMIT: Duration = Duration::from_secs(15);
+/// How long a client may take none of an answer.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// The most bytes and lines of the head of a request.
+const LONGEST_HEAD: usize = 32 * 1024;
+const HEAD_LINES: usize = 64;
+/// How long the requests in progress get when the server stops.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+/// How long a port may be taken still, by a server of ours that just stopped.
+const BIND_LIMIT: Duration = Duration::from_secs(2);
+
+/// Where the server listens, and whom it lets in.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Port 0: any that is free; see [`Server::address`].
+    pub address: SocketAddr,
+    /// Without them everybody is let in: only on a loopback address.
+    pub credentials: Option<Credentials>,
+    /// Without them it speaks plain HTTP.
+    pub tls: Option<TlsFiles>,
+}
+
+/// Who is let in.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The name, without a colon.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+/// Not the password.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// PEM files of the server.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// Its certificate, and those of the authorities between.
+    pub certificate: PathBuf,
+    /// Its private key, not encrypted.
+    pub key: PathBuf,
+}
+
+/// Why the server could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It would let everybody in.
+    #[error(
+        "it would let everybody in at {0}: set a username and a password, or listen on a loopback \
+         address such as 127.0.0.1"
+    )]
+    Open(SocketAddr),
+    /// An option cannot be used.
+    #[error("{0}")]
+    Option(String),
+    /// The address cannot be had.
+    #[error("cannot listen on {0}: {1}")]
+    Bind(SocketAddr, std::io::Error),
+    /// A file for TLS is missing or wrong.
+    #[error("{0}")]
+    Tls(String),
+    /// Something inside.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl StartError {
+    /// Is the configuration wrong, rather than the moment?
+    pub fn is_option(&self) -> bool {
+        matches!(self, StartError::Open(_) | StartError::Option(_) | StartError::Tls(_))
+    }
+}
+
+fn option(text: &str) -> StartError {
+    StartError::Option(text.to_owned())
+}
+
+impl Options {
+    /// Checks everything but the address.
+    pub fn check(&self) -> Result<(), StartError> {
+        match &self.credentials {
+            None if !self.address.ip().is_loopback() => {
+                return Err(StartError::Open(self.address));
+            }
+            Some(Credentials { username, .. }) if username.is_empty() => {
+                return Err(option("username must not be empty"));
+            }
+            Some(Credentials { username, .. }) if username.contains(':') => {
+                return Err(option("username must not contain a colon"));
+            }
+            Some(Credentials { password, .. }) if password.is_empty() => {
+                return Err(option("password must not be empty"));
+            }
+            _ => {}
+        }
+        self.tls.as_ref().map(acceptor).transpose().map(drop)
+    }
+}
+
+/// A server that runs. It stops when it is dropped, too.
+pub struct Server {
+    address: SocketAddr,
+    stop: watch::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    /// Begins to listen, and serves on the runtime until it is stopped.
+    pub fn start(
+        options: &Options,
+        node: Arc<dyn Node>,
+        name: String,
+        runtime: &Handle,
+    ) -> Result<Server, StartError> {
+        options.check()?;
+        let acceptor = options.tls.as_ref().map(acceptor).transpose()?;
+        let failed = |error| StartError::Bind(options.address, error);
+        let listener = bind(options.address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let admin = Arc::new(Admin::new(node, name));
+        let routes = routes(&admin, options.credentials.as_ref())
+            .map_err(|error| StartError::Other(error.to_string()))?;
+        let _inside = runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+        let (stop, stopped) = watch::channel(());
+        let task = runtime.spawn(async move {
+            tokio::select! {
+                () = serve(listener, routes, acceptor, stopped) => {}
+                () = sample(&admin) => {}
+            }
+        });
+        Ok(Server { address, stop, task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops listening, lets requests in progress end for a short while, and returns when they have.
+    pub async fn stop(self) {
+        let Server { stop, task, .. } = self;
+        drop(stop);
+        // Nothing to be done about a task that panicked.
+        let _ = task.await;
+    }
+}
+
+fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let begun = Instant::now();
+    loop {
+        match TcpListener::bind(address) {
+            Err(error)
+                if error.kind() == std::io::ErrorKind::AddrInUse
+                    && begun.elapsed() < BIND_LIMIT =>
+            {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn routes(
+    admin: &Arc<Admin>,
+    credentials: Option<&Credentials>,
+) -> Result<Router, prometheus::Error> {
+    let requests = Requests::new()?;
+    let missing = || async { Error::new(StatusCode::NOT_FOUND, "not found") };
+    let wrong = || async { Error::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed") };
+    let router = Router::new()
+        .merge(rest::routes())
+        .merge(graphql::routes(admin))
+        .merge(status::routes())
+        .merge(metrics::routes(&requests))
+        .merge(page::routes())
+        .fallback(missing)
+        .method_not_allowed_fallback(wrong)
+        .with_state(admin.clone())
+        .layer(from_fn_with_state(Arc::new(Guard::new(credentials)), guard))
+        .layer(from_fn_with_state(requests, count))
+        .layer(map_response(with_headers));
+    Ok(router)
+}
+
+async fn with_headers(mut answer: Response) -> Response {
+    answer.headers_mut().extend(page::HEADERS);
+    answer
+}
+
+async fn sample(admin: &Admin) {
+    let mut ticks = tokio::time::interval(SAMPLE);
+    loop {
+        ticks.tick().await;
+        admin.sample();
+    }
+}
+
+/// Serves until told to stop.
+async fn serve(
+    listener: tokio::net::TcpListener,
+    routes: Router,
+    acceptor: Option<TlsAcceptor>,
+    mut stopped: watch::Receiver<()>,
+) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let graceful = GracefulShutdown::new();
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // The sender is gone.
+            _ = stopped.changed() => break,
+        };
+        let Ok((stream, _)) = stream else {
+            // Too many open files, or the client is gone: it gets better.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let (routes, acceptor, watcher) = (routes.clone(), acceptor.clone(), graceful.watcher());
+        connections.spawn(async move {
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(WRITE_LIMIT));
+            let stream = Box::pin(stream);
+            // A connection that breaks is the client's business.
+            let _ = match acceptor {
+                None => converse(stream, routes, watcher).await,
+                Some(acceptor) => match timeout(HEAD_LIMIT, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => converse(stream, routes, watcher).await,
+                    _ => Ok(()),
+                },
+            };
+            drop(place);
+        });
+        while connections.try_join_next().is_some() {}
+    }
+    drop(listener);
+    let _ = timeout(STOP_LIMIT, graceful.shutdown()).await;
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    routes: Router,
+    watcher: hyper_util::server::graceful::Watcher,
+) -> hyper::Result<()> {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_LIMIT)
+        .max_buf_size(LONGEST_HEAD)
+        .max_headers(HEAD_LINES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    watcher.watch(connection).await
+}
+
+fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
+    let wrong = |path: &Path, text: String| StartError::Tls(format!("{}: {text}", path.display()));
+    let of_certificate = |text: String| wrong(&files.certificate, text);
+    let chain = CertificateDer::pem_file_iter(&files.certificate);
+    let chain = chain.and_then(|pem| pem.collect::<Result<Vec<_>, _>>());
+    let chain = chain.map_err(|error| of_certificate(error.to_string()))?;
+    if chain.is_empty() {
+        return Err(of_certificate("there is no certificate in it".to_owned()));
+    }
+    let key = PrivateKeyDer::from_pem_file(&files.key);
+    let key = key.map_err(|error| wrong(&files.key, error.to_string()))?;
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map(|builder| builder.with_no_client_auth())
+        .and_then(|builder| builder.with_single_cert(chain, key));
+    let config = config.map_err(|error: rustls::Error| of_certificate(error.to_string()))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

@@ -1,0 +1,256 @@
+//! How the node follows the database: `/api/status`, `/api/nodes`, `/api/verify`, and the probes.
+
+use crate::admin::Admin;
+use crate::error::{Error, ErrorBody};
+use crate::node::{Difference, HostType, Member, Snapshot, Status};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Samples of the lag are taken so often, and so many are kept: 15 minutes.
+pub const SAMPLE: Duration = Duration::from_secs(5);
+const SAMPLES: usize = 180;
+/// A node whose last good check is older is not ready. There is one every 30 s at least.
+const CHECK_AGE: f64 = 120.0;
+
+pub fn routes() -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/api/status", get(status))
+        .route("/api/nodes", get(nodes))
+        .route("/api/verify", post(verify))
+        .route("/healthz", get(health))
+        .route("/readyz", get(readiness))
+}
+
+/// The lag over the last minutes.
+#[derive(Default)]
+pub struct History(Mutex<VecDeque<(Instant, Lag)>>);
+
+/// How far the node is behind.
+#[derive(Debug, Clone, Copy, Serialize, utoipa::ToSchema)]
+pub struct Lag {
+    /// Events that are known and not applied yet.
+    pub lag: Option<u64>,
+    /// 0, or seconds since the node was last known to be current.
+    pub lag_seconds: Option<f64>,
+}
+
+/// The lag some time ago.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Sample {
+    seconds_ago: f64,
+    #[serde(flatten)]
+    lag: Lag,
+}
+
+impl Admin {
+    pub fn state(&self, snapshot: Option<&Snapshot>) -> Status {
+        match snapshot {
+            None => Status::Stopped,
+            Some(_) if self.node.store().is_none() => Status::Disabled,
+            Some(snapshot) if snapshot.failing => Status::Retrying,
+            Some(snapshot) if snapshot.position.is_none() => Status::Loading,
+            Some(_) => Status::Following,
+        }
+    }
+
+    /// Takes a sample of the lag.
+    pub fn sample(&self) {
+        let lag = self.node.snapshot().as_ref().map_or(Lag::UNKNOWN, Lag::of);
+        let mut history = self.history.0.lock();
+        if history.len() == SAMPLES {
+            history.pop_front();
+        }
+        history.push_back((Instant::now(), lag));
+    }
+}
+
+impl Lag {
+    const UNKNOWN: Lag = Lag { lag: None, lag_seconds: None };
+
+    pub fn of(snapshot: &Snapshot) -> Lag {
+        let Some(position) = snapshot.position else { return Lag::UNKNOWN };
+        let behind = snapshot.newest_event.map_or(0, |newest| newest.saturating_sub(position));
+        let lag = u64::try_from(behind).unwrap_or(0);
+        let is_current = lag == 0 && !snapshot.failing;
+        let lag_seconds = if is_current { Some(0.0) } else { snapshot.seconds_since_check };
+        Lag { lag: Some(lag), lag_seconds }
+    }
+}
+
+/// What the node did and saw since its table was made.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct StatusBody {
+    node: String,
+    version: &'static str,
+    state: Status,
+    /// The newest event up to which the table has everything; 0 if the log was empty.
+    position: Option<i64>,
+    /// The newest event when the log was last looked at.
+    newest_event: Option<i64>,
+    #[serde(flatten)]
+    lag: Lag,
+    /// Since a check last ended well.
+    seconds_since_check: Option<f64>,
+    /// Checks that ended well.
+    checks: u64,
+    loads: u64,
+    /// Why everything was loaded again, and how often.
+    reloads: BTreeMap<String, u64>,
+    gaps_settled: u64,
+    dummies_written: u64,
+    audits: u64,
+    /// Failures by their reason.
+    errors: BTreeMap<String, u64>,
+    last_error: Option<Failure>,
+    /// The domains of the table.
+    domains: u64,
+    /// Those that follow the database.
+    followed: u64,
+    host_types: Vec<HostType>,
+    database: Option<Database>,
+    /// Oldest first.
+    history: Vec<Sample>,
+}
+
+/// The last failure.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Failure {
+    reason: String,
+    text: String,
+}
+
+/// The database, and the connections of the server of this page to it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Database {
+    #[schema(example = "postgres")]
+    kind: &'static str,
+    connections: u32,
+    idle: u32,
+}
+
+/// The node at a glance.
+#[utoipa::path(get, path = "/api/status", tag = "node", responses((status = 200, body = StatusBody)))]
+async fn status(State(admin): State<Arc<Admin>>) -> Json<StatusBody> {
+    let snapshot = admin.node.snapshot();
+    let state = admin.state(snapshot.as_ref());
+    let snapshot = snapshot.unwrap_or_default();
+    let lag = Lag::of(&snapshot);
+    let last_error = snapshot.last_error.map(|(reason, text)| Failure { reason, text });
+    let database = admin.node.store().map(|store| {
+        let connections = store.connections();
+        Database { kind: store.kind(), connections: connections.open, idle: connections.idle }
+    });
+    let samples = admin.history.0.lock();
+    let sample =
+        |(at, lag): &(Instant, Lag)| Sample { seconds_ago: at.elapsed().as_secs_f64(), lag: *lag };
+    let history = samples.iter().map(sample).collect();
+    Json(StatusBody {
+        node: admin.name.clone(),
+        version: env!("CARGO_PKG_VERSION"),
+        state,
+        position: snapshot.position,
+        newest_event: snapshot.newest_event,
+        lag,
+        seconds_since_check: snapshot.seconds_since_check,
+        checks: snapshot.checks,
+        loads: snapshot.loads,
+        reloads: snapshot.reloads,
+        gaps_settled: snapshot.gaps_settled,
+        dummies_written: snapshot.dummies_written,
+        audits: snapshot.audits,
+        errors: snapshot.errors,
+        last_error,
+        domains: snapshot.domains,
+        followed: snapshot.followed,
+        host_types: snapshot.host_types,
+        database,
+        history,
+    })
+}
+
+/// The nodes that follow the same database.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Nodes {
+    nodes: Vec<Member>,
+}
+
+/// This node and the others.
+#[utoipa::path(get, path = "/api/nodes", tag = "node", responses(
+    (status = 200, body = Nodes),
+    (status = 500, body = ErrorBody)))]
+async fn nodes(State(admin): State<Arc<Admin>>) -> Result<Json<Nodes>, Error> {
+    let nodes = admin.node.members().await.map_err(Error::from)?;
+    Ok(Json(Nodes { nodes }))
+}
+
+/// What a comparison found.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(tag = "result", rename_all = "lowercase")]
+enum Verified {
+    /// The table is as the database says.
+    Ok,
+    /// It was not, although no event was pending; it is being loaded again.
+    Differs {
+        count: usize,
+        /// The first ten.
+        domains: Vec<Difference>,
+    },
+}
+
+/// Compares the table with the database.
+#[utoipa::path(post, path = "/api/verify", tag = "node", responses(
+    (status = 200, body = Verified),
+    (status = 403, body = ErrorBody, description = "`service disabled`"),
+    (status = 500, body = ErrorBody, description = "`database error`")))]
+async fn verify(State(admin): State<Arc<Admin>>) -> Result<Json<Verified>, Error> {
+    let (count, domains) = admin.verify().await?;
+    Ok(Json(if count == 0 { Verified::Ok } else { Verified::Differs { count, domains } }))
+}
+
+/// What a probe is told.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Probe {
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<String>,
+}
+
+/// Does the server answer?
+#[utoipa::path(get, path = "/healthz", tag = "probes", responses((status = 200, body = Probe)))]
+async fn health() -> Json<Probe> {
+    Json(Probe { status: "ok", what: None })
+}
+
+/// Has the node its domains, and has it looked at the database lately?
+#[utoipa::path(get, path = "/readyz", tag = "probes", responses(
+    (status = 200, body = Probe), (status = 503, body = Probe)))]
+async fn readiness(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Probe>) {
+    match unready(&admin) {
+        None => (StatusCode::OK, Json(Probe { status: "ready", what: None })),
+        what => (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "not ready", what })),
+    }
+}
+
+fn unready(admin: &Admin) -> Option<String> {
+    let Some(snapshot) = admin.node.snapshot() else {
+        return Some("there is no routing table".to_owned());
+    };
+    if admin.node.store().is_none() {
+        return None;
+    }
+    if snapshot.position.is_none() {
+        return Some("the domains are not loaded yet".to_owned());
+    }
+    match snapshot.seconds_since_check {
+        Some(seconds) if seconds <= CHECK_AGE => None,
+        Some(seconds) => Some(format!("the last good check is {seconds:.0} s old")),
+        None => Some("no check has ended well yet".to_owned()),
+    }
+}
