@@ -18,7 +18,6 @@ const COMPLEXITY: usize = 500;
 const MOST_DOMAINS: usize = 200_000;
 
 type Api = Schema<Query, Mutation, EmptySubscription>;
-type Answer<T> = async_graphql::Result<T>;
 
 pub fn routes(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     let schema = Schema::build(Query, Mutation, EmptySubscription)
@@ -110,6 +109,9 @@ enum DomainType {
     Dynamic,
 }
 
+/// A field that is null when it fails, and the others are answered all the same.
+type Field<T> = Option<async_graphql::Result<T>>;
+
 struct DomainQuery;
 
 #[Object]
@@ -119,32 +121,28 @@ impl DomainQuery {
         &self,
         context: &Context<'_>,
         host_type: String,
-    ) -> Answer<Option<Vec<String>>> {
-        let names = admin(context)?.domains_of(&host_type).map_err(failure)?;
-        Ok(Some(names.into_iter().map(String::from).collect()))
+    ) -> Field<Vec<String>> {
+        let names = admin(context)?.domains_of(&host_type);
+        field(names.map(|names| names.into_iter().map(String::from).collect()))
     }
 
     /// All domains, of the configuration and of the database.
     #[graphql(complexity = "100 + child_complexity")]
-    async fn all_domains(&self, context: &Context<'_>) -> Answer<Option<Vec<DomainWithType>>> {
+    async fn all_domains(&self, context: &Context<'_>) -> Field<Vec<DomainWithType>> {
         let all = admin(context)?.all(MOST_DOMAINS).await.map_err(|error| match error {
             TooMany::Refused(refusal) => failure(refusal),
             TooMany::Domains => coded("too_many_domains", &error.to_string()),
-        })?;
-        Ok(Some(all.into_iter().map(DomainWithType::from).collect()))
+        });
+        Some(all.map(|all| all.into_iter().map(DomainWithType::from).collect()))
     }
 
     /// What the database says of a domain.
-    async fn domain_details(
-        &self,
-        context: &Context<'_>,
-        domain: String,
-    ) -> Answer<Option<Domain>> {
-        let details = admin(context)?.details(&domain).await.map_err(failure)?;
-        match details.r#type {
-            crate::admin::DomainType::Static => Err(failure(Refusal::Static)),
-            crate::admin::DomainType::Dynamic => Ok(Some(details.into())),
-        }
+    async fn domain_details(&self, context: &Context<'_>, domain: String) -> Field<Domain> {
+        let details = admin(context)?.details(&domain).await;
+        field(details.and_then(|details| match details.r#type {
+            crate::admin::DomainType::Static => Err(Refusal::Static),
+            crate::admin::DomainType::Dynamic => Ok(details.into()),
+        }))
     }
 }
 
@@ -158,9 +156,10 @@ impl DomainMutation {
         context: &Context<'_>,
         domain: String,
         host_type: String,
-    ) -> Answer<Option<Domain>> {
-        admin(context)?.add(&domain, &host_type).await.map_err(failure)?;
-        as_it_is(context, &domain).await
+    ) -> Field<Domain> {
+        let admin = admin(context)?;
+        let added = admin.add(&domain, &host_type).await;
+        field(as_it_is(admin, &domain, added).await)
     }
 
     /// Removes a domain and the data of it; answered when it is gone.
@@ -169,9 +168,9 @@ impl DomainMutation {
         context: &Context<'_>,
         domain: String,
         host_type: String,
-    ) -> Answer<Option<Domain>> {
-        admin(context)?.remove(&domain, &host_type).await.map_err(failure)?;
-        gone(&domain, host_type, DomainStatus::Deleted)
+    ) -> Field<Domain> {
+        let removed = admin(context)?.remove(&domain, &host_type).await;
+        field(removed.and_then(|()| gone(&domain, host_type, DomainStatus::Deleted)))
     }
 
     /// Marks a domain for deletion; the rest is done by itself.
@@ -180,40 +179,46 @@ impl DomainMutation {
         context: &Context<'_>,
         domain: String,
         host_type: String,
-    ) -> Answer<Option<Domain>> {
-        admin(context)?.request_removal(&domain, &host_type).await.map_err(failure)?;
-        gone(&domain, host_type, DomainStatus::Deleting)
+    ) -> Field<Domain> {
+        let requested = admin(context)?.request_removal(&domain, &host_type).await;
+        field(requested.and_then(|()| gone(&domain, host_type, DomainStatus::Deleting)))
     }
 
     /// Lets a domain route.
-    async fn enable_domain(&self, context: &Context<'_>, domain: String) -> Answer<Option<Domain>> {
-        admin(context)?.set_enabled(&domain, true).await.map_err(failure)?;
-        as_it_is(context, &domain).await
+    async fn enable_domain(&self, context: &Context<'_>, domain: String) -> Field<Domain> {
+        let admin = admin(context)?;
+        let enabled = admin.set_enabled(&domain, true).await;
+        field(as_it_is(admin, &domain, enabled).await)
     }
 
     /// Keeps a domain, but lets it route no more.
-    async fn disable_domain(
-        &self,
-        context: &Context<'_>,
-        domain: String,
-    ) -> Answer<Option<Domain>> {
-        admin(context)?.set_enabled(&domain, false).await.map_err(failure)?;
-        as_it_is(context, &domain).await
+    async fn disable_domain(&self, context: &Context<'_>, domain: String) -> Field<Domain> {
+        let admin = admin(context)?;
+        let disabled = admin.set_enabled(&domain, false).await;
+        field(as_it_is(admin, &domain, disabled).await)
     }
 }
 
-fn admin<'a>(context: &Context<'a>) -> Answer<&'a Arc<Admin>> {
-    context.data::<Arc<Admin>>()
+fn admin<'a>(context: &Context<'a>) -> Option<&'a Arc<Admin>> {
+    context.data_opt::<Arc<Admin>>()
 }
 
-async fn as_it_is(context: &Context<'_>, domain: &str) -> Answer<Option<Domain>> {
-    let details = admin(context)?.details(domain).await.map_err(failure)?;
-    Ok(Some(details.into()))
+fn field<T>(result: Result<T, Refusal>) -> Field<T> {
+    Some(result.map_err(failure))
 }
 
-fn gone(domain: &str, host_type: String, status: DomainStatus) -> Answer<Option<Domain>> {
-    let domain = prepared(domain).map_err(failure)?;
-    Ok(Some(Domain { domain, host_type: Some(host_type), status }))
+/// The domain after a change.
+async fn as_it_is(
+    admin: &Admin,
+    domain: &str,
+    changed: Result<(), Refusal>,
+) -> Result<Domain, Refusal> {
+    changed?;
+    Ok(admin.details(domain).await?.into())
+}
+
+fn gone(domain: &str, host_type: String, status: DomainStatus) -> Result<Domain, Refusal> {
+    Ok(Domain { domain: prepared(domain)?, host_type: Some(host_type), status })
 }
 
 fn failure(refusal: Refusal) -> async_graphql::Error {

@@ -1,0 +1,489 @@
+%% @doc Administration by HTTP, on every kind of database: each cell of the table of REST, each
+%% field and each error of GraphQL, and what operators look at.
+-module(http_SUITE).
+
+-compile([export_all, nowarn_export_all, {no_auto_import, [get/1, put/2]}]).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-import(http_helper, [get/1, put/2, patch/2, delete/2, post/2, graphql/1, request/3]).
+
+-define(A, "/api/domains/a.example").
+-define(STATIC, "/api/domains/static.example").
+-define(TYPE1, "{\"host_type\": \"type1\"}").
+-define(TYPE2, "{\"host_type\": \"type2\"}").
+-define(TYPE9, "{\"host_type\": \"type9\"}").
+-define(ENABLE, "{\"enabled\": true}").
+-define(DISABLE, "{\"enabled\": false}").
+
+all() ->
+    test_helper:databases().
+
+groups() ->
+    Cases = [a_domain_is_added_shown_disabled_enabled_and_removed,
+             %% PUT
+             the_same_pair_again_is_fine,
+             a_domain_of_another_host_type_is_a_duplicate,
+             a_domain_that_is_being_removed_is_a_duplicate_and_cannot_be_changed,
+             %% Bodies and names
+             bodies_must_say_what_is_to_be_done,
+             names_are_nameprepped,
+             names_that_nobody_can_have_are_refused,
+             %% Refusals
+             static_domains_stay_as_they_are,
+             an_unknown_host_type_is_refused,
+             what_does_not_exist_is_not_found_but_may_be_removed,
+             only_its_own_host_type_removes_a_domain,
+             %% DELETE
+             a_requested_removal_is_finished_by_itself,
+             a_removal_waits_for_its_handlers_and_says_when_one_fails,
+             %% GET
+             the_list_has_pages_by_name,
+             the_list_has_filters,
+             wrong_queries_are_refused,
+             %% The database
+             a_failing_database_is_said_so_everywhere,
+             %% GraphQL
+             graphql_has_every_field,
+             graphql_has_every_error,
+             graphql_says_when_the_database_fails,
+             graphql_takes_variables_and_introspection,
+             large_and_deep_queries_are_refused,
+             %% Operators
+             the_status_says_how_the_node_is,
+             a_comparison_finds_what_differs,
+             metrics_have_stable_names,
+             a_node_is_ready_when_its_domains_are_loaded,
+             changes_by_many_at_once_are_all_made],
+    [{Kind, [], Cases} || {group, Kind} <- test_helper:databases()].
+
+init_per_group(Kind, Config) ->
+    test_helper:init_database(Kind, Config).
+
+end_per_group(_Kind, Config) ->
+    test_helper:end_database(Config).
+
+init_per_testcase(_Case, Config) ->
+    Url = test_helper:fresh_url(Config),
+    {ok, _} = http_helper:start(#{database => Url}, #{}),
+    pong = service_domain_db:sync_local(),
+    [{url, Url} | Config].
+
+end_per_testcase(_Case, _Config) ->
+    test_helper:stop_standalone().
+
+a_domain_is_added_shown_disabled_enabled_and_removed(_Config) ->
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    ?assertEqual({200, details("enabled", "true")}, get(?A)),
+    ?assertEqual({ok, <<"type1">>}, routes(<<"a.example">>)),
+    ?assertEqual(204, patch(?A, ?DISABLE)),
+    ?assertEqual({200, details("disabled", "false")}, get(?A)),
+    ?assertEqual({error, not_found}, routes(<<"a.example">>)),
+    ?assertEqual(204, patch(?A, ?DISABLE)),
+    ?assertEqual(204, patch(?A, ?ENABLE)),
+    ?assertEqual({ok, <<"type1">>}, routes(<<"a.example">>)),
+    ?assertEqual(204, delete(?A, ?TYPE1)),
+    ?assertEqual({404, what("domain not found")}, get(?A)),
+    ?assertEqual({error, not_found}, routes(<<"a.example">>)).
+
+the_same_pair_again_is_fine(Config) ->
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    ?assertEqual(204, patch(?A, ?DISABLE)),
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    ?assertEqual("a.example|type1|0", rows(Config)).
+
+a_domain_of_another_host_type_is_a_duplicate(Config) ->
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    ?assertEqual({409, what("duplicate")}, put(?A, ?TYPE2)),
+    ?assertEqual("a.example|type1|1", rows(Config)).
+
+a_domain_that_is_being_removed_is_a_duplicate_and_cannot_be_changed(Config) ->
+    being_removed(Config),
+    ?assertEqual({409, what("duplicate")}, put(?A, ?TYPE1)),
+    ?assertEqual({403, what("domain is being removed")}, patch(?A, ?ENABLE)),
+    ?assertEqual({403, what("domain is being removed")}, patch(?A, ?DISABLE)),
+    ?assertEqual({200, details("deleting", "false")}, get(?A)).
+
+bodies_must_say_what_is_to_be_done(_Config) ->
+    [begin
+         ?assertEqual({400, what("body is empty")}, request(Method, ?A, "")),
+         ?assertEqual({400, what("failed to parse JSON")}, request(Method, ?A, "{host_type"))
+     end || Method <- [put, patch, delete]],
+    [?assertEqual({400, what("'host_type' field is missing")}, request(Method, ?A, Body))
+     || Method <- [put, delete],
+        Body <- ["{}", "[]", "7", "{\"host_type\": 7}", "{\"host_type\": null}"]],
+    [?assertEqual({400, what("'enabled' field is missing")}, patch(?A, Body))
+     || Body <- ["{}", "{\"enabled\": \"true\"}", "{\"enabled\": 1}"]],
+    ?assertEqual({400, what("'request' must be true or false")},
+                 delete(?A, "{\"host_type\": \"type1\", \"request\": \"yes\"}")),
+    ?assertEqual({413, what("body is too long")}, put(?A, lists:duplicate(70000, $ ))).
+
+names_are_nameprepped(Config) ->
+    %% Capital letters, and full-width ones.
+    ?assertEqual(204, put("/api/domains/A.%EF%BC%A5xample", ?TYPE1)),
+    ?assertEqual("a.example|type1|1", rows(Config)),
+    ?assertMatch({200, <<"{\"domain\":\"a.example\"", _/binary>>}, get("/api/domains/A.EXAMPLE")),
+    ?assertEqual(204, patch("/api/domains/A.EXAMPLE", ?DISABLE)),
+    ?assertEqual(204, delete("/api/domains/A.EXAMPLE", ?TYPE1)),
+    ?assertEqual("", rows(Config)).
+
+names_that_nobody_can_have_are_refused(_Config) ->
+    Long = lists:duplicate(251, $a),
+    %% Not UTF-8; a private character; NUL; nothing but a character that is mapped to nothing.
+    [begin
+         Path = "/api/domains/" ++ Name,
+         ?assertEqual({400, what("invalid domain name")}, put(Path, ?TYPE1)),
+         ?assertEqual({400, what("invalid domain name")}, patch(Path, ?ENABLE)),
+         ?assertEqual({400, what("invalid domain name")}, delete(Path, ?TYPE1)),
+         ?assertEqual({400, what("invalid domain name")}, get(Path))
+     end || Name <- [Long, "%FF.example", "%EE%80%80.example", "a%00b", "%C2%AD"]],
+    ?assertEqual({400, what("invalid host type")}, put(?A, "{\"host_type\": \"\"}")),
+    ?assertEqual({400, what("invalid host type")}, delete(?A, "{\"host_type\": \"a\\u0000\"}")).
+
+static_domains_stay_as_they_are(_Config) ->
+    ?assertEqual({403, what("domain is static")}, put(?STATIC, ?TYPE1)),
+    ?assertEqual({403, what("domain is static")}, patch(?STATIC, ?DISABLE)),
+    ?assertEqual({403, what("domain is static")}, delete(?STATIC, ?TYPE1)),
+    ?assertEqual({200, <<"{\"domain\":\"static.example\",\"host_type\":\"type1\","
+                         "\"status\":\"enabled\",\"enabled\":true,\"type\":\"static\"}">>},
+                 get(?STATIC)).
+
+an_unknown_host_type_is_refused(Config) ->
+    ?assertEqual({403, what("unknown host type")}, put(?A, ?TYPE9)),
+    ?assertEqual({403, what("unknown host type")}, delete(?A, ?TYPE9)),
+    sql("INSERT INTO domain_settings (domain, host_type) VALUES ('a.example', 'type9')", Config),
+    ?assertEqual({403, what("unknown host type")}, patch(?A, ?ENABLE)).
+
+what_does_not_exist_is_not_found_but_may_be_removed(_Config) ->
+    ?assertEqual({404, what("domain not found")}, get(?A)),
+    ?assertEqual({404, what("domain not found")}, patch(?A, ?ENABLE)),
+    ?assertEqual(204, delete(?A, ?TYPE1)),
+    ?assertEqual(204, delete(?A, "{\"host_type\": \"type1\", \"request\": true}")),
+    ?assertEqual({404, what("not found")}, get("/api/domain")),
+    ?assertEqual({404, what("not found")}, get("/api/domains/a/b")),
+    ?assertEqual({405, what("method not allowed")}, post(?A, ?TYPE1)).
+
+only_its_own_host_type_removes_a_domain(_Config) ->
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    ?assertEqual({403, what("wrong host type")}, delete(?A, ?TYPE2)),
+    ?assertMatch({200, _}, get(?A)).
+
+a_requested_removal_is_finished_by_itself(_Config) ->
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    ?assertEqual(202, delete(?A, "{\"host_type\": \"type1\", \"request\": true}")),
+    test_helper:wait_until(fun() -> get(?A) =:= {404, what("domain not found")} end).
+
+a_removal_waits_for_its_handlers_and_says_when_one_fails(_Config) ->
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    Self = self(),
+    ok = mongoose_domain_hooks:add_removal_handler(slow, fun(_, _) ->
+        timer:sleep(300),
+        Self ! removed,
+        ok
+    end),
+    ?assertEqual(204, delete(?A, ?TYPE1)),
+    ?assert(receive removed -> true after 0 -> false end),
+    ok = mongoose_domain_hooks:add_removal_handler(slow, fun(_, _) -> error(it_fails) end),
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    ?assertEqual({500, what("The removal handler slow failed")}, delete(?A, ?TYPE1)),
+    ?assertEqual({200, details("deleting", "false")}, get(?A)),
+    ?assertEqual({error, not_found}, routes(<<"a.example">>)).
+
+the_list_has_pages_by_name(Config) ->
+    Names = ["b.example", "a-b.example", "a.example", "aa.example", "c.example"],
+    [?assertEqual(204, put("/api/domains/" ++ Name, ?TYPE1)) || Name <- Names],
+    %% A row of a static domain does not count.
+    sql("INSERT INTO domain_settings (domain, host_type) VALUES ('static.example', 'type2')",
+        Config),
+    Sorted = lists:sort(["static.example" | Names]),
+    ?assertEqual({Sorted, null}, list("")),
+    ?assertEqual({lists:sublist(Sorted, 4), lists:nth(4, Sorted)}, list("limit=4")),
+    ?assertEqual({lists:nthtail(4, Sorted), null}, list("limit=4&after=" ++ lists:nth(4, Sorted))),
+    ?assertEqual({lists:nthtail(4, Sorted), null}, list("limit=2&after=" ++ lists:nth(4, Sorted))),
+    ?assertEqual({lists:nthtail(3, Sorted), null}, list("after=aa.example")),
+    ?assertEqual({[], null}, list("after=zzz")).
+
+the_list_has_filters(Config) ->
+    [?assertEqual(204, put("/api/domains/" ++ Name, ?TYPE1)) || Name <- ["a.example", "b.example"]],
+    ?assertEqual(204, put("/api/domains/c.example", ?TYPE2)),
+    ?assertEqual(204, patch("/api/domains/b.example", ?DISABLE)),
+    ?assertEqual({["a.example", "b.example", "static.example"], null}, list("host_type=type1")),
+    ?assertEqual({["c.example"], null}, list("host_type=type2")),
+    ?assertEqual({["b.example"], null}, list("status=disabled")),
+    ?assertEqual({["a.example", "static.example"], null}, list("status=enabled&host_type=type1")),
+    ?assertEqual({[], null}, list("status=deleting")),
+    being_removed(Config),
+    ?assertEqual({["a.example"], null}, list("status=deleting")).
+
+wrong_queries_are_refused(_Config) ->
+    [?assertEqual({400, what("'limit' must be 1 to 1000")}, get("/api/domains?limit=" ++ Limit))
+     || Limit <- ["0", "-1", "1001", "all", ""]],
+    ?assertEqual({400, what("'status' must be enabled, disabled or deleting")},
+                 get("/api/domains?status=on")),
+    ?assertEqual({403, what("unknown host type")}, get("/api/domains?host_type=type9")).
+
+a_failing_database_is_said_so_everywhere(Config) ->
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    ?assertEqual({ok, <<"type1">>}, routes(<<"a.example">>)),
+    %% A new connection to SQLite makes the tables that are missing.
+    ?assertMatch({200, _}, get(?A)),
+    sql("ALTER TABLE domain_settings RENAME TO elsewhere", Config),
+    ?assertEqual({500, what("database error")}, put("/api/domains/b.example", ?TYPE1)),
+    ?assertEqual({500, what("database error")}, patch(?A, ?DISABLE)),
+    ?assertEqual({500, what("database error")}, delete(?A, ?TYPE1)),
+    ?assertEqual({500, what("database error")},
+                 delete(?A, "{\"host_type\": \"type1\", \"request\": true}")),
+    ?assertEqual({500, what("database error")}, get(?A)),
+    ?assertEqual({500, what("database error")}, get("/api/domains")),
+    ?assertEqual({500, what("database error")}, post("/api/verify", "")),
+    ?assertMatch({200, _}, get(?STATIC)),
+    ?assertEqual({ok, <<"type1">>}, mongoose_domain_core:get_host_type(<<"a.example">>)),
+    sql("ALTER TABLE elsewhere RENAME TO domain_settings", Config),
+    ?assertEqual(204, put("/api/domains/b.example", ?TYPE1)),
+    ?assertMatch({200, _}, get(?A)).
+
+graphql_has_every_field(_Config) ->
+    ?assertEqual(data("addDomain", "{\"domain\":\"a.example\",\"hostType\":\"type1\","
+                      "\"status\":\"ENABLED\"}"),
+                 mutation("addDomain(domain: \"A.example\", hostType: \"type1\")")),
+    ?assertEqual(data("addDomain", "{\"domain\":\"a.example\",\"hostType\":\"type1\","
+                      "\"status\":\"ENABLED\"}"),
+                 mutation("addDomain(domain: \"a.example\", hostType: \"type1\")")),
+    ?assertEqual(data("disableDomain", "{\"domain\":\"a.example\",\"hostType\":\"type1\","
+                      "\"status\":\"DISABLED\"}"),
+                 mutation("disableDomain(domain: \"a.example\")")),
+    ?assertEqual(data("domainDetails", "{\"domain\":\"a.example\",\"hostType\":\"type1\","
+                      "\"status\":\"DISABLED\"}"),
+                 'query'("domainDetails(domain: \"a.example\") {domain hostType status}")),
+    ?assertEqual(data("enableDomain", "{\"domain\":\"a.example\",\"hostType\":\"type1\","
+                      "\"status\":\"ENABLED\"}"),
+                 mutation("enableDomain(domain: \"a.example\")")),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual(data("allDomains", "[{\"domain\":\"static.example\",\"hostType\":\"type1\","
+                      "\"status\":\"ENABLED\",\"type\":\"STATIC\"},{\"domain\":\"a.example\","
+                      "\"hostType\":\"type1\",\"status\":\"ENABLED\",\"type\":\"DYNAMIC\"}]"),
+                 'query'("allDomains {domain hostType status type}")),
+    ?assertEqual(data("domainsByHostType", "[\"static.example\",\"a.example\"]"),
+                 'query'("domainsByHostType(hostType: \"type1\")")),
+    ?assertEqual(data("domainsByHostType", "[]"),
+                 'query'("domainsByHostType(hostType: \"type2\")")),
+    ?assertEqual(data("removeDomain", "{\"domain\":\"a.example\",\"hostType\":\"type1\","
+                      "\"status\":\"DELETED\"}"),
+                 mutation("removeDomain(domain: \"a.example\", hostType: \"type1\")")),
+    mutation("addDomain(domain: \"a.example\", hostType: \"type1\")"),
+    ?assertEqual(data("requestRemoveDomain", "{\"domain\":\"a.example\",\"hostType\":\"type1\","
+                      "\"status\":\"DELETING\"}"),
+                 mutation("requestRemoveDomain(domain: \"A.example\", hostType: \"type1\")")),
+    test_helper:wait_until(fun() -> get(?A) =:= {404, what("domain not found")} end).
+
+graphql_has_every_error(Config) ->
+    refused("static", "Domain is static",
+            "addDomain(domain: \"static.example\", hostType: \"type1\")"),
+    refused("static", "Domain is static",
+            "removeDomain(domain: \"static.example\", hostType: \"type1\")"),
+    refused("static", "Domain is static",
+            "requestRemoveDomain(domain: \"static.example\", hostType: \"type1\")"),
+    refused("static", "Domain is static", "enableDomain(domain: \"static.example\")"),
+    refused("static", "Domain is static", "disableDomain(domain: \"static.example\")"),
+    refused_query("static", "Domain is static",
+                  "domainDetails(domain: \"static.example\") {domain}"),
+    [refused("unknown_host_type", "Unknown host type",
+             Function ++ "(domain: \"a.example\", hostType: \"type9\")")
+     || Function <- ["addDomain", "removeDomain", "requestRemoveDomain"]],
+    refused_query("unknown_host_type", "Unknown host type",
+                  "domainsByHostType(hostType: \"type9\")"),
+    [refused("not_found", "Given domain does not exist",
+             Function ++ "(domain: \"a.example\", hostType: \"type1\")")
+     || Function <- ["removeDomain", "requestRemoveDomain"]],
+    [refused("not_found", "Given domain does not exist", Function ++ "(domain: \"a.example\")")
+     || Function <- ["enableDomain", "disableDomain"]],
+    refused_query("not_found", "Given domain does not exist",
+                  "domainDetails(domain: \"a.example\") {domain}"),
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    refused("duplicate", "Domain already exists",
+            "addDomain(domain: \"a.example\", hostType: \"type2\")"),
+    refused("wrong_host_type", "Wrong host type was provided",
+            "removeDomain(domain: \"a.example\", hostType: \"type2\")"),
+    refused("invalid_domain", "Domain must not be empty", "enableDomain(domain: \"\")"),
+    refused("invalid_host_type", "Host type must not be empty",
+            "addDomain(domain: \"a.example\", hostType: \"\")"),
+    being_removed(Config),
+    refused("deleted", "Domain has been deleted", "enableDomain(domain: \"a.example\")"),
+    refused("deleted", "Domain has been deleted", "disableDomain(domain: \"a.example\")"),
+    refused("duplicate", "Domain already exists",
+            "addDomain(domain: \"a.example\", hostType: \"type1\")").
+
+graphql_says_when_the_database_fails(Config) ->
+    ?assertMatch({404, _}, get(?A)),
+    sql("ALTER TABLE domain_settings RENAME TO elsewhere", Config),
+    [refused("db_error", "Database error", Field)
+     || Field <- ["addDomain(domain: \"a.example\", hostType: \"type1\")",
+                  "removeDomain(domain: \"a.example\", hostType: \"type1\")",
+                  "requestRemoveDomain(domain: \"a.example\", hostType: \"type1\")",
+                  "enableDomain(domain: \"a.example\")", "disableDomain(domain: \"a.example\")"]],
+    [refused_query("db_error", "Database error", Field)
+     || Field <- ["domainDetails(domain: \"a.example\") {domain}", "allDomains {domain}"]].
+
+graphql_takes_variables_and_introspection(_Config) ->
+    Query = "{\"query\": \"mutation M($d: String!, $t: String!) { domain { addDomain(domain: $d, "
+            "hostType: $t) { domain } } }\", \"variables\": {\"d\": \"a.example\", "
+            "\"t\": \"type1\"}, \"operationName\": \"M\"}",
+    ?assertEqual({200, data("addDomain", "{\"domain\":\"a.example\"}")},
+                 post("/api/graphql", Query)),
+    ?assertEqual(<<"{\"data\":{\"__schema\":{\"queryType\":{\"name\":\"Query\"}}}}">>,
+                 graphql("{ __schema { queryType { name } } }")),
+    ?assertEqual({400, what("'query' field is missing")}, post("/api/graphql", "{}")),
+    ?assertEqual({400, what("body is empty")}, post("/api/graphql", "")),
+    ?assertEqual({400, what("failed to parse JSON")}, post("/api/graphql", "{")),
+    ?assertEqual({405, what("method not allowed")}, get("/api/graphql")).
+
+large_and_deep_queries_are_refused(_Config) ->
+    Aliases = [io_lib:format("a~b: allDomains {domain} ", [N]) || N <- lists:seq(1, 6)],
+    ?assertMatch({match, _}, re:run(graphql(["{ domain {", Aliases, "} }"]), "too complex")),
+    Deep = ["{ __type(name: \"Query\") ", lists:duplicate(20, "{ fields { type "), "{ name }",
+            lists:duplicate(20, "}}"), "}"],
+    ?assertMatch({match, _}, re:run(graphql(Deep), "too deep|recursion")).
+
+the_status_says_how_the_node_is(Config) ->
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    pong = service_domain_db:sync_local(),
+    {200, Status} = get("/api/status"),
+    Kind = ?config(kind, Config),
+    [?assertMatch({Part, {_, _}}, {Part, binary:match(Status, iolist_to_binary(Part))})
+     || Part <- ["\"node\":\"nonode@nohost\"", "\"state\":\"following\"", "\"lag\":0",
+                 "\"lag_seconds\":0.0", "\"loads\":1", "\"reloads\":{}", "\"errors\":{}",
+                 "\"last_error\":null", "\"domains\":2", "\"followed\":1",
+                 "{\"host_type\":\"type1\",\"allowed\":true,\"domains\":2}",
+                 "{\"host_type\":\"type2\",\"allowed\":true,\"domains\":0}",
+                 ["\"database\":{\"kind\":\"", atom_to_list(Kind), "\""], "\"history\":[{"]],
+    ?assertMatch({200, <<"{\"nodes\":[{\"node\":\"nonode@nohost\",\"this\":true,\"reachable\":true,"
+                         "\"status\":{\"state\":\"following\",\"lag\":0,\"domains\":2,",
+                         _/binary>>},
+                 get("/api/nodes")).
+
+a_comparison_finds_what_differs(Config) ->
+    ?assertEqual({200, <<"{\"result\":\"ok\"}">>}, post("/api/verify", "")),
+    sql("INSERT INTO domain_settings (domain, host_type) VALUES ('b.example', 'type1')", Config),
+    ?assertEqual({200, <<"{\"result\":\"differs\",\"count\":1,\"domains\":["
+                         "{\"domain\":\"b.example\",\"in_table\":null,"
+                         "\"in_database\":\"type1\"}]}">>},
+                 post("/api/verify", "")),
+    test_helper:wait_until(fun() ->
+        mongoose_domain_core:get_host_type(<<"b.example">>) =:= {ok, <<"type1">>}
+    end).
+
+metrics_have_stable_names(_Config) ->
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    ?assertMatch({404, _}, get("/nothing/here")),
+    pong = service_domain_db:sync_local(),
+    {200, Text} = get("/metrics"),
+    Lines = binary:split(Text, <<"\n">>, [global]),
+    Types = [binary_to_list(Rest) || <<"# TYPE ", Rest/binary>> <- Lines],
+    ?assertEqual(["mongoose_domain_audits_total counter",
+                  "mongoose_domain_checks_total counter",
+                  "mongoose_domain_database_connections gauge",
+                  "mongoose_domain_domains gauge",
+                  "mongoose_domain_dummies_written_total counter",
+                  "mongoose_domain_followed_domains gauge",
+                  "mongoose_domain_gaps_settled_total counter",
+                  "mongoose_domain_http_request_duration_seconds histogram",
+                  "mongoose_domain_http_requests_total counter",
+                  "mongoose_domain_lag_events gauge",
+                  "mongoose_domain_lag_seconds gauge",
+                  "mongoose_domain_loads_total counter",
+                  "mongoose_domain_seconds_since_check gauge"], Types),
+    [?assert(lists:member(Line, Lines))
+     || Line <- [<<"mongoose_domain_domains{host_type=\"type1\"} 2">>,
+                 <<"mongoose_domain_followed_domains 1">>,
+                 <<"mongoose_domain_loads_total 1">>,
+                 <<"mongoose_domain_lag_events 0">>,
+                 <<"mongoose_domain_http_requests_total{code=\"204\",method=\"PUT\","
+                   "route=\"/api/domains/{domain}\"} 1">>,
+                 <<"mongoose_domain_http_requests_total{code=\"404\",method=\"GET\","
+                   "route=\"other\"} 1">>]].
+
+a_node_is_ready_when_its_domains_are_loaded(_Config) ->
+    ?assertEqual({200, <<"{\"status\":\"ok\"}">>}, get("/healthz")),
+    ?assertEqual({200, <<"{\"status\":\"ready\"}">>}, get("/readyz")),
+    ok = mongoose_domain_nif:forget_position(),
+    ?assertEqual({503, <<"{\"status\":\"not ready\","
+                         "\"what\":\"the domains are not loaded yet\"}">>},
+                 get("/readyz")),
+    ?assertEqual({200, <<"{\"status\":\"ok\"}">>}, get("/healthz")),
+    ok = service_domain_db:force_check_for_updates(),
+    test_helper:wait_until(fun() -> get("/readyz") =:= {200, <<"{\"status\":\"ready\"}">>} end).
+
+changes_by_many_at_once_are_all_made(Config) ->
+    Self = self(),
+    Names = ["d" ++ integer_to_list(N) ++ ".example" || N <- lists:seq(1, 200)],
+    Pids = [spawn_link(fun() -> Self ! {self(), put("/api/domains/" ++ Name, ?TYPE1)} end)
+            || Name <- Names],
+    [?assertEqual(204, receive {Pid, Code} -> Code end) || Pid <- Pids],
+    ?assertEqual("200", sql("SELECT COUNT(*) FROM domain_settings", Config)).
+
+%% Helpers
+
+routes(Domain) ->
+    pong = service_domain_db:sync_local(),
+    mongoose_domain_core:get_host_type(Domain).
+
+what(Text) ->
+    iolist_to_binary(["{\"what\":\"", Text, "\"}"]).
+
+%% Of a.example.
+details(Status, IsEnabled) ->
+    iolist_to_binary(["{\"domain\":\"a.example\",\"host_type\":\"type1\",\"status\":\"", Status,
+                      "\",\"enabled\":", IsEnabled, ",\"type\":\"dynamic\"}"]).
+
+%% a.example, whose removal does not come to its end.
+being_removed(Config) ->
+    ok = mongoose_domain_hooks:add_removal_handler(failing, fun(_, _) -> error(not_now) end),
+    _ = put(?A, ?TYPE1),
+    ?assertEqual({500, what("The removal handler failing failed")}, delete(?A, ?TYPE1)),
+    ?assertMatch({match, _}, re:run(rows(Config), "a.example\\|type1\\|2")).
+
+list(Query) ->
+    {200, Body} = get("/api/domains?" ++ Query),
+    {match, Names} = case re:run(Body, "\"domain\":\"([^\"]*)\"",
+                                 [global, {capture, [1], list}]) of
+                         nomatch -> {match, []};
+                         Match -> Match
+                     end,
+    {match, [Next]} = re:run(Body, "\"next\":(.*)}$", [{capture, [1], list}]),
+    {lists:append(Names), case Next of "null" -> null; _ -> string:trim(Next, both, "\"") end}.
+
+'query'(Field) ->
+    graphql("{ domain { " ++ Field ++ " } }").
+
+mutation(Field) ->
+    graphql("mutation { domain { " ++ Field ++ " { domain hostType status } } }").
+
+data(Field, Value) ->
+    iolist_to_binary(["{\"data\":{\"domain\":{\"", Field, "\":", Value, "}}}"]).
+
+refused(Code, Text, Field) ->
+    refused_with(Code, Text, Field, mutation(Field)).
+
+refused_query(Code, Text, Field) ->
+    refused_with(Code, Text, Field, 'query'(Field)).
+
+refused_with(Code, Text, Field, Answer) ->
+    [Name, _] = string:split(Field ++ " ", case lists:member($(, Field) of
+                                               true -> "(";
+                                               false -> " "
+                                           end),
+    Masked = re:replace(Answer, "\"locations\":\\[[^]]*\\],", "", [{return, binary}]),
+    ?assertEqual(iolist_to_binary(
+                     ["{\"data\":{\"domain\":{\"", Name, "\":null}},\"errors\":[{\"message\":\"",
+                      Text, "\",\"path\":[\"domain\",\"", Name, "\"],\"extensions\":{\"code\":\"",
+                      Code, "\"}}]}"]),
+                 Masked).
+
+rows(Config) ->
+    sql("SELECT domain || '|' || host_type || '|' || status FROM domain_settings ORDER BY id",
+        Config).
+
+sql(Statement, Config) ->
+    test_helper:sql(?config(url, Config), Statement).

@@ -1,0 +1,55 @@
+%% @doc An HTTP client for the suites, of the node's own server.
+-module(http_helper).
+
+-compile({no_auto_import, [get/1, put/2]}).
+
+-export([start/2, url/0, get/1, put/2, patch/2, delete/2, post/2, graphql/1]).
+-export([request/3, request/4, call/5, basic/2]).
+
+%% @doc Starts a standalone node with the HTTP server on a free port.
+start(Env, Http) ->
+    {ok, _} = application:ensure_all_started(inets),
+    test_helper:start_standalone(Env#{http => maps:merge(#{port => 0}, Http)}).
+
+url() ->
+    {IpAddress, Port} = mongoose_domain_http:address(),
+    unicode:characters_to_list(io_lib:format("http://~ts:~b", [IpAddress, Port])).
+
+%% Each returns the code and the body, or only the code if there is no body.
+
+get(Path) -> request(get, Path, none).
+put(Path, Body) -> request(put, Path, Body).
+patch(Path, Body) -> request(patch, Path, Body).
+delete(Path, Body) -> request(delete, Path, Body).
+post(Path, Body) -> request(post, Path, Body).
+
+%% @doc The answer to a GraphQL query, without variables.
+graphql(Query) ->
+    Escaped = string:replace(Query, "\"", "\\\"", all),
+    {200, Body} = post("/api/graphql", ["{\"query\": \"", Escaped, "\"}"]),
+    Body.
+
+request(Method, Path, Body) ->
+    request(Method, Path, [], Body).
+
+request(Method, Path, Headers, Body) ->
+    {Code, _, Answer} = call(Method, url() ++ Path, Headers, Body, []),
+    case Answer of
+        <<>> -> Code;
+        _ -> {Code, Answer}
+    end.
+
+%% @doc The code, the headers and the body.
+call(Method, Url, Headers, Body, HttpOptions) ->
+    Closing = [{"connection", "close"} | Headers],
+    Request = case Body of
+                  none -> {Url, Closing};
+                  _ -> {Url, Closing, "application/json", iolist_to_binary(Body)}
+              end,
+    {ok, {{_, Code, _}, AnswerHeaders, Answer}} =
+        httpc:request(Method, Request, [{timeout, 60000} | HttpOptions], [{body_format, binary}]),
+    {Code, AnswerHeaders, Answer}.
+
+%% @doc The header with credentials.
+basic(Username, Password) ->
+    {"authorization", "Basic " ++ base64:encode_to_string([Username, ":", Password])}.
