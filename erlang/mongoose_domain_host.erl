@@ -22,7 +22,8 @@
 
 -export([check/0, who_is_told/0, tell_functions/1, tell_listeners/1, let_catch_up/0]).
 -export([start_service/2, stop_service/1, is_service_loaded/1, database/1, open_database/1]).
--export([start_process/1, stop_process/1, change/1, is_clean_stop/1]).
+-export([start_process/1, stop_process/1, change/1, ask_all_to_look/0, nodes_beside/0]).
+-export([is_clean_stop/1]).
 
 %% Functions of MongooseIM that are told of domains that route now, those that are told of domains
 %% that do not any more, and all that we call.
@@ -141,6 +142,17 @@ change(Change) ->
         {ok, _Details} -> ok;
         {Reason, Text} when is_atom(Reason) -> {Reason, iodata_to_text(Text)}
     end.
+
+%% @doc Asks the services of all nodes to look at the event log, those beside us, too.
+-spec ask_all_to_look() -> ok.
+ask_all_to_look() ->
+    ok = service_domain_db:force_check_for_updates(),
+    call(mongoose_domain_sidecar, tell, [], ok).
+
+%% @doc The nodes of the cluster that this node runs beside, if it is a sidecar.
+-spec nodes_beside() -> [node()].
+nodes_beside() ->
+    [Node || #{node := Node} <- call(mongoose_domain_sidecar, status, [], [])].
 
 iodata_to_text(Text) ->
     try unicode:characters_to_binary(Text) of

@@ -272,7 +272,7 @@ count_requested_reload() -> erlang:nif_error(not_loaded).
 -spec check_http(http_options()) -> ok | {error, failure()}.
 check_http(_Options) -> erlang:nif_error(not_loaded).
 
-%% Starts a server; what it asks goes to the caller. It stops, too, when nobody refers to it any more.
+%% Starts a server; what it asks goes to the caller. It stops, too, when nobody refers to it.
 -spec start_http(http_options(), database() | undefined) ->
     {ok, http_server()} | {error, failure()}.
 start_http(_Options, _Database) -> erlang:nif_error(not_loaded).

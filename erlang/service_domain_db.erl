@@ -108,8 +108,8 @@
 %% mongoose_service
 
 %% @doc Starts the service. `Opts' are those of `[services.service_domain_db]', each with a default.
-%% Raises `{database, Failure}' or `{http, Failure}' if what the configuration says of the database or
-%% of the HTTP server is wrong or cannot be done; whether the database is there does not matter.
+%% Raises `{database, Failure}' or `{http, Failure}' if what the configuration says of the database
+%% or of the HTTP server is wrong or cannot be done; whether the database is there does not matter.
 -spec start(opts()) -> ok.
 start(SomeOpts) ->
     Opts = maps:merge(default_opts(), SomeOpts),
@@ -210,11 +210,12 @@ status() ->
     Status#{state => state(whereis(?MODULE), IsFailing, Position), lag => lag(Position, Newest),
             domains => mongoose_domain_core:domains_count()}.
 
-%% @doc The nodes whose services follow the database, this one first, and how they are. Nodes with
+%% @doc The nodes whose services follow the database, this one first, and how they are. A node with
 %% other code cannot say.
 -spec members() -> [mongoose_domain_nif:member()].
 members() ->
-    Nodes = lists:usort([node(Pid) || Pid <- group()]) -- [node()],
+    InGroup = [node(Pid) || Pid <- group()],
+    Nodes = lists:usort(InGroup ++ mongoose_domain_host:nodes_beside()) -- [node()],
     Answers = erpc:multicall(Nodes, ?MODULE, status, [], ?STATUS_TIMEOUT),
     [member(node(), {ok, status()}) | lists:zipwith(fun member/2, Nodes, Answers)].
 

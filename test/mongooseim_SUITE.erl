@@ -8,7 +8,7 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--import(installer, [script/2, script/3, run/3, run_in/3, kill_at/5,
+-import(installer, [make_ours/1, script/2, script/3, run/3, run_in/3, kill_at/5,
                     refused/3, refused/4, refused_unprivileged/3, says/2,
                     snapshot/1, snapshot_of/1, times/1, same/2,
                     mim/2, lib/2, overwrite/3, overwrite_file/2, tools/3, command/3, shell/1]).
@@ -97,7 +97,7 @@ init_per_suite(Config0) ->
     Config = [{root, Root}, {built, filename:join(Dir, "stand_in")},
               {ours, filename:join(Dir, "ours")}, {asker, test_helper:start_peer(asker)} | Config0],
     stand_in:build(?config(built, Config), "6.4.0"),
-    make_ours(?config(ours, Config), Config),
+    make_ours(?config(ours, Config)),
     Config.
 
 end_per_suite(Config) ->
@@ -697,17 +697,6 @@ pool(Url, Config) ->
                      tls => Required#{verify_mode => peer, cacertfile => Ca}}}.
 
 %% Our own directory
-
-%% A copy of what the script needs of it: other people may build in it meanwhile.
-make_ours(Dir, Config) ->
-    Root = ?config(root, Config),
-    Ebin = filename:join([Dir, ?BUILT, "ebin"]),
-    Library = filename:join(code:priv_dir(mongoose_domain_native), "mongoose_domain_nif.so"),
-    shell(["mkdir -p ", Ebin, " ", Dir, "/script ", Dir, "/erlang ", Dir, "/priv"
-           " && cp ", code:lib_dir(mongoose_domain_native), "/ebin/* ", Ebin,
-           " && cp ", Library, " ", Dir, "/priv"
-           " && cp ", Root, "/erlang/mongoose_domain_native.app.src ", Dir, "/erlang"
-           " && cp ", Root, "/script/mongooseim ", Dir, "/script"]).
 
 %% One of its own, for a case that changes it.
 private_ours(Config) ->

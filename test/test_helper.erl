@@ -5,7 +5,8 @@
 -export([root_dir/0, make_certificates/1, certificate/2, init_tls_database/3]).
 -export([fill/4, numbers/2, server_processes/1, process_stat/1]).
 -export([start_standalone/1, start_standalone/2, stop_standalone/0, loaded/0, remover_done/0]).
--export([start_node/2, start_peer/1, start_peer/2, stop_node/1, call/4, connect/1, node_env/2]).
+-export([start_node/2, start_peer/1, start_peer/2, start_peer/3, stop_node/1, call/4, connect/1]).
+-export([node_env/2]).
 -export([wait_until/1, wait_until/2, data_name/1]).
 -export([capture_logs/0, release_logs/0, logged/1, log/2]).
 
@@ -231,13 +232,17 @@ start_peer(Name) ->
 
 %% @doc The same with these variables in its environment.
 start_peer(Name, Env) ->
+    start_peer(Name, Env, ["-connect_all", "false", "-kernel", "dist_auto_connect", "never"]).
+
+%% @doc The same with these arguments, which say how it connects.
+start_peer(Name, Env, Args) ->
     {ok, Peer, Node} =
         peer:start(#{name => data_name(Name), host => "127.0.0.1", longnames => true,
                      connection => standard_io, wait_boot => 60000,
                      env => [{"ERL_EPMD_ADDRESS", "127.0.0.1"} | Env],
-                     args => ["-setcookie", "domains", "-connect_all", "false",
-                              "-kernel", "inet_dist_use_interface", "{127,0,0,1}",
-                              "dist_auto_connect", "never", "-pa" | code_paths()]}),
+                     args => ["-setcookie", "domains" | Args]
+                             ++ ["-kernel", "inet_dist_use_interface", "{127,0,0,1}",
+                                 "-pa" | code_paths()]}),
     {Peer, Node}.
 
 stop_node({Peer, _Node}) ->

@@ -3,13 +3,24 @@
 %% other files may be; and `env', an environment, if it is not the usual one.
 -module(installer).
 
--export([script/2, script/3, run/3, run_in/3, kill_at/5]).
+-export([make_ours/1, script/2, script/3, run/3, run_in/3, kill_at/5]).
 -export([refused/3, refused/4, refused_unprivileged/3, says/2]).
 -export([snapshot/1, snapshot_of/1, times/1, same/2]).
 -export([mim/2, lib/2, overwrite/3, overwrite_file/2, tools/3, command/3, shell/1]).
 
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
+
+%% @doc A copy of what the script needs of us: other people may build in our directory meanwhile.
+make_ours(Dir) ->
+    Root = test_helper:root_dir(),
+    Ebin = filename:join([Dir, "_build/default/lib/mongoose_domain_native/ebin"]),
+    Library = filename:join(code:priv_dir(mongoose_domain_native), "mongoose_domain_nif.so"),
+    shell(["mkdir -p ", Ebin, " ", Dir, "/script ", Dir, "/erlang ", Dir, "/priv"
+           " && cp ", code:lib_dir(mongoose_domain_native), "/ebin/* ", Ebin,
+           " && cp ", Library, " ", Dir, "/priv"
+           " && cp ", Root, "/erlang/mongoose_domain_native.app.src ", Dir, "/erlang"
+           " && cp ", Root, "/script/mongooseim ", Dir, "/script"]).
 
 script(Words, Config) ->
     script(Words, [], Config).

@@ -2,7 +2,7 @@
 %% as a source tree for rebar3. Its node can be started and asked.
 -module(stand_in).
 
--export([build/2, copy_tree/1, start/3, stop/1, call/4]).
+-export([build/2, copy_tree/1, start/3, start/4, stop/1, signal/2, name/1, call/4]).
 
 %% @doc Builds a release of this version, with a VM of its own.
 build(Dir, Version) ->
@@ -56,7 +56,10 @@ copy_tree(Dir) ->
 %% @doc Starts the node of a release in embedded mode, with this environment of its application. It
 %% is asked over distribution, by a node that test_helper:start_peer/1 has started.
 start(Dir, Env, Asker) ->
-    Name = test_helper:data_name(mongooseim) ++ "@127.0.0.1",
+    start(Dir, test_helper:data_name(mongooseim) ++ "@127.0.0.1", Env, Asker).
+
+%% @doc The same, with this name.
+start(Dir, Name, Env, Asker) ->
     write_term(Dir ++ ".config", [{mongooseim, maps:to_list(Env)}]),
     Args = [filename:join(Dir, "bin/mongooseimctl"), "-name", Name, "-setcookie", "domains",
             "-kernel", "inet_dist_use_interface", "{127,0,0,1}", "-config", Dir ++ ".config"],
@@ -75,9 +78,16 @@ is_up({Asker, Name, _Pid} = Node) ->
         lists:keymember(mongooseim, 1, call(Node, application, which_applications, [])).
 
 %% @doc Stops it in good order.
-stop({_Asker, _Name, Pid} = Node) ->
-    "" = os:cmd("kill " ++ integer_to_list(Pid)),
+stop(Node) ->
+    signal("TERM", Node),
     test_helper:wait_until(fun() -> not is_alive(Node) end).
+
+signal(Signal, {_Asker, _Name, Pid}) ->
+    "" = os:cmd(lists:concat(["kill -", Signal, " ", Pid])),
+    ok.
+
+name({_Asker, Name, _Pid}) ->
+    Name.
 
 is_alive({_Asker, _Name, Pid}) ->
     filelib:is_dir("/proc/" ++ integer_to_list(Pid)).

@@ -9,7 +9,9 @@
 %%   function;
 %% - `invalid_domain', `invalid_host_type': no database column can hold the name (empty, over 250
 %%   characters, not UTF-8, NUL inside, not a binary);
-%% - `db_error': the database failed; `service_disabled': no database is configured.
+%% - `db_error': the database failed; `service_disabled': no database is configured;
+%% - `unreachable': this node is a sidecar ({@link mongoose_domain_sidecar}), and no node of
+%%   MongooseIM could be asked for the removal, or the one that was asked has not answered.
 %%
 %% Stands in for MongooseIM's module of this name.
 -module(mongoose_domain_api).
@@ -29,7 +31,7 @@
 -type details() :: #{domain := domain(), host_type := host_type(), status := status()}.
 -type reason() :: static | unknown_host_type | duplicate | not_found | wrong_host_type | deleted
                 | invalid_domain | invalid_host_type | db_error | service_disabled
-                | removal_failed.
+                | removal_failed | unreachable.
 -type error() :: {reason(), Text :: binary()}.
 
 -define(PAGE, 1000).
@@ -41,7 +43,7 @@ insert_domain(Domain, HostType) ->
     run([names(Domain, HostType), not_static(Domain), allowed(HostType)], fun() ->
         case request({insert_domain, Domain, HostType}) of
             {ok, inserted} ->
-                service_domain_db:force_check_for_updates(),
+                tell(),
                 {ok, details(Domain, HostType, enabled)};
             {ok, {exists, {_, _, HostType, Status}}} when Status =/= deleting ->
                 {ok, details(Domain, HostType, Status)};
@@ -57,7 +59,7 @@ insert_domain(Domain, HostType) ->
 %% deletion, and the removal is tried again later.
 -spec delete_domain(domain(), host_type()) -> {ok, details()} | error().
 delete_domain(Domain, HostType) ->
-    mark_deleting(Domain, HostType, fun() ->
+    remove(delete_domain, Domain, HostType, fun() ->
         case mongoose_domain_remover:remove(HostType, Domain) of
             ok ->
                 {ok, details(Domain, HostType, deleted)};
@@ -77,7 +79,7 @@ delete_domain(Domain, HostType) ->
 %% itself.
 -spec request_delete_domain(domain(), host_type()) -> {ok, details()} | error().
 request_delete_domain(Domain, HostType) ->
-    mark_deleting(Domain, HostType, fun() ->
+    remove(request_delete_domain, Domain, HostType, fun() ->
         ok = mongoose_domain_remover:wake(),
         {ok, details(Domain, HostType, deleting)}
     end).
@@ -148,20 +150,31 @@ get_all_domains(After, Pages) ->
             db_failure(Failure)
     end.
 
-mark_deleting(Domain, HostType, Then) ->
+%% In a sidecar all of it is done by a node of MongooseIM, which has the removal handlers.
+remove(Function, Domain, HostType, Then) ->
     run([names(Domain, HostType), not_static(Domain), allowed(HostType)], fun() ->
-        case request({mark_deleting, Domain, HostType}) of
-            {ok, done} ->
+        case mongoose_domain_sidecar:is_configured() of
+            false ->
+                mark_deleting(Domain, HostType, Then);
+            true ->
+                Result = mongoose_domain_sidecar:remove(Function, Domain, HostType),
                 service_domain_db:force_check_for_updates(),
-                Then();
-            {ok, not_found} -> failure(not_found);
-            {ok, {wrong_host_type, _}} -> failure(wrong_host_type);
-            {error, Failure} ->
-                %% The mark may be there all the same: an answer can be lost after the commit.
-                ok = mongoose_domain_remover:wake(),
-                db_failure(Failure)
+                Result
         end
     end).
+
+mark_deleting(Domain, HostType, Then) ->
+    case request({mark_deleting, Domain, HostType}) of
+        {ok, done} ->
+            tell(),
+            Then();
+        {ok, not_found} -> failure(not_found);
+        {ok, {wrong_host_type, _}} -> failure(wrong_host_type);
+        {error, Failure} ->
+            %% The mark may be there all the same: an answer can be lost after the commit.
+            ok = mongoose_domain_remover:wake(),
+            db_failure(Failure)
+    end.
 
 set_status(Domain, Request, Status) ->
     run([name(invalid_domain, Domain), not_static(Domain)], fun() ->
@@ -176,7 +189,7 @@ set_status(Domain, Request, Status) ->
 do_set_status(Domain, Request, Status) ->
     case request({Request, Domain}) of
         {ok, done} ->
-            service_domain_db:force_check_for_updates(),
+            tell(),
             {ok, #{domain => Domain, status => Status}};
         {ok, not_found} -> failure(not_found);
         {ok, deleting} -> failure(deleted);
@@ -189,6 +202,11 @@ select(Domain) ->
         {ok, not_found} -> failure(not_found);
         {error, Failure} -> db_failure(Failure)
     end.
+
+%% All nodes are to look at the event log.
+tell() ->
+    service_domain_db:force_check_for_updates(),
+    mongoose_domain_sidecar:tell().
 
 request(Request) ->
     mongoose_domain_sql:request(Request).

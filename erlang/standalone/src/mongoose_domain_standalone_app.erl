@@ -65,7 +65,8 @@ stop_supervisor(Pid) ->
 check_options() ->
     first_error([fun check_domains/0, fun check_service/0, fun check_http/0,
                  fun() -> check_callbacks(removal_handlers) end,
-                 fun() -> check_callbacks(listeners) end]).
+                 fun() -> check_callbacks(listeners) end,
+                 fun mongoose_domain_sidecar:check_options/0]).
 
 first_error([]) -> ok;
 first_error([Check | Checks]) ->

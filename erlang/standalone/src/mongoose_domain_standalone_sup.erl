@@ -26,6 +26,13 @@ init([]) ->
                 #{id => mongoose_domain_sup,
                   start => {mongoose_domain_sup, start_link, [Pairs, HostTypes]},
                   type => supervisor},
-                #{id => mongoose_domain_remover,
-                  start => {mongoose_domain_remover, start_link, []}}],
+                remover()],
     {ok, {#{strategy => one_for_one, intensity => 10, period => 1}, Children}}.
+
+%% A sidecar has nobody who finishes removals: it leaves them to those who have the handlers.
+remover() ->
+    Module = case mongoose_domain_sidecar:is_configured() of
+                 true -> mongoose_domain_sidecar;
+                 false -> mongoose_domain_remover
+             end,
+    #{id => Module, start => {Module, start_link, []}}.
