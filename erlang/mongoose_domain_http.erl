@@ -163,6 +163,9 @@ answer(Question, Request) ->
             end,
     mongoose_domain_nif:answer(Question, Reply).
 
+reply(look) ->
+    ok = mongoose_domain_host:ask_all_to_look(),
+    done;
 reply(verify) ->
     verify(service_domain_db:enabled());
 reply(members) ->

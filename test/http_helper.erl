@@ -52,4 +52,4 @@ call(Method, Url, Headers, Body, HttpOptions) ->
 
 %% @doc The header with credentials.
 basic(Username, Password) ->
-    {"authorization", "Basic " ++ base64:encode_to_string([Username, ":", Password])}.
+    {"authorization", "Basic " ++ base64:encode_to_string(Username ++ ":" ++ Password)}.

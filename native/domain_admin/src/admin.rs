@@ -2,7 +2,7 @@
 
 use crate::node::{Answer, Change, Difference, Node, Refusal};
 use crate::status::History;
-use domain_store::{Filter, Setting, Status, Store};
+use domain_store::{Filter, Setting, Status};
 use domain_table::check_text;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -144,6 +144,10 @@ impl Admin {
         row.map(Details::from).ok_or(Refusal::NotFound)
     }
 
+    pub fn is_static(&self, domain: &str) -> bool {
+        self.static_host_type(domain).is_some()
+    }
+
     fn static_host_type(&self, domain: &str) -> Option<String> {
         let route = self.node.route(domain)?;
         route.is_static.then_some(route.host_type)
@@ -167,7 +171,7 @@ impl Admin {
             let rows = store.page(None, after, PAGE).await.map_err(Refusal::from)?;
             let Some(last) = rows.last() else { return Ok(all) };
             after = last.id;
-            let rows = rows.into_iter().filter(|row| self.static_host_type(&row.domain).is_none());
+            let rows = rows.into_iter().filter(|row| !self.is_static(&row.domain));
             all.extend(rows.map(Details::from));
             if all.len() > most {
                 return Err(TooMany::Domains);
@@ -196,7 +200,7 @@ impl Admin {
             // A row of a static domain does not count.
             let rows = u32::try_from(limit + statics.len()).unwrap_or(u32::MAX);
             let rows = store.list(filter, after, rows).await?;
-            let rows = rows.into_iter().filter(|row| self.static_host_type(&row.domain).is_none());
+            let rows = rows.into_iter().filter(|row| !self.is_static(&row.domain));
             list.extend(rows.map(Details::from));
         }
         if filter.status.is_none_or(|status| status == Status::Enabled) {
@@ -218,10 +222,6 @@ impl Admin {
             return Err(Refusal::UnknownHostType);
         }
         Ok(self.node.domains_of(host_type))
-    }
-
-    pub fn store(&self) -> Result<&Store, Refusal> {
-        self.node.store().ok_or(Refusal::Disabled)
     }
 
     /// Compares the table with the database.

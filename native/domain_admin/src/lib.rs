@@ -5,7 +5,7 @@
 //!
 //! - `node`: the trait, and what is asked and answered.
 //! - `admin`: the operations, the same for REST and GraphQL.
-//! - `rest`, `graphql`, `status`, `metrics`, `page`: the routes.
+//! - `rest`, `graphql`, `bulk`, `status`, `metrics`, `page`: the routes.
 //! - `guard`: who may ask, and from where.
 //! - `server`: the listener, its limits, its start and its end.
 //!
@@ -13,6 +13,7 @@
 //! which runs its removal handlers.
 
 mod admin;
+mod bulk;
 mod error;
 mod graphql;
 mod guard;

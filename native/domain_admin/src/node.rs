@@ -27,6 +27,8 @@ pub trait Node: Send + Sync + 'static {
     fn store(&self) -> Option<&Store>;
     /// Changes a domain, and asks all nodes to look at it.
     fn change(&self, change: Change) -> Answer<Result<(), Refusal>>;
+    /// Asks all nodes to look at the event log.
+    fn look(&self) -> Answer<Result<(), Refusal>>;
     /// Compares the table with the database; what differs is loaded again. How many domains, and the
     /// first ten.
     fn verify(&self) -> Answer<Result<(usize, Vec<Difference>), Refusal>>;

@@ -2,7 +2,7 @@
 //! library itself.
 
 use crate::admin::Admin;
-use crate::{graphql, metrics, rest, status};
+use crate::{bulk, graphql, metrics, rest, status};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
@@ -61,6 +61,8 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
         rest::change_domain,
         rest::remove_domain,
         graphql::answer,
+        bulk::import,
+        bulk::export,
         status::status,
         status::nodes,
         status::verify,

@@ -6,7 +6,7 @@ use crate::guard::{Guard, guard};
 use crate::metrics::{Requests, count};
 use crate::node::Node;
 use crate::status::SAMPLE;
-use crate::{graphql, metrics, page, rest, status};
+use crate::{bulk, graphql, metrics, page, rest, status};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn_with_state, map_response};
@@ -213,6 +213,7 @@ fn routes(
     let router = Router::new()
         .merge(rest::routes())
         .merge(graphql::routes(admin))
+        .merge(bulk::routes())
         .merge(status::routes())
         .merge(metrics::routes(&requests))
         .merge(page::routes())

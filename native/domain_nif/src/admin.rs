@@ -55,6 +55,7 @@ enum Request {
     RequestDeleteDomain(String, String),
     EnableDomain(String),
     DisableDomain(String),
+    Look,
     Verify,
     Members,
 }
@@ -165,6 +166,11 @@ impl Node for ErlangNode {
             Change::Disable { domain } => Request::DisableDomain(domain),
         };
         let asked = ErlangNode::ask(self.process, request);
+        Box::pin(async { asked.await.map(drop) })
+    }
+
+    fn look(&self) -> Answer<Result<(), Refusal>> {
+        let asked = ErlangNode::ask(self.process, Request::Look);
         Box::pin(async { asked.await.map(drop) })
     }
 

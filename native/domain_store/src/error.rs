@@ -69,6 +69,13 @@ impl Error {
         Self::new(ErrorKind::UnknownScheme, format!("unknown kind of database: {text}"))
     }
 
+    pub(crate) fn comes_twice(domain: &str) -> Self {
+        Self::new(
+            ErrorKind::QueryFailed,
+            format!("the domain {domain:?} comes twice in one import"),
+        )
+    }
+
     pub(crate) fn timeout(limit: Duration) -> Self {
         let text = format!("the database did not answer within {} ms", limit.as_millis());
         Self::new(ErrorKind::Timeout, text)

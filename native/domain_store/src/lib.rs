@@ -12,6 +12,7 @@
 
 mod config;
 mod error;
+mod import;
 mod lease;
 mod mysql;
 mod operations;
@@ -21,6 +22,7 @@ mod tls;
 
 pub use config::{Config, Driver, Place, Server};
 pub use error::{Error, ErrorKind};
+pub use import::{Outcome, Row};
 pub use tls::{Client, Key, Tls, TlsMode};
 
 use compact_str::CompactString;
@@ -70,6 +72,15 @@ pub struct Setting {
     pub status: Status,
 }
 
+/// Which rows [`Store::list`] gives: all by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those of this host type.
+    pub host_type: Option<String>,
+    /// Only those with this status.
+    pub status: Option<Status>,
+}
+
 /// A row of `domain_events`: "look at this domain again".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
@@ -105,29 +116,20 @@ pub enum Change {
     Deleting,
 }
 
+/// How many connections there are, by [`Store::connections`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    /// So many are open.
+    pub open: u32,
+    /// So many of them are not in use.
+    pub idle: u32,
+    /// So many may be open: [`Config::max_connections`].
+    pub most: u32,
+}
+
 /// An operation, to be awaited. Boxed here, so that the code behind it is compiled once, with this
 /// crate, and not again with each crate that awaits it.
 pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
-
-/// Which rows a list has.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only those of this host type.
-    pub host_type: Option<String>,
-    /// Only those with this status.
-    pub status: Option<Status>,
-}
-
-/// The connections of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connections {
-    /// How many are open.
-    pub open: u32,
-    /// How many of them nobody uses.
-    pub idle: u32,
-    /// How many there may be.
-    pub most: u32,
-}
 
 /// A database, by its pool of connections. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -180,6 +182,20 @@ impl Store {
     fn mysql((options, tls): mysql::Options, config: &Config) -> Result<Store, Error> {
         tls.check()?;
         Ok(Store::Mysql(mysql::Database::open(options, config)))
+    }
+
+    /// `sqlite`, `postgres` (CockroachDB as well) or `mysql` (MariaDB as well).
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Store::Sqlite(_) => "sqlite",
+            Store::Postgres(_) => "postgres",
+            Store::Mysql(_) => "mysql",
+        }
+    }
+
+    /// The connections of the pool, at this moment.
+    pub fn connections(&self) -> Connections {
+        on_database!(self, database => database.connections())
     }
 
     /// Closes all connections, as soon as their operations end.
@@ -292,36 +308,28 @@ impl Store {
         on_database!(self, database => Box::pin(database.page(status, after, limit)))
     }
 
-    /// TEMPORARY.
+    /// The first `limit` rows with a domain greater than `after`, sorted by domain, by bytes. Fewer
+    /// than `limit`: there are no more. On MySQL a domain may have several rows: it comes with the one
+    /// that has the newest id, if that one passes the filter.
+    ///
+    /// Where the database cannot sort by bytes along an index (on MySQL, and on PostgreSQL unless its
+    /// collation is `C` or `C.UTF-8`) every page reads the whole table, so take large ones.
     pub fn list<'a>(
         &'a self,
         filter: &'a Filter,
         after: &'a str,
         limit: u32,
     ) -> Operation<'a, Vec<Setting>> {
-        Box::pin(async move {
-            let mut rows = self.page(filter.status, 0, 1_000_000).await?;
-            rows.retain(|row| {
-                row.domain.as_str() > after
-                    && filter.host_type.as_ref().is_none_or(|it| *it == row.host_type)
-            });
-            rows.sort_by(|a, b| a.domain.cmp(&b.domain));
-            rows.truncate(limit as usize);
-            Ok(rows)
-        })
+        on_database!(self, database => Box::pin(database.list(filter, after, limit)))
     }
 
-    /// The connections of the pool.
-    pub fn connections(&self) -> Connections {
-        Connections { open: 0, idle: 0, most: 0 }
-    }
-
-    /// `sqlite`, `postgres` or `mysql`.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Store::Sqlite(_) => "sqlite",
-            Store::Postgres(_) => "postgres",
-            Store::Mysql(_) => "mysql",
-        }
+    /// Adds these domains, or sets their status, in one transaction, with one event for each that is
+    /// added or changed, by ids in the order of the rows. Returns what became of each row, in the same
+    /// order; with `dry_run`, what would, and writes nothing.
+    ///
+    /// A domain may come only once (else it is an error: split the rows), in up to about 1,000 rows,
+    /// so that the transaction ends within the time limit and holds up nobody else for long.
+    pub fn import<'a>(&'a self, rows: &'a [Row], dry_run: bool) -> Operation<'a, Vec<Outcome>> {
+        on_database!(self, database => Box::pin(database.import(rows, dry_run)))
     }
 }

@@ -15,13 +15,14 @@
 //!   the same name, so a statement finds a superset.
 
 use crate::config::{parsed_url, sqlx_options, tls_of_url};
+use crate::import::{import, import_without_arrays};
 use crate::lease::{give_back, within};
 use crate::operations::{operations_without_arrays, repeated, shared_operations, text};
-use crate::{Config, Enabled, Error, Server, Setting, Status, Tls, TlsMode};
+use crate::{Config, Enabled, Error, Filter, Server, Setting, Status, Tls, TlsMode};
 use futures_util::StreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow, MySqlSslMode};
-use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, MySqlPool, Row};
-use std::collections::HashSet;
+use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, MySqlPool, QueryBuilder, Row};
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
 use std::time::Duration;
@@ -42,6 +43,12 @@ mod sql {
     pub const INSERT_EVENT: &str = "INSERT INTO domain_events (domain) VALUES (?)";
     pub const PAGE: &str = "SELECT id, domain, host_type, status FROM domain_settings \
          WHERE id > ? AND status = COALESCE(?, status) ORDER BY id LIMIT ?";
+    pub const ROWS: &str = "SELECT id, domain, host_type, status FROM domain_settings WHERE ";
+    /// As bytes of UTF-8, whatever the column's character set and collation.
+    pub const DOMAIN_BYTES: &str = "CAST(CONVERT(domain USING utf8mb4) AS BINARY)";
+    pub const AND_HOST_TYPE: &str = " AND CAST(CONVERT(host_type USING utf8mb4) AS BINARY) = ";
+    /// The newest row of a domain first.
+    pub const THEN_BY: &str = ", id DESC";
     pub const SETTINGS: &str =
         "SELECT id, domain, host_type, status FROM domain_settings WHERE domain IN (";
     /// The newest row of a domain first. Along the primary key, so there is nothing to sort.
@@ -59,6 +66,21 @@ mod sql {
     pub const UNDO_LOCK_NAME: &str =
         "DELETE FROM domain_admins WHERE domain = ? AND pass_details = ''";
     pub const LOCK_ADMIN: &str = "SELECT 1 FROM domain_admins WHERE domain = ? FOR UPDATE";
+    /// The same for many. A row that is there is locked (exclusively, so that two transactions which
+    /// wait for it do not share it first and then stop each other) and left as it is.
+    pub const LOCK_NAMES: &str = "INSERT INTO domain_admins (domain, pass_details) ";
+    pub const LOCK_NAMES_END: &str =
+        " ON DUPLICATE KEY UPDATE pass_details = domain_admins.pass_details";
+    /// By its key, whatever the optimizer thinks: reading all of a small table would lock it all.
+    pub const UNDO_LOCK_NAMES: &str = "DELETE domain_admins FROM domain_admins \
+         FORCE INDEX (PRIMARY) WHERE pass_details = ";
+    pub const ADD: &str = "INSERT INTO domain_settings (domain, host_type, status) ";
+    /// By its key, too, like the next one.
+    pub const LOCK_ROWS: &str = "SELECT id, domain, host_type, status FROM domain_settings \
+         FORCE INDEX (PRIMARY) WHERE id IN (";
+    pub const LOCK_ROWS_END: &str = ") ORDER BY id FOR UPDATE";
+    pub const SET_STATUSES: &str = "UPDATE domain_settings FORCE INDEX (PRIMARY) SET status = ";
+    pub const INSERT_EVENTS: &str = "INSERT INTO domain_events (domain) ";
     pub const SET_STATUS: &str = "UPDATE domain_settings SET status = ? WHERE id = ?";
     pub const DELETE_DOMAIN: &str = "DELETE FROM domain_settings WHERE id = ?";
     pub const SETTLE_GAPS: &str = "INSERT IGNORE INTO domain_events (id, domain) ";
@@ -118,6 +140,9 @@ pub(crate) fn options_of_server(server: &Server) -> Options {
 /// The most names or ids in one statement; the protocol's own limit is 65,535 parameters.
 const CHUNK: usize = 1_000;
 
+/// A claim writes rows of `domain_admins`.
+const LOOKS_FIRST: bool = true;
+
 /// A MySQL or MariaDB database, by its pool.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -127,6 +152,8 @@ pub struct Database {
 
 shared_operations!(MySql, MySqlRow);
 operations_without_arrays!(MySql);
+import!(MySql);
+import_without_arrays!(MySql);
 
 impl Database {
     pub(crate) fn open(options: MySqlConnectOptions, config: &Config) -> Self {
@@ -191,6 +218,63 @@ impl Database {
         }
         // What the collation takes for the same name may be another.
         rows.retain(|row| row.domain == domain);
+        Ok(rows)
+    }
+
+    /// Nobody else can insert a row of these domains, by these functions, until the transaction ends.
+    async fn claim(
+        connection: &mut MySqlConnection,
+        domains: &[String],
+    ) -> Result<(), sqlx::Error> {
+        // Tells the rows that are ours from those of administrators.
+        let mark = format!("import {:032x}", fastrand::u128(..));
+        for chunk in domains.chunks(CHUNK) {
+            let mut lock = QueryBuilder::<MySql>::new(sql::LOCK_NAMES);
+            lock.push_values(chunk, |mut values, domain| {
+                values.push_bind(domain).push_bind(&mark);
+            });
+            lock.push(sql::LOCK_NAMES_END);
+            let lock = lock.build().persistent(chunk.len() == CHUNK);
+            lock.execute(&mut *connection).await?;
+            let mut undo = QueryBuilder::<MySql>::new(sql::UNDO_LOCK_NAMES);
+            undo.push_bind(&mark).push(" AND domain IN (");
+            let mut names = undo.separated(", ");
+            for domain in chunk {
+                names.push_bind(domain);
+            }
+            undo.push(")");
+            let undo = undo.build().persistent(chunk.len() == CHUNK);
+            undo.execute(&mut *connection).await?;
+        }
+        Ok(())
+    }
+
+    /// What sorts domains by bytes.
+    async fn domain_bytes(
+        &self,
+        _connection: &mut MySqlConnection,
+    ) -> Result<&'static str, sqlx::Error> {
+        Ok(sql::DOMAIN_BYTES)
+    }
+
+    /// Of these rows, sorted by domain and the newest first, the newest of each domain. With a filter
+    /// a newer one may be among those that it has left out; then the domain is left out, too.
+    async fn newest_of(
+        connection: &mut MySqlConnection,
+        mut rows: Vec<Setting>,
+        filter: &Filter,
+    ) -> Result<Vec<Setting>, sqlx::Error> {
+        rows.dedup_by(|row, newer| row.domain == newer.domain);
+        if *filter != Filter::default() {
+            let domains: Vec<String> = rows.iter().map(|row| row.domain.clone()).collect();
+            let found = Self::find(connection, &domains).await?;
+            let mut newest = HashMap::with_capacity(rows.len());
+            for row in &found {
+                let id = newest.entry(&row.domain).or_insert(row.id);
+                *id = row.id.max(*id);
+            }
+            rows.retain(|row| newest.get(&row.domain) == Some(&row.id));
+        }
         Ok(rows)
     }
 

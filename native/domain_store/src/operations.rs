@@ -3,7 +3,7 @@
 //! Written once, as macros: a generic over `sqlx::Database` would need a page of bounds on every
 //! function. Each database's file brings a module `sql` with the statements and its own `Database`.
 
-use crate::Setting;
+use crate::{Setting, Status};
 use std::time::Duration;
 
 /// How often a transaction is tried that the database asks to repeat.
@@ -23,6 +23,14 @@ pub(crate) fn newest(rows: Vec<Setting>) -> Option<Setting> {
     rows.into_iter().max_by_key(|row| row.id)
 }
 
+/// The ids of the rows that a change to this status changes: a mark for deletion stays, also on a row
+/// that does not count any more.
+pub(crate) fn to_change(rows: &[Setting], status: Status) -> Vec<i64> {
+    let unchanged = [status, Status::Deleting];
+    let rows = rows.iter().filter(|row| !unchanged.contains(&row.status));
+    rows.map(|row| row.id).collect()
+}
+
 /// Repeats a transaction as often as the database asks for it: at most [`TRIES`] times, and no more
 /// when the time limit is over, as each try may have taken all of it.
 macro_rules! repeated {
@@ -36,6 +44,7 @@ macro_rules! repeated {
                         && attempt < crate::operations::TRIES
                         && begun.elapsed() < $limit =>
                 {
+                    eprintln!("REPEATED {error}");
                     tokio::time::sleep(crate::operations::pause(attempt - 1)).await;
                     attempt += 1;
                 }
@@ -69,6 +78,14 @@ macro_rules! shared_operations {
 
             pub(crate) async fn closed(&self) {
                 self.pool.close_event().await;
+            }
+
+            pub(crate) fn connections(&self) -> crate::Connections {
+                crate::Connections {
+                    open: self.pool.size(),
+                    idle: u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX),
+                    most: self.pool.options().get_max_connections(),
+                }
             }
 
             pub(crate) async fn event_bounds(&self) -> Result<Option<(i64, i64)>, crate::Error> {
@@ -139,6 +156,58 @@ macro_rules! shared_operations {
                 Ok(rows.iter().map(Self::setting).collect::<Result<_, _>>()?)
             }
 
+            pub(crate) async fn list(
+                &self,
+                filter: &crate::Filter,
+                after: &str,
+                limit: u32,
+            ) -> Result<Vec<crate::Setting>, crate::Error> {
+                let mut lease = self.lease().await?;
+                let key = within(self.limit, self.domain_bytes(&mut lease)).await?;
+                let wanted = limit as usize;
+                let (mut page, mut after) = (Vec::new(), after.to_owned());
+                while page.len() < wanted {
+                    let rows = Self::rows_after(&mut lease, key, filter, &after, limit);
+                    let mut rows = within(self.limit, rows).await?;
+                    let is_last = rows.len() < wanted;
+                    // Text that is not UTF-8: behind an empty name the list would begin again.
+                    rows.retain(|row| !row.domain.is_empty());
+                    let Some(last) = rows.last() else { break };
+                    after.clone_from(&last.domain);
+                    let newest = Self::newest_of(&mut lease, rows, filter);
+                    page.extend(within(self.limit, newest).await?);
+                    if is_last {
+                        break;
+                    }
+                }
+                give_back(lease);
+                page.truncate(wanted);
+                Ok(page)
+            }
+
+            /// The first rows with a domain after this one by `key`, sorted by it. The statement is
+            /// planned anew with its values each time: the best plan depends on them.
+            async fn rows_after(
+                connection: &mut <$sqlx as sqlx::Database>::Connection,
+                key: &str,
+                filter: &crate::Filter,
+                after: &str,
+                limit: u32,
+            ) -> Result<Vec<crate::Setting>, sqlx::Error> {
+                let mut query = sqlx::QueryBuilder::<$sqlx>::new(sql::ROWS);
+                query.push(key).push(" > ").push_bind(after);
+                if let Some(host_type) = &filter.host_type {
+                    query.push(sql::AND_HOST_TYPE).push_bind(host_type);
+                }
+                if let Some(status) = filter.status {
+                    query.push(" AND status = ").push_bind(status.to_column());
+                }
+                query.push(" ORDER BY ").push(key).push(sql::THEN_BY);
+                query.push(" LIMIT ").push_bind(i64::from(limit));
+                let query = query.build().persistent(false);
+                query.fetch_all(connection).await?.iter().map(Self::setting).collect()
+            }
+
             pub(crate) async fn insert_domain(
                 &self,
                 domain: &str,
@@ -196,11 +265,8 @@ macro_rules! shared_operations {
                 let found = within(self.limit, async {
                     let mut transaction = lease.begin_with(sql::BEGIN).await?;
                     let rows = Self::lock_rows(&mut transaction, domain).await?;
-                    // A mark for deletion stays, also on a row that does not count any more.
                     let marked = crate::Status::Deleting;
-                    let to_change =
-                        rows.iter().filter(|row| ![status, marked].contains(&row.status));
-                    let to_change: Vec<i64> = to_change.map(|row| row.id).collect();
+                    let to_change = crate::operations::to_change(&rows, status);
                     let found = match crate::operations::newest(rows) {
                         None => crate::Change::NotFound,
                         Some(row) if host_type.is_some_and(|wanted| wanted != row.host_type) => {
@@ -343,6 +409,23 @@ macro_rules! operations_by_key {
                 Ok(true)
             }
 
+            /// Of these rows the newest of each domain: there are no others.
+            async fn newest_of(
+                _connection: &mut <$sqlx as sqlx::Database>::Connection,
+                rows: Vec<crate::Setting>,
+                _filter: &crate::Filter,
+            ) -> Result<Vec<crate::Setting>, sqlx::Error> {
+                Ok(rows)
+            }
+
+            /// Nobody else can insert a row of these domains, or the database refuses it.
+            async fn claim(
+                _connection: &mut <$sqlx as sqlx::Database>::Connection,
+                _domains: &[String],
+            ) -> Result<(), sqlx::Error> {
+                Ok(())
+            }
+
             /// The rows of a domain, which nobody else can change until the transaction ends.
             async fn lock_rows(
                 connection: &mut <$sqlx as sqlx::Database>::Connection,
@@ -367,13 +450,26 @@ macro_rules! operations_without_arrays {
                 let mut settings = Vec::with_capacity(domains.len());
                 let mut lease = self.lease().await?;
                 for chunk in domains.chunks(CHUNK) {
+                    settings.extend(within(self.limit, Self::find(&mut lease, chunk)).await?);
+                }
+                give_back(lease);
+                Ok(settings)
+            }
+
+            /// All rows of these domains.
+            async fn find(
+                connection: &mut <$sqlx as sqlx::Database>::Connection,
+                domains: &[String],
+            ) -> Result<Vec<crate::Setting>, sqlx::Error> {
+                let mut settings = Vec::with_capacity(domains.len());
+                for chunk in domains.chunks(CHUNK) {
                     let mut query = sqlx::QueryBuilder::<$sqlx>::new(sql::SETTINGS);
                     let mut names = query.separated(", ");
                     for domain in chunk {
                         names.push_bind(domain);
                     }
                     query.push(")");
-                    let rows = within(self.limit, query.build().fetch_all(&mut **lease)).await?;
+                    let rows = query.build().fetch_all(&mut *connection).await?;
                     // What MySQL's collation takes for the same name may be another.
                     let asked: std::collections::HashSet<&String> = chunk.iter().collect();
                     for row in &rows {
@@ -383,7 +479,6 @@ macro_rules! operations_without_arrays {
                         }
                     }
                 }
-                give_back(lease);
                 Ok(settings)
             }
 

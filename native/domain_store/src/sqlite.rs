@@ -3,6 +3,7 @@
 //! Write-ahead logging, so that readers and the one writer do not wait for each other. Transactions
 //! that write begin with the write lock (`BEGIN IMMEDIATE`): upgrading a read lock could fail.
 
+use crate::import::{import, import_without_arrays};
 use crate::lease::{give_back, within};
 use crate::operations::{
     operations_by_key, operations_without_arrays, repeated, shared_operations, text,
@@ -11,7 +12,7 @@ use crate::{Config, Enabled, Error};
 use futures_util::StreamExt;
 use sqlx::sqlite::SqliteSynchronous;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
-use sqlx::{Connection, Row, Sqlite, SqlitePool};
+use sqlx::{Connection, Row, Sqlite, SqliteConnection, SqlitePool};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,6 +32,9 @@ mod sql {
     pub const INSERT_EVENT: &str = "INSERT INTO domain_events (domain) VALUES ($1)";
     pub const PAGE: &str = "SELECT id, domain, host_type, status FROM domain_settings \
          WHERE id > $1 AND status = COALESCE($2, status) ORDER BY id LIMIT $3";
+    pub const ROWS: &str = "SELECT id, domain, host_type, status FROM domain_settings WHERE ";
+    pub const AND_HOST_TYPE: &str = " AND host_type = ";
+    pub const THEN_BY: &str = "";
     pub const SETTINGS: &str =
         "SELECT id, domain, host_type, status FROM domain_settings WHERE domain IN (";
     pub const ENABLED: &str = "SELECT domain, host_type FROM domain_settings WHERE status = 1";
@@ -40,11 +44,21 @@ mod sql {
         "SELECT id, domain, host_type, status FROM domain_settings WHERE domain = $1";
     pub const SET_STATUS: &str = "UPDATE domain_settings SET status = $1 WHERE id = $2";
     pub const DELETE_DOMAIN: &str = "DELETE FROM domain_settings WHERE id = $1";
+    pub const ADD: &str = "INSERT INTO domain_settings (domain, host_type, status) ";
+    pub const LOCK_ROWS: &str =
+        "SELECT id, domain, host_type, status FROM domain_settings WHERE id IN (";
+    /// There is one writer at a time.
+    pub const LOCK_ROWS_END: &str = ")";
+    pub const SET_STATUSES: &str = "UPDATE domain_settings SET status = ";
+    pub const INSERT_EVENTS: &str = "INSERT INTO domain_events (domain) ";
     pub const SETTLE_GAPS: &str = "INSERT OR IGNORE INTO domain_events (id, domain) ";
 }
 
 /// The most names or ids in one statement; SQLite's own limit is 32,766 parameters.
 const CHUNK: usize = 1_000;
+
+/// A claim is nothing here.
+const LOOKS_FIRST: bool = false;
 
 /// An SQLite file, by its pool.
 #[derive(Debug, Clone)]
@@ -56,6 +70,8 @@ pub struct Database {
 shared_operations!(Sqlite, SqliteRow);
 operations_by_key!(Sqlite);
 operations_without_arrays!(Sqlite);
+import!(Sqlite);
+import_without_arrays!(Sqlite);
 
 impl Database {
     pub(crate) fn open(url: &str, config: &Config) -> Result<Self, Error> {
@@ -106,6 +122,14 @@ impl Database {
         // Connecting has done it.
         give_back(self.lease().await?);
         Ok(())
+    }
+
+    /// What sorts domains by bytes: the column itself, its collation is `BINARY`.
+    async fn domain_bytes(
+        &self,
+        _connection: &mut SqliteConnection,
+    ) -> Result<&'static str, sqlx::Error> {
+        Ok("domain")
     }
 
     pub(crate) async fn load(

@@ -1,0 +1,497 @@
+//! Many domains at once: `/api/import` and `/api/export`.
+//!
+//! An import reads its body as it comes and writes it in transactions of [`LINES`] lines, each with the
+//! events of what it changed. The same line again changes nothing, so an import that was interrupted
+//! is repeated as it is. It goes straight to the database, not by the node's `mongoose_domain_api`:
+//! nothing is removed by it, so there are no handlers to run.
+
+use crate::admin::{Admin, Details, DomainStatus, prepared};
+use crate::error::{Error, ErrorBody};
+use crate::node::Refusal;
+use crate::rest::filter;
+use crate::status::Lag;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use csv::StringRecord;
+use domain_store::{Filter, Outcome, Row, Setting};
+use futures_util::{Stream, StreamExt};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+/// The lines of a transaction.
+const LINES: usize = 1_000;
+/// The longest line, in bytes: two names of 250 characters of 4 bytes, each of them escaped.
+const LONGEST_LINE: usize = 16 * 1024;
+/// How long a client may take for the next piece of a body.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
+/// An import waits while its own node is so many events behind, but not for ever: a node that cannot
+/// follow must not stop it.
+const LAG: u64 = 20_000;
+const LAG_LIMIT: Duration = Duration::from_secs(10);
+/// The rows that an export reads at a time.
+const PAGE: u32 = 10_000;
+
+const NDJSON: &str = "application/x-ndjson";
+const CSV: &str = "text/csv";
+const HEADING: &str = "domain,host_type,status";
+
+pub fn routes() -> Router<Arc<Admin>> {
+    Router::new().route("/api/import", post(import)).route("/api/export", get(export))
+}
+
+/// How domains are written, a line each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    Csv,
+    Ndjson,
+}
+
+impl Format {
+    fn content_type(self) -> &'static str {
+        match self {
+            Format::Csv => CSV,
+            Format::Ndjson => NDJSON,
+        }
+    }
+}
+
+/// How to import.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ImportQuery {
+    /// Say what would be done, and do nothing.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// A line of an answer to an import.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Line {
+    Rejected(Rejected),
+    /// Everything up to here is done.
+    Progress(Counts),
+    /// The last line, when everything is done.
+    Done(Done),
+    /// The last line, when the rest is not done.
+    Error(Failed),
+}
+
+/// A line that cannot be imported.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Rejected {
+    /// Its number in the body, from 1.
+    line: u64,
+    text: String,
+    reason: String,
+}
+
+/// What was done with the lines so far.
+#[derive(Debug, Clone, Copy, Default, Serialize, utoipa::ToSchema)]
+struct Counts {
+    lines: u64,
+    added: u64,
+    changed: u64,
+    unchanged: u64,
+    rejected: u64,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Done {
+    #[serde(flatten)]
+    counts: Counts,
+    /// How many events this node is behind.
+    lag: Option<u64>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Failed {
+    what: String,
+    /// So many lines are done.
+    lines: u64,
+}
+
+/// Adds many domains, or enables and disables them.
+///
+/// `text/csv`: lines `domain,host_type` or `domain,host_type,status`, the first one may be that
+/// heading; `application/x-ndjson`: lines `{"domain": …, "host_type": …, "status": …}`. The status is
+/// `enabled` (if it is not given) or `disabled`. A domain that is there with the same host type gets
+/// the status.
+#[utoipa::path(post, path = "/api/import", tag = "bulk",
+    params(ImportQuery),
+    request_body(content(
+        (String = "text/csv", example = "domain,host_type,status\nexample.com,type1,enabled\n"),
+        (String = "application/x-ndjson"))),
+    responses(
+        (status = 200, body = Line, content_type = NDJSON, description = "lines, as they are done; \
+            the last one has `done` or `error`"),
+        (status = 400, body = ErrorBody, description = "`invalid query`"),
+        (status = 403, body = ErrorBody, description = "`service disabled`"),
+        (status = 415, body = ErrorBody, description = "`Content-Type must be text/csv or \
+            application/x-ndjson`")))]
+async fn import(
+    State(admin): State<Arc<Admin>>,
+    query: Result<Query<ImportQuery>, QueryRejection>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let Query(ImportQuery { dry_run }) = query.map_err(|_| Error::bad_request("invalid query"))?;
+    let format = format_of(&headers)?;
+    if admin.node.store().is_none() {
+        return Err(Refusal::Disabled.into());
+    }
+    let (answers, receiver) = mpsc::channel(64);
+    let counts = Counts::default();
+    let import = Import { admin, format, dry_run, counts, lines: Vec::new(), answers };
+    tokio::spawn(import.run(body.into_data_stream()));
+    Ok(streamed(Format::Ndjson, receiver))
+}
+
+fn format_of(headers: &HeaderMap) -> Result<Format, Error> {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = value.and_then(|value| value.split(';').next()).map(str::trim);
+    match essence {
+        Some(CSV) => Ok(Format::Csv),
+        Some(NDJSON) => Ok(Format::Ndjson),
+        _ => Err(Error::new(
+            axum::http::StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "Content-Type must be text/csv or application/x-ndjson",
+        )),
+    }
+}
+
+/// A body of what the channel brings; an error breaks it off, so that the client notices.
+fn streamed(format: Format, receiver: mpsc::Receiver<io::Result<Bytes>>) -> Response {
+    let pieces = futures_util::stream::unfold(receiver, |mut receiver| async {
+        receiver.recv().await.map(|piece| (piece, receiver))
+    });
+    ([(header::CONTENT_TYPE, format.content_type())], Body::from_stream(pieces)).into_response()
+}
+
+/// An import that runs.
+struct Import {
+    admin: Arc<Admin>,
+    format: Format,
+    dry_run: bool,
+    counts: Counts,
+    /// What is not done yet.
+    lines: Vec<String>,
+    answers: mpsc::Sender<io::Result<Bytes>>,
+}
+
+/// Why an import ends early.
+enum Stop {
+    /// The client is gone.
+    Gone,
+    Failed(String),
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        Stop::Failed(Error::from(refusal).what)
+    }
+}
+
+impl Import {
+    async fn run<E>(mut self, body: impl Stream<Item = Result<Bytes, E>> + Unpin) {
+        let last = match self.read(body).await {
+            Ok(()) => {
+                let lag = self.admin.node.snapshot().and_then(|snapshot| Lag::of(&snapshot).lag);
+                Line::Done(Done { counts: self.counts, lag })
+            }
+            Err(Stop::Gone) => return,
+            Err(Stop::Failed(what)) => Line::Error(Failed { what, lines: self.counts.lines }),
+        };
+        // Nobody there to be told.
+        let _ = self.say(&last).await;
+    }
+
+    async fn read<E>(
+        &mut self,
+        mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    ) -> Result<(), Stop> {
+        let mut rest = Vec::new();
+        loop {
+            let piece = timeout(BODY_LIMIT, body.next()).await;
+            let piece = piece.map_err(|_| Stop::Failed("body did not come in time".to_owned()))?;
+            let Some(piece) = piece else { break };
+            let piece = piece.map_err(|_| Stop::Gone)?;
+            for part in piece.split_inclusive(|byte| *byte == b'\n') {
+                rest.extend_from_slice(part);
+                if rest.len() > LONGEST_LINE {
+                    let number = self.counts.lines + self.lines.len() as u64 + 1;
+                    return Err(Stop::Failed(format!("line {number} is too long")));
+                }
+                if rest.ends_with(b"\n") {
+                    self.line(&rest).await?;
+                    rest.clear();
+                }
+            }
+        }
+        if !rest.is_empty() {
+            self.line(&rest).await?;
+        }
+        self.write().await
+    }
+
+    async fn line(&mut self, line: &[u8]) -> Result<(), Stop> {
+        self.lines.push(String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']).to_owned());
+        if self.lines.len() == LINES { self.write().await } else { Ok(()) }
+    }
+
+    /// Does the lines that were read.
+    async fn write(&mut self) -> Result<(), Stop> {
+        if self.lines.is_empty() {
+            return Ok(());
+        }
+        let mut counts = self.counts;
+        let (mut rows, mut domains) = (Vec::new(), HashSet::new());
+        let mut rejected = Vec::new();
+        for (number, text) in (counts.lines + 1..).zip(std::mem::take(&mut self.lines)) {
+            counts.lines += 1;
+            match self.row(number, &text) {
+                Ok(None) => {}
+                Ok(Some(row)) => {
+                    if !domains.insert(row.domain.clone()) {
+                        // Twice in one transaction: the later one counts, as in two of them.
+                        self.put(&mut rows, &mut counts, &mut rejected).await?;
+                        domains = HashSet::from([row.domain.clone()]);
+                    }
+                    rows.push((number, text, row));
+                }
+                Err(reason) => rejected.push(Rejected { line: number, text, reason }),
+            }
+        }
+        self.put(&mut rows, &mut counts, &mut rejected).await?;
+        rejected.sort_by_key(|it| it.line);
+        counts.rejected += rejected.len() as u64;
+        self.counts = counts;
+        for rejected in rejected {
+            self.say(&Line::Rejected(rejected)).await?;
+        }
+        self.say(&Line::Progress(counts)).await?;
+        self.let_follow().await;
+        Ok(())
+    }
+
+    /// One transaction.
+    async fn put(
+        &self,
+        rows: &mut Vec<(u64, String, Row)>,
+        counts: &mut Counts,
+        rejected: &mut Vec<Rejected>,
+    ) -> Result<(), Stop> {
+        let rows = std::mem::take(rows);
+        let Some(store) = self.admin.node.store().filter(|_| !rows.is_empty()) else {
+            return Ok(());
+        };
+        let wanted: Vec<Row> = rows.iter().map(|(_, _, row)| row.clone()).collect();
+        let outcomes = store.import(&wanted, self.dry_run).await.map_err(Refusal::from)?;
+        let before = *counts;
+        for ((line, text, _), outcome) in rows.into_iter().zip(outcomes) {
+            let reject = |reason: String| rejected.push(Rejected { line, text, reason });
+            match outcome {
+                Outcome::Added => counts.added += 1,
+                Outcome::Changed => counts.changed += 1,
+                Outcome::Unchanged => counts.unchanged += 1,
+                Outcome::OtherHostType(other) => reject(format!("duplicate: it has {other}")),
+                Outcome::Deleting => reject("domain is being removed".to_owned()),
+            }
+        }
+        let has_changed = (counts.added, counts.changed) != (before.added, before.changed);
+        if has_changed && !self.dry_run {
+            // Nodes that are not told look by themselves.
+            let _ = self.admin.node.look().await;
+        }
+        Ok(())
+    }
+
+    /// What a line says; `None`: nothing.
+    fn row(&self, number: u64, text: &str) -> Result<Option<Row>, String> {
+        let row = match self.format {
+            _ if text.trim().is_empty() => return Ok(None),
+            Format::Csv if number == 1 && is_heading(text) => return Ok(None),
+            Format::Csv => csv_row(text)?,
+            Format::Ndjson => serde_json::from_str(text).map_err(|error| error.to_string())?,
+        };
+        let enabled = match row.status.as_deref() {
+            None | Some("" | "enabled") => true,
+            Some("disabled") => false,
+            Some(_) => return Err("status must be enabled or disabled".to_owned()),
+        };
+        let what = |refusal: Refusal| Error::from(refusal).what;
+        let domain = prepared(&row.domain).map_err(what)?;
+        if self.admin.is_static(&domain) {
+            return Err(what(Refusal::Static));
+        }
+        if !self.admin.node.is_allowed(&row.host_type) {
+            return Err(what(Refusal::UnknownHostType));
+        }
+        Ok(Some(Row { domain, host_type: row.host_type, enabled }))
+    }
+
+    /// Waits while the node is far behind.
+    async fn let_follow(&self) {
+        let is_far = || {
+            let lag = self.admin.node.snapshot().and_then(|snapshot| Lag::of(&snapshot).lag);
+            lag.is_some_and(|lag| lag > LAG)
+        };
+        let wait = async {
+            while is_far() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = timeout(LAG_LIMIT, wait).await;
+    }
+
+    async fn say(&self, line: &Line) -> Result<(), Stop> {
+        let mut text = serde_json::to_vec(line).map_err(|error| Stop::Failed(error.to_string()))?;
+        text.push(b'\n');
+        self.answers.send(Ok(text.into())).await.map_err(|_| Stop::Gone)
+    }
+}
+
+/// A line as it is written.
+#[derive(Deserialize)]
+struct Written {
+    domain: String,
+    host_type: String,
+    status: Option<String>,
+}
+
+fn is_heading(text: &str) -> bool {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    HEADING.split(',').take(2).eq(text.split(',').take(2))
+}
+
+fn csv_row(text: &str) -> Result<Written, String> {
+    let fields = csv_fields(text).map_err(|error| error.to_string())?;
+    let mut fields = fields.iter().map(|field| field.trim().to_owned());
+    match (fields.next(), fields.next(), fields.next(), fields.next()) {
+        (Some(domain), Some(host_type), status, None) => Ok(Written { domain, host_type, status }),
+        _ => Err("a line has two or three fields: domain,host_type,status".to_owned()),
+    }
+}
+
+fn csv_fields(text: &str) -> Result<StringRecord, csv::Error> {
+    let mut record = StringRecord::new();
+    let mut builder = csv::ReaderBuilder::new();
+    builder.has_headers(false).flexible(true).buffer_capacity(256);
+    builder.from_reader(text.as_bytes()).read_record(&mut record)?;
+    Ok(record)
+}
+
+/// What to export.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ExportQuery {
+    #[serde(default = "csv_format")]
+    #[param(inline, default = "csv")]
+    format: Format,
+    /// Only those of this host type.
+    host_type: Option<String>,
+    /// Only those with this status: enabled, disabled or deleting.
+    #[param(inline, value_type = Option<crate::admin::DomainStatus>)]
+    status: Option<String>,
+}
+
+fn csv_format() -> Format {
+    Format::Csv
+}
+
+/// The domains of the database, in the order in which they were added; not those of the configuration.
+///
+/// A failure of the database breaks the body off.
+#[utoipa::path(get, path = "/api/export", tag = "bulk",
+    params(ExportQuery),
+    responses(
+        (status = 200, description = "a line each: CSV with the heading `domain,host_type,status`, or \
+            JSON objects with these keys", content((String = "text/csv"),
+            (String = "application/x-ndjson"))),
+        (status = 400, body = ErrorBody, description = "`invalid query`, `'status' must be enabled, \
+            disabled or deleting`"),
+        (status = 403, body = ErrorBody, description = "`service disabled`")))]
+async fn export(
+    State(admin): State<Arc<Admin>>,
+    query: Result<Query<ExportQuery>, QueryRejection>,
+) -> Result<Response, Error> {
+    let Query(query) = query.map_err(|_| Error::bad_request("invalid query"))?;
+    let filter = filter(query.host_type, query.status)?;
+    if admin.node.store().is_none() {
+        return Err(Refusal::Disabled.into());
+    }
+    let (pieces, receiver) = mpsc::channel(2);
+    tokio::spawn(async move {
+        if let Err(error) = write_all(&admin, query.format, &filter, &pieces).await {
+            let _ = pieces.send(Err(error)).await;
+        }
+    });
+    Ok(streamed(query.format, receiver))
+}
+
+async fn write_all(
+    admin: &Admin,
+    format: Format,
+    filter: &Filter,
+    pieces: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
+    let Some(store) = admin.node.store() else { return Ok(()) };
+    let mut after = 0;
+    let mut piece = match format {
+        Format::Csv => format!("{HEADING}\n").into_bytes(),
+        Format::Ndjson => Vec::new(),
+    };
+    loop {
+        let rows = store.page(filter.status, after, PAGE).await.map_err(io::Error::other)?;
+        let is_last = rows.is_empty();
+        for row in rows {
+            after = row.id;
+            let is_wanted = filter.host_type.as_ref().is_none_or(|wanted| *wanted == row.host_type);
+            if is_wanted && !admin.is_static(&row.domain) {
+                write_row(format, row, &mut piece)?;
+            }
+        }
+        if !piece.is_empty() && pieces.send(Ok(std::mem::take(&mut piece).into())).await.is_err() {
+            // The client is gone.
+            return Ok(());
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Exported {
+    domain: String,
+    host_type: String,
+    status: DomainStatus,
+}
+
+fn write_row(format: Format, row: Setting, piece: &mut Vec<u8>) -> io::Result<()> {
+    let Details { domain, host_type, status, .. } = row.into();
+    let exported = Exported { domain, host_type, status };
+    match format {
+        Format::Csv => {
+            let mut builder = csv::WriterBuilder::new();
+            builder.has_headers(false).buffer_capacity(256);
+            builder.from_writer(&mut *piece).serialize(exported).map_err(io::Error::other)
+        }
+        Format::Ndjson => {
+            serde_json::to_writer(&mut *piece, &exported)?;
+            piece.push(b'\n');
+            Ok(())
+        }
+    }
+}

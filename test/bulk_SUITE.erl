@@ -1,0 +1,236 @@
+%% @doc Many domains at once, by HTTP: imports and exports, on every kind of database.
+-module(bulk_SUITE).
+
+-compile([export_all, nowarn_export_all]).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-define(CSV, "text/csv").
+-define(NDJSON, "application/x-ndjson").
+
+all() ->
+    test_helper:databases().
+
+groups() ->
+    Cases = [lines_of_csv_are_imported,
+             lines_of_json_are_imported,
+             the_same_import_again_changes_nothing,
+             an_import_changes_the_status_of_what_is_there,
+             what_cannot_be_imported_is_rejected_with_its_reason,
+             a_domain_that_comes_twice_has_the_status_of_the_later_line,
+             a_dry_run_says_what_would_be_done_and_does_nothing,
+             many_lines_are_done_in_transactions_and_other_nodes_follow,
+             what_is_done_stays_when_the_client_breaks_off,
+             a_failing_database_says_how_much_is_done,
+             wrong_imports_are_refused_before_anything_is_read,
+             what_is_exported_can_be_imported,
+             exports_have_filters,
+             an_export_that_fails_breaks_off],
+    [{Kind, [], Cases} || {group, Kind} <- test_helper:databases()].
+
+init_per_group(Kind, Config) ->
+    test_helper:init_database(Kind, Config).
+
+end_per_group(_Kind, Config) ->
+    test_helper:end_database(Config).
+
+init_per_testcase(_Case, Config) ->
+    Url = test_helper:fresh_url(Config),
+    {ok, _} = http_helper:start(#{database => Url}, #{}),
+    pong = service_domain_db:sync_local(),
+    [{url, Url} | Config].
+
+end_per_testcase(_Case, _Config) ->
+    test_helper:stop_standalone().
+
+%% Imports
+
+lines_of_csv_are_imported(Config) ->
+    Body = "domain,host_type,status\r\n"
+           "A.example,type1\r\n"
+           "b.example,type2,enabled\r\n"
+           "\r\n"
+           "\"c.example\",\"type1\",disabled\n"
+           "d.example , type1,",
+    ?assertEqual(["{\"progress\":{\"lines\":6,\"added\":4,\"changed\":0,\"unchanged\":0,"
+                  "\"rejected\":0}}",
+                  "{\"done\":{\"lines\":6,\"added\":4,\"changed\":0,\"unchanged\":0,"
+                  "\"rejected\":0,\"lag\":N}}"],
+                 import(?CSV, Body)),
+    ?assertEqual("a.example|type1|1\nb.example|type2|1\nc.example|type1|0\nd.example|type1|1",
+                 rows(Config)),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual([{<<"a.example">>, <<"type1">>}, {<<"b.example">>, <<"type2">>},
+                  {<<"d.example">>, <<"type1">>}],
+                 lists:sort(mongoose_domain_core:get_all_dynamic())).
+
+lines_of_json_are_imported(Config) ->
+    Body = "{\"domain\": \"a.example\", \"host_type\": \"type1\"}\n"
+           "{\"host_type\": \"type2\", \"domain\": \"b\\u0021.example\", \"status\": \"disabled\"}\n",
+    ?assertMatch([_, "{\"done\":{\"lines\":2,\"added\":2," ++ _], import(?NDJSON, Body)),
+    ?assertEqual("a.example|type1|1\nb!.example|type2|0", rows(Config)).
+
+the_same_import_again_changes_nothing(Config) ->
+    Body = "a.example,type1\nb.example,type1,disabled\n",
+    _ = import(?CSV, Body),
+    Events = events(Config),
+    ?assertMatch([_, "{\"done\":{\"lines\":2,\"added\":0,\"changed\":0,\"unchanged\":2," ++ _],
+                 import(?CSV, Body)),
+    ?assertEqual(Events, events(Config)).
+
+an_import_changes_the_status_of_what_is_there(Config) ->
+    _ = import(?CSV, "a.example,type1\nb.example,type1,disabled\n"),
+    ?assertMatch([_, "{\"done\":{\"lines\":2,\"added\":0,\"changed\":2,\"unchanged\":0," ++ _],
+                 import(?CSV, "a.example,type1,disabled\nb.example,type1\n")),
+    ?assertEqual("a.example|type1|0\nb.example|type1|1", rows(Config)),
+    pong = service_domain_db:sync_local(),
+    ?assertEqual([{<<"b.example">>, <<"type1">>}], mongoose_domain_core:get_all_dynamic()).
+
+what_cannot_be_imported_is_rejected_with_its_reason(Config) ->
+    _ = import(?CSV, "taken.example,type1\n"),
+    sql("INSERT INTO domain_settings (domain, host_type, status) "
+        "VALUES ('going.example', 'type1', 2)", Config),
+    Body = "static.example,type1\n"
+           "a.example,type9\n"
+           "taken.example,type2\n"
+           "going.example,type1\n"
+           "a.example\n"
+           "a.example,type1,enabled,more\n"
+           "a.example,type1,on\n"
+           "a\0b,type1\n"
+           "good.example,type1\n",
+    ?assertEqual([rejected(1, "static.example,type1", "domain is static"),
+                  rejected(2, "a.example,type9", "unknown host type"),
+                  rejected(3, "taken.example,type2", "duplicate: it has type1"),
+                  rejected(4, "going.example,type1", "domain is being removed"),
+                  rejected(5, "a.example", "a line has two or three fields: "
+                                           "domain,host_type,status"),
+                  rejected(6, "a.example,type1,enabled,more",
+                           "a line has two or three fields: domain,host_type,status"),
+                  rejected(7, "a.example,type1,on", "status must be enabled or disabled"),
+                  rejected(8, "a\\u0000b,type1", "invalid domain name"),
+                  "{\"progress\":{\"lines\":9,\"added\":1,\"changed\":0,\"unchanged\":0,"
+                  "\"rejected\":8}}",
+                  "{\"done\":{\"lines\":9,\"added\":1,\"changed\":0,\"unchanged\":0,"
+                  "\"rejected\":8,\"lag\":N}}"],
+                 import(?CSV, Body)),
+    ?assertMatch([_, _, "{\"done\":{\"lines\":2,\"added\":0,\"changed\":0,\"unchanged\":0,"
+                        "\"rejected\":2," ++ _ | []],
+                 lists:nthtail(1, import(?NDJSON, "{\"domain\": 1}\n{\n"))).
+
+a_domain_that_comes_twice_has_the_status_of_the_later_line(Config) ->
+    Body = "a.example,type1\nb.example,type1\nA.example,type1,disabled\na.example,type2\n",
+    ?assertEqual([rejected(4, "a.example,type2", "duplicate: it has type1"),
+                  "{\"progress\":{\"lines\":4,\"added\":2,\"changed\":1,\"unchanged\":0,"
+                  "\"rejected\":1}}",
+                  "{\"done\":{\"lines\":4,\"added\":2,\"changed\":1,\"unchanged\":0,"
+                  "\"rejected\":1,\"lag\":N}}"],
+                 import(?CSV, Body)),
+    ?assertEqual("a.example|type1|0\nb.example|type1|1", rows(Config)).
+
+a_dry_run_says_what_would_be_done_and_does_nothing(Config) ->
+    _ = import(?CSV, "a.example,type1\n"),
+    {Rows, Events} = {rows(Config), events(Config)},
+    Body = "a.example,type1\na.example,type1,disabled\nb.example,type1\nb.example,type9\n",
+    {200, Answer} = post("/api/import?dry_run=true", ?CSV, Body),
+    ?assertMatch({_, _}, binary:match(Answer, <<"\"added\":1,\"changed\":1,\"unchanged\":1,"
+                                                "\"rejected\":1">>)),
+    ?assertEqual({Rows, Events}, {rows(Config), events(Config)}).
+
+many_lines_are_done_in_transactions_and_other_nodes_follow(Config) ->
+    Other = test_helper:start_node(follower, #{database => ?config(url, Config)}),
+    Lines = [["d", integer_to_list(N), ".example,type1\n"] || N <- lists:seq(1, 5500)],
+    Answers = import(?CSV, Lines),
+    ?assertEqual(7, length(Answers)),
+    ?assertMatch("{\"done\":{\"lines\":5500,\"added\":5500," ++ _, lists:last(Answers)),
+    ?assertEqual("5500", events(Config)),
+    ok = test_helper:call(Other, service_domain_db, force_check_for_updates, []),
+    pong = test_helper:call(Other, service_domain_db, sync_local, []),
+    ?assertEqual(5501, test_helper:call(Other, mongoose_domain_core, domains_count, [])),
+    test_helper:stop_node(Other).
+
+what_is_done_stays_when_the_client_breaks_off(Config) ->
+    {_, Port} = mongoose_domain_http:address(),
+    {ok, Socket} = gen_tcp:connect("127.0.0.1", Port, [binary, {active, false}]),
+    Lines = [["d", integer_to_list(N), ".example,type1\n"] || N <- lists:seq(1, 2500)],
+    ok = gen_tcp:send(Socket, ["POST /api/import HTTP/1.1\r\nHost: localhost\r\n"
+                               "Content-Type: text/csv\r\nContent-Length: 1000000\r\n\r\n", Lines]),
+    test_helper:wait_until(fun() -> events(Config) =:= "2000" end),
+    ok = gen_tcp:close(Socket),
+    timer:sleep(200),
+    ?assertEqual("2000", events(Config)),
+    ?assertMatch("{\"done\":{\"lines\":2500,\"added\":500,\"changed\":0,\"unchanged\":2000," ++ _,
+                 lists:last(import(?CSV, Lines))).
+
+a_failing_database_says_how_much_is_done(Config) ->
+    _ = import(?CSV, "a.example,type1\n"),
+    sql("ALTER TABLE domain_settings RENAME TO elsewhere", Config),
+    ?assertEqual(["{\"error\":{\"what\":\"database error\",\"lines\":0}}"],
+                 import(?CSV, "b.example,type1\n")).
+
+wrong_imports_are_refused_before_anything_is_read(_Config) ->
+    ?assertEqual({415, <<"{\"what\":\"Content-Type must be text/csv or application/x-ndjson\"}">>},
+                 post("/api/import", "application/json", "a.example,type1\n")),
+    ?assertEqual({400, <<"{\"what\":\"invalid query\"}">>},
+                 post("/api/import?dry_run=perhaps", ?CSV, "a.example,type1\n")),
+    ?assertEqual(["{\"error\":{\"what\":\"line 2 is too long\",\"lines\":0}}"],
+                 import(?CSV, ["a.example,type1\n", lists:duplicate(20000, $a)])),
+    ?assertMatch([_], import(?CSV, "")).
+
+%% Exports
+
+what_is_exported_can_be_imported(Config) ->
+    Body = "a.example,type1\n\"b,\"\"x\"\".example\",type2,disabled\né.example,type1\n",
+    _ = import(?CSV, unicode:characters_to_binary(Body)),
+    Rows = rows(Config),
+    [begin
+         {200, Exported} = http_helper:get("/api/export?format=" ++ Format),
+         sql("DELETE FROM domain_settings", Config),
+         _ = import(Type, Exported),
+         ?assertEqual(Rows, rows(Config))
+     end || {Format, Type} <- [{"csv", ?CSV}, {"ndjson", ?NDJSON}]].
+
+exports_have_filters(_Config) ->
+    _ = import(?CSV, "a.example,type1\nb.example,type2\nc.example,type1,disabled\n"),
+    Export = fun(Query) -> http_helper:get("/api/export?" ++ Query) end,
+    ?assertEqual({200, <<"domain,host_type,status\na.example,type1,enabled\n"
+                         "c.example,type1,disabled\n">>}, Export("host_type=type1")),
+    ?assertEqual({200, <<"{\"domain\":\"c.example\",\"host_type\":\"type1\","
+                         "\"status\":\"disabled\"}\n">>}, Export("format=ndjson&status=disabled")),
+    ?assertEqual({200, <<"domain,host_type,status\n">>}, Export("status=deleting")),
+    ?assertEqual({400, <<"{\"what\":\"invalid query\"}">>}, Export("format=xml")).
+
+an_export_that_fails_breaks_off(Config) ->
+    _ = import(?CSV, "a.example,type1\n"),
+    {200, _} = http_helper:get("/api/export"),
+    sql("ALTER TABLE domain_settings RENAME TO elsewhere", Config),
+    ?assertMatch({error, _}, httpc:request(http_helper:url() ++ "/api/export")).
+
+%% Helpers
+
+%% The lines of the answer, without how far the node is behind.
+import(Type, Body) ->
+    {200, Answer} = post("/api/import", Type, Body),
+    Lines = string:lexemes(binary_to_list(Answer), "\n"),
+    [re:replace(Line, "\"lag\":[0-9]+", "\"lag\":N", [{return, list}]) || Line <- Lines].
+
+post(Path, Type, Body) ->
+    Request = {http_helper:url() ++ Path, [{"connection", "close"}], Type, iolist_to_binary(Body)},
+    {ok, {{_, Code, _}, _, Answer}} =
+        httpc:request(post, Request, [{timeout, 60000}], [{body_format, binary}]),
+    {Code, Answer}.
+
+rejected(Line, Text, Reason) ->
+    lists:flatten(["{\"rejected\":{\"line\":", integer_to_list(Line), ",\"text\":\"", Text,
+                   "\",\"reason\":\"", Reason, "\"}}"]).
+
+rows(Config) ->
+    sql("SELECT domain || '|' || host_type || '|' || status FROM domain_settings ORDER BY domain",
+        Config).
+
+events(Config) ->
+    sql("SELECT COUNT(*) FROM domain_events WHERE domain <> ''", Config).
+
+sql(Statement, Config) ->
+    test_helper:sql(?config(url, Config), Statement).

@@ -1,0 +1,338 @@
+%% @doc Who may ask the HTTP server and how: credentials, other origins, limits, TLS; its options,
+%% and how it starts, fails and comes back.
+-module(http_server_SUITE).
+
+-compile([export_all, nowarn_export_all, {no_auto_import, [get/1, put/2]}]).
+
+-include_lib("common_test/include/ct.hrl").
+-include_lib("stdlib/include/assert.hrl").
+
+-import(http_helper, [get/1, put/2, request/4, basic/2]).
+
+-define(TYPE1, "{\"host_type\": \"type1\"}").
+-define(SECRET, #{username => "admin", password => "secret"}).
+
+all() ->
+    [%% Credentials
+     without_credentials_nothing_but_the_probes_is_answered,
+     credentials_must_be_the_right_ones,
+     no_credentials_are_logged,
+     %% Other origins
+     a_page_of_another_origin_changes_nothing,
+     without_a_password_the_server_must_be_called_by_its_address,
+     answers_forbid_what_pages_of_others_would_do,
+     %% Limits
+     heads_that_are_too_long_are_refused,
+     a_client_that_is_slow_with_its_head_is_cut_off,
+     a_client_that_is_slow_with_its_body_is_told_so,
+     a_connection_that_nobody_uses_is_closed,
+     %% TLS
+     with_files_it_speaks_https,
+     wrong_files_are_refused,
+     %% Options
+     wrong_options_are_refused,
+     what_is_open_to_others_needs_a_password,
+     without_a_database_only_static_domains_are_there,
+     disabled_no_port_is_open,
+     %% Life
+     a_port_that_is_taken_does_not_keep_the_node_from_routing,
+     a_server_that_is_killed_comes_back_on_its_port,
+     what_is_asked_of_a_process_that_dies_is_answered,
+     stopped_its_port_is_free].
+
+init_per_suite(Config) ->
+    {ok, _} = application:ensure_all_started(ssl),
+    test_helper:make_certificates(Config).
+
+end_per_suite(_Config) ->
+    ok.
+
+init_per_testcase(_Case, Config) ->
+    test_helper:capture_logs(),
+    [{url, test_helper:fresh_url([{kind, sqlite} | Config])} | Config].
+
+end_per_testcase(_Case, _Config) ->
+    test_helper:stop_standalone(),
+    test_helper:release_logs().
+
+%% Credentials
+
+without_credentials_nothing_but_the_probes_is_answered(Config) ->
+    start(?SECRET, Config),
+    [begin
+         {Code, Headers, Body} = http_helper:call(get, http_helper:url() ++ Path, [], none, []),
+         ?assertEqual({Path, 401, <<"{\"what\":\"basic auth is required\"}">>}, {Path, Code, Body}),
+         ?assertMatch("Basic " ++ _, proplists:get_value("www-authenticate", Headers))
+     end || Path <- ["/", "/api/domains", "/api/domains/a.example", "/api/status", "/metrics",
+                     "/api/openapi.json", "/api/docs", "/assets/style.css", "/nothing"]],
+    ?assertMatch({401, _}, put("/api/domains/a.example", ?TYPE1)),
+    ?assertMatch({200, _}, get("/healthz")),
+    ?assertMatch({_, <<"{\"status\":", _/binary>>}, get("/readyz")).
+
+credentials_must_be_the_right_ones(Config) ->
+    start(?SECRET, Config),
+    Get = fun(Header) -> request(get, "/api/domains", [Header], none) end,
+    ?assertMatch({200, _}, Get(basic("admin", "secret"))),
+    Wrong = {401, <<"{\"what\":\"basic auth provided, invalid password\"}">>},
+    [?assertEqual(Wrong, Get(basic(Name, Password)))
+     || {Name, Password} <- [{"admin", "Secret"}, {"admin", ""}, {"admin", "secret "},
+                             {"other", "secret"}, {"", ""}, {"admin", "secret:"}]],
+    Required = {401, <<"{\"what\":\"basic auth is required\"}">>},
+    [?assertEqual(Required, Get({"authorization", Value}))
+     || Value <- ["", "Basic", "Basic %%%", "Bearer abc",
+                  "Basic " ++ base64:encode_to_string("x")]],
+    ?assertMatch({200, _}, Get({"authorization", "basic YWRtaW46c2VjcmV0"})).
+
+no_credentials_are_logged(Config) ->
+    start(?SECRET, Config),
+    _ = request(get, "/api/domains", [basic("admin", "wrong-one")], none),
+    exit(whereis(mongoose_domain_http), kill),
+    test_helper:wait_until(fun() -> is_pid(whereis(mongoose_domain_http)) end),
+    Text = lists:flatten(io_lib:format("~tp", [ets:tab2list(test_helper)])),
+    ?assertEqual(nomatch, string:find(Text, "secret")),
+    ?assertEqual(nomatch, string:find(Text, "wrong-one")).
+
+%% Other origins
+
+a_page_of_another_origin_changes_nothing(Config) ->
+    start(#{}, Config),
+    Refused = {403, <<"{\"what\":\"request from another origin\"}">>},
+    Put = fun(Headers) -> request(put, "/api/domains/a.example", Headers, ?TYPE1) end,
+    [?assertEqual(Refused, Put(Headers))
+     || Headers <- [[{"origin", "http://evil.example"}], [{"origin", "null"}], [{"origin", "x"}],
+                    [{"sec-fetch-site", "cross-site"}], [{"sec-fetch-site", "same-site"}],
+                    [{"origin", http_helper:url()}, {"sec-fetch-site", "cross-site"}]]],
+    ?assertMatch({404, _}, get("/api/domains/a.example")),
+    ?assertEqual(204, Put([{"origin", http_helper:url()}])),
+    ?assertEqual(204, Put([{"sec-fetch-site", "same-origin"}])),
+    ?assertEqual(204, Put([{"sec-fetch-site", "none"}])).
+
+without_a_password_the_server_must_be_called_by_its_address(Config) ->
+    start(#{}, Config),
+    {_, Port} = mongoose_domain_http:address(),
+    Get = fun(Host) ->
+        raw(["GET /api/domains HTTP/1.1\r\nHost: ", Host, "\r\nConnection: close\r\n\r\n"])
+    end,
+    [?assertMatch(<<"HTTP/1.1 200 ", _/binary>>, Get(Host ++ Suffix))
+     || Host <- ["127.0.0.1", "localhost", "LOCALHOST", "[::1]"],
+        Suffix <- ["", ":" ++ integer_to_list(Port)]],
+    [?assertMatch(<<"HTTP/1.1 403 ", _/binary>>, Get(Host))
+     || Host <- ["evil.example", "evil.example:8088", "localhost.evil.example", "1.2.3.4.evil"]].
+
+answers_forbid_what_pages_of_others_would_do(Config) ->
+    start(#{}, Config),
+    [begin
+         {_, Headers, _} = http_helper:call(get, http_helper:url() ++ Path, [], none, []),
+         ?assertEqual("default-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
+                      "form-action 'self'",
+                      proplists:get_value("content-security-policy", Headers)),
+         ?assertEqual("nosniff", proplists:get_value("x-content-type-options", Headers)),
+         ?assertEqual(undefined, proplists:get_value("access-control-allow-origin", Headers))
+     end || Path <- ["/", "/api/docs", "/api/status", "/nothing"]].
+
+%% Limits
+
+heads_that_are_too_long_are_refused(Config) ->
+    start(#{}, Config),
+    Long = lists:duplicate(100000, $a),
+    ?assertMatch(<<"HTTP/1.1 431 ", _/binary>>,
+                 raw(["GET / HTTP/1.1\r\nHost: localhost\r\nX: ", Long, "\r\n\r\n"])),
+    Many = [io_lib:format("X-~b: 1\r\n", [N]) || N <- lists:seq(1, 200)],
+    ?assertMatch(<<"HTTP/1.1 431 ", _/binary>>,
+                 raw(["GET / HTTP/1.1\r\nHost: localhost\r\n", Many, "\r\n"])),
+    ?assertMatch({200, _}, get("/healthz")).
+
+a_client_that_is_slow_with_its_head_is_cut_off(Config) ->
+    start(#{}, Config),
+    Socket = connect(),
+    ok = gen_tcp:send(Socket, "GET /healthz HTTP/1.1\r\nHost: local"),
+    ?assertMatch(closed, closed_within(20000, Socket)).
+
+a_client_that_is_slow_with_its_body_is_told_so(Config) ->
+    start(#{}, Config),
+    Socket = connect(),
+    ok = gen_tcp:send(Socket, "PUT /api/domains/a.example HTTP/1.1\r\nHost: localhost\r\n"
+                              "Content-Length: 100\r\n\r\n{"),
+    {ok, Answer} = gen_tcp:recv(Socket, 0, 15000),
+    ?assertMatch(<<"HTTP/1.1 408 ", _/binary>>, Answer).
+
+a_connection_that_nobody_uses_is_closed(Config) ->
+    start(#{}, Config),
+    Silent = connect(),
+    Used = connect(),
+    ok = gen_tcp:send(Used, "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+    {ok, <<"HTTP/1.1 200 ", _/binary>>} = gen_tcp:recv(Used, 0, 5000),
+    ?assertEqual(closed, closed_within(20000, Silent)),
+    ?assertEqual(closed, closed_within(20000, Used)).
+
+%% TLS
+
+with_files_it_speaks_https(Config) ->
+    Files = #{certfile => test_helper:certificate("server", Config),
+              keyfile => test_helper:certificate("server-key", Config)},
+    start(?SECRET#{tls => Files}, Config),
+    {_, Port} = mongoose_domain_http:address(),
+    Url = "https://127.0.0.1:" ++ integer_to_list(Port) ++ "/healthz",
+    Options = [{verify, verify_peer}, {cacertfile, test_helper:certificate("ca", Config)},
+               %% httpc takes the address for a name.
+               {server_name_indication, disable}],
+    ?assertMatch({200, _, <<"{\"status\":\"ok\"}">>},
+                 http_helper:call(get, Url, [], none, [{ssl, Options}])),
+    %% Plain HTTP is not understood, and a client that says nothing is cut off.
+    ?assertEqual(nomatch, string:find(raw("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+                                      "200 OK")),
+    ?assertEqual(closed, closed_within(20000, connect())).
+
+wrong_files_are_refused(Config) ->
+    Good = #{certfile => test_helper:certificate("server", Config),
+             keyfile => test_helper:certificate("server-key", Config)},
+    [refused(#{tls => maps:merge(Good, Wrong)}, Text, Config)
+     || {Wrong, Text} <- [{#{certfile => "/nowhere.pem"}, "/nowhere.pem"},
+                          {#{keyfile => "/nowhere.pem"}, "/nowhere.pem"},
+                          {#{certfile => maps:get(keyfile, Good)}, "no certificate"},
+                          {#{keyfile => maps:get(certfile, Good)}, "server.pem"}]],
+    refused(#{tls => #{certfile => maps:get(certfile, Good)}}, "must be set both", Config).
+
+%% Options
+
+wrong_options_are_refused(Config) ->
+    [refused(Http, Text, Config)
+     || {Http, Text} <- [{#{ip_address => "localhost"}, "is no IP address"},
+                         {#{port => 65536}, "port must be 0 to 65535"},
+                         {#{port => "8088"}, "port must be 0 to 65535"},
+                         {#{username => "a"}, "must be set both"},
+                         {#{password => "a"}, "must be set both"},
+                         {#{username => "a:b", password => "c"}, "must not contain a colon"},
+                         {#{username => "", password => "c"}, "must not be empty"},
+                         {#{username => "a", password => ""}, "must not be empty"},
+                         {#{username => a, password => "c"}, "username must be a text"},
+                         {#{certfile => "a"}, "certfile is no option"},
+                         {#{tls => "a"}, "tls must be a map"},
+                         {#{tls => #{file => "a"}}, "file is no option of tls"},
+                         {yes, "must be a map"}]].
+
+what_is_open_to_others_needs_a_password(Config) ->
+    [refused(#{ip_address => Address}, "set a username and a password", Config)
+     || Address <- ["0.0.0.0", "::", "192.0.2.1"]],
+    start(#{ip_address => "::1"}, Config),
+    {<<"::1">>, _} = mongoose_domain_http:address(),
+    test_helper:stop_standalone(),
+    start(?SECRET#{ip_address => "0.0.0.0"}, Config),
+    ?assertMatch({<<"0.0.0.0">>, _}, mongoose_domain_http:address()).
+
+without_a_database_only_static_domains_are_there(_Config) ->
+    {ok, _} = http_helper:start(#{}, #{}),
+    Disabled = {403, <<"{\"what\":\"service disabled\"}">>},
+    ?assertEqual(Disabled, put("/api/domains/a.example", ?TYPE1)),
+    ?assertEqual(Disabled, request(patch, "/api/domains/a.example", [], "{\"enabled\":true}")),
+    ?assertEqual(Disabled, request(delete, "/api/domains/a.example", [], ?TYPE1)),
+    ?assertEqual(Disabled, request(post, "/api/verify", [], "")),
+    ?assertEqual({404, <<"{\"what\":\"domain not found\"}">>}, get("/api/domains/a.example")),
+    ?assertEqual({200, <<"{\"domains\":[{\"domain\":\"static.example\",\"host_type\":\"type1\","
+                         "\"status\":\"enabled\",\"enabled\":true,\"type\":\"static\"}],"
+                         "\"next\":null}">>}, get("/api/domains")),
+    ?assertEqual({200, <<"{\"status\":\"ready\"}">>}, get("/readyz")),
+    {200, Status} = get("/api/status"),
+    ?assertMatch({_, _}, binary:match(Status, <<"\"state\":\"disabled\"">>)).
+
+disabled_no_port_is_open(Config) ->
+    Before = listening(),
+    {ok, _} = test_helper:start_standalone(#{database => ?config(url, Config), http => disabled}),
+    ?assertEqual(undefined, whereis(mongoose_domain_http)),
+    ?assertEqual(Before, listening()),
+    test_helper:stop_standalone(),
+    start(#{}, Config),
+    ?assertMatch([_], listening() -- Before).
+
+%% Life
+
+a_port_that_is_taken_does_not_keep_the_node_from_routing(Config) ->
+    {ok, Taken} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
+    {ok, Port} = inet:port(Taken),
+    start(#{port => Port}, Config),
+    ?assertEqual(undefined, mongoose_domain_http:address()),
+    ?assertMatch([#{text := _, reason := http_failed}], test_helper:logged(domain_http_failed)),
+    ?assertEqual({ok, <<"type1">>}, mongoose_domain_core:get_host_type(<<"static.example">>)),
+    ok = gen_tcp:close(Taken),
+    test_helper:wait_until(fun() -> mongoose_domain_http:address() =/= undefined end),
+    ?assertMatch({200, _}, get("/healthz")).
+
+a_server_that_is_killed_comes_back_on_its_port(Config) ->
+    start(#{}, Config),
+    {_, Port} = mongoose_domain_http:address(),
+    test_helper:stop_standalone(),
+    start(#{port => Port}, Config),
+    Killed = whereis(mongoose_domain_http),
+    exit(Killed, kill),
+    test_helper:wait_until(fun() -> not lists:member(whereis(mongoose_domain_http),
+                                                     [undefined, Killed])
+                           end),
+    ?assertMatch({_, Port}, mongoose_domain_http:address()),
+    ?assertMatch({200, _}, get("/healthz")).
+
+what_is_asked_of_a_process_that_dies_is_answered(Config) ->
+    start(#{}, Config),
+    ?assertEqual(204, put("/api/domains/a.example", ?TYPE1)),
+    Self = self(),
+    ok = mongoose_domain_hooks:add_removal_handler(suicide, fun(_, _) ->
+        Self ! {handler, self()},
+        timer:sleep(infinity)
+    end),
+    spawn_link(fun() ->
+        Self ! {answer, request(delete, "/api/domains/a.example", [], ?TYPE1)}
+    end),
+    Handler = receive {handler, Pid} -> Pid end,
+    exit(Handler, kill),
+    ?assertMatch({500, _}, receive {answer, Answer} -> Answer after 10000 -> none end).
+
+stopped_its_port_is_free(Config) ->
+    start(#{}, Config),
+    {_, Port} = mongoose_domain_http:address(),
+    %% One that waits does not hold it up.
+    _Socket = connect(),
+    test_helper:stop_standalone(),
+    {ok, Listener} = gen_tcp:listen(Port, [{ip, {127, 0, 0, 1}}, {reuseaddr, true}]),
+    ok = gen_tcp:close(Listener).
+
+%% Helpers
+
+start(Http, Config) ->
+    {ok, _} = http_helper:start(#{database => ?config(url, Config)}, Http).
+
+refused(Http, Expected, Config) ->
+    {error, {mongoose_domain_standalone, {{bad_option, http, {bad_http_option, Text}}, _}}} =
+        test_helper:start_standalone(#{database => ?config(url, Config), http => Http}),
+    ?assertMatch({_, {_, _}}, {Text, binary:match(Text, list_to_binary(Expected))}).
+
+connect() ->
+    {_, Port} = mongoose_domain_http:address(),
+    {ok, Socket} = gen_tcp:connect("127.0.0.1", Port, [binary, {active, false}]),
+    Socket.
+
+%% Sends bytes and reads until the server closes.
+raw(Bytes) ->
+    Socket = connect(),
+    _ = gen_tcp:send(Socket, Bytes),
+    read(Socket, <<>>).
+
+read(Socket, Sofar) ->
+    case gen_tcp:recv(Socket, 0, 20000) of
+        {ok, Bytes} -> read(Socket, <<Sofar/binary, Bytes/binary>>);
+        {error, _} -> Sofar
+    end.
+
+closed_within(Milliseconds, Socket) ->
+    case gen_tcp:recv(Socket, 0, Milliseconds) of
+        {error, closed} -> closed;
+        %% hyper says 408 before it closes.
+        {ok, _} -> closed_within(Milliseconds, Socket);
+        {error, Reason} -> Reason
+    end.
+
+%% The TCP ports that this VM listens on, by the process's own file descriptors.
+listening() ->
+    Own = os:cmd("ls -l /proc/" ++ os:getpid() ++ "/fd 2>/dev/null"),
+    {ok, Table} = file:read_file("/proc/net/tcp"),
+    Rows = [string:lexemes(Line, " ") || Line <- string:split(binary_to_list(Table), "\n", all)],
+    [Address || [_, Address, _, "0A", _, _, _, _, _, Inode | _] <- Rows,
+                string:find(Own, "socket:[" ++ Inode ++ "]") =/= nomatch].
