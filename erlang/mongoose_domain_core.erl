@@ -42,7 +42,8 @@
 
 %% Our other modules. A release loads what its boot script names and nothing later: MongooseIM's
 %% does not know these.
--define(PARTS, [mongoose_domain_nif, mongoose_domain_host, mongoose_domain_pool]).
+-define(PARTS, [mongoose_domain_nif, mongoose_domain_host, mongoose_domain_pool,
+                mongoose_domain_http]).
 
 %% The most transitions of which others are told in one time slice: by calls of their functions, and
 %% by one message.

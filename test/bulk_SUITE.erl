@@ -67,7 +67,8 @@ lines_of_csv_are_imported(Config) ->
 
 lines_of_json_are_imported(Config) ->
     Body = "{\"domain\": \"a.example\", \"host_type\": \"type1\"}\n"
-           "{\"host_type\": \"type2\", \"domain\": \"b\\u0021.example\", \"status\": \"disabled\"}\n",
+           "{\"host_type\": \"type2\", \"domain\": \"b\\u0021.example\", "
+           "\"status\": \"disabled\"}\n",
     ?assertMatch([_, "{\"done\":{\"lines\":2,\"added\":2," ++ _], import(?NDJSON, Body)),
     ?assertEqual("a.example|type1|1\nb!.example|type2|0", rows(Config)).
 

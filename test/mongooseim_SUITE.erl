@@ -86,7 +86,8 @@ groups() ->
        a_place_outside_of_the_source_tree_is_refused,
        another_place_while_installed_is_refused,
        a_changed_script_of_ours_is_refused]},
-     {postgres, [], [domains_are_loaded_and_followed_by_the_pool_of_mongooseim]},
+     {postgres, [], [domains_are_loaded_and_followed_by_the_pool_of_mongooseim,
+                     domains_are_changed_by_http_through_the_api_of_mongooseim]},
      {mysql, [], [domains_are_loaded_and_followed_by_the_pool_of_mongooseim]}].
 
 %% The release and our own directory are made once, and copied or shared by the cases.
@@ -661,6 +662,8 @@ domains_are_loaded_and_followed_by_the_pool_of_mongooseim(Config) ->
                                    event_max_age => 7200},
             config => #{outgoing_pools => [pool(Url, Config)]}},
     with_node(Env, Config, fun(Node) ->
+        %% Without the section `http' no port is open.
+        ?assertEqual(undefined, call(Node, erlang, whereis, [mongoose_domain_http])),
         pong = call(Node, service_domain_db, sync_local, []),
         ?assertEqual(1001, call(Node, mongoose_domain_core, domains_count, [])),
         ?assertEqual({ok, <<"type1">>},
@@ -682,6 +685,60 @@ domains_are_loaded_and_followed_by_the_pool_of_mongooseim(Config) ->
     end),
     {0, _} = script("uninstall", Config),
     same(Before, snapshot(Config)).
+
+domains_are_changed_by_http_through_the_api_of_mongooseim(Config) ->
+    {ok, _} = application:ensure_all_started(inets),
+    Url = test_helper:fresh_url(Config),
+    {0, _} = script("install", Config),
+    %% As MongooseIM makes it of the section [services.service_domain_db.http].
+    Http = #{ip_address => <<"127.0.0.1">>, port => 0, username => <<"admin">>,
+             password => <<"secret">>},
+    Env = #{service_domain_db => #{db_pool => global, event_cleaning_interval => 1800,
+                                   event_max_age => 7200, http => Http},
+            config => #{outgoing_pools => [pool(Url, Config)]}, database_url => Url},
+    with_node(Env, Config, fun(Node) ->
+        {_, Port} = call(Node, mongoose_domain_http, address, []),
+        Server = "http://127.0.0.1:" ++ integer_to_list(Port),
+        Request = fun(Method, Path, Body) ->
+                      Headers = [http_helper:basic("admin", "secret")],
+                      {Code, _, Answer} =
+                          http_helper:call(Method, Server ++ Path, Headers, Body, []),
+                      {Code, Answer}
+                  end,
+        {401, _, _} = http_helper:call(get, Server ++ "/api/domains", [], none, []),
+        Domain = "/api/domains/A.example",
+        Type1 = "{\"host_type\": \"type1\"}",
+        ?assertEqual({204, <<>>}, Request(put, Domain, Type1)),
+        ?assertEqual({204, <<>>}, Request(put, Domain, Type1)),
+        ?assertEqual({403, <<"{\"what\":\"unknown host type\"}">>},
+                     Request(put, Domain, "{\"host_type\": \"type9\"}")),
+        ?assertEqual({403, <<"{\"what\":\"domain is static\"}">>},
+                     Request(put, "/api/domains/static.example", Type1)),
+        pong = call(Node, service_domain_db, sync_local, []),
+        ?assertEqual({ok, <<"type1">>},
+                     call(Node, mongoose_domain_core, get_host_type, [<<"a.example">>])),
+        ?assertEqual({204, <<>>}, Request(patch, Domain, "{\"enabled\": false}")),
+        ?assertMatch({200, <<"{\"domain\":\"a.example\",\"host_type\":\"type1\","
+                             "\"status\":\"disabled\"", _/binary>>}, Request(get, Domain, none)),
+        ?assertMatch({200, <<"{\"data\":{\"domain\":{\"enableDomain\":{\"status\":"
+                             "\"ENABLED\"}}}}">>},
+                     Request(post, "/api/graphql", "{\"query\": \"mutation { domain { enableDomain("
+                                                   "domain: \\\"a.example\\\") {status} } }\"}")),
+        ?assertEqual({204, <<>>}, Request(delete, Domain, Type1)),
+        ?assertMatch([_], [called || {removal_handler, remove_domain, _}
+                                         <- call(Node, mongooseim_app, calls, [])]),
+        ?assertEqual({404, <<"{\"what\":\"domain not found\"}">>}, Request(get, Domain, none)),
+        ?assertMatch({200, _}, Request(get, "/metrics", none)),
+        ok = call(Node, service_domain_db, stop, []),
+        ?assertEqual(undefined, call(Node, erlang, whereis, [mongoose_domain_http]))
+    end),
+    %% A bind to others without a password is refused at the start.
+    #{service_domain_db := Opts} = Env,
+    Open = (maps:without([username, password], Http))#{ip_address => <<"0.0.0.0">>},
+    Wrong = Env#{service_domain_db => Opts#{http => Open}},
+    ?assertMatch({'EXIT', _}, catch with_node(Wrong, Config, fun(_) -> started end)),
+    {ok, Log} = file:read_file(?config(mim, Config) ++ ".log"),
+    ?assertMatch({match, _}, re:run(Log, "set a username and a password")).
 
 %% As MongooseIM's configuration has it.
 pool(Url, Config) ->

@@ -15,9 +15,13 @@ const STYLE: &str = "text/css; charset=utf-8";
 const IMAGE: &str = "image/svg+xml";
 
 /// Path, type, content.
-const ASSETS: [(&str, &str, &str); 6] = [
+const ASSETS: [(&str, &str, &str); 10] = [
     ("/", HTML, include_str!("../assets/index.html")),
     ("/assets/app.js", SCRIPT, include_str!("../assets/app.js")),
+    ("/assets/chart.js", SCRIPT, include_str!("../assets/chart.js")),
+    ("/assets/domains.js", SCRIPT, include_str!("../assets/domains.js")),
+    ("/assets/page.js", SCRIPT, include_str!("../assets/page.js")),
+    ("/assets/status.js", SCRIPT, include_str!("../assets/status.js")),
     ("/assets/style.css", STYLE, include_str!("../assets/style.css")),
     ("/assets/favicon.svg", IMAGE, include_str!("../assets/favicon.svg")),
     ("/api/docs", HTML, include_str!("../assets/docs.html")),

@@ -1,9 +1,35 @@
-%% @doc Removes domains of the database `database_url', by psql. There is one removal handler; the
+%% @doc Changes domains of the database `database_url', by psql. There is one removal handler; the
 %% option `removal' says what becomes of a removal: `works'; `waits', in the handler, until it is
 %% another one; `crashes', there; `{answers, Term}', without any.
 -module(mongoose_domain_api).
 
--export([delete_domain/2, request_delete_domain/2]).
+-export([insert_domain/2, delete_domain/2, request_delete_domain/2]).
+-export([enable_domain/1, disable_domain/1]).
+
+%% The very same pair again is a duplicate, too.
+insert_domain(Domain, HostType) ->
+    {ok, HostTypes} = application:get_env(mongooseim, host_types),
+    case {mongoose_domain_core:is_static(Domain), lists:member(HostType, HostTypes),
+          host_type(Domain)} of
+        {true, _, _} -> {static, "Domain is static"};
+        {_, false, _} -> {unknown_host_type, <<"Unknown host type">>};
+        {_, _, <<>>} ->
+            change(["INSERT INTO domain_settings (domain, host_type) SELECT d, '", HostType,
+                    "' FROM (VALUES ('", Domain, "')) AS new(d) WHERE d = "], Domain),
+            {ok, details(Domain, HostType, enabled)};
+        _ -> {duplicate, ["Domain already ", <<"exists">>]}
+    end.
+
+enable_domain(Domain) -> set_status(Domain, "1", enabled).
+disable_domain(Domain) -> set_status(Domain, "0", disabled).
+
+set_status(Domain, Column, Status) ->
+    case host_type(Domain) of
+        <<>> -> {not_found, <<"Given domain does not exist">>};
+        _ ->
+            change(["UPDATE domain_settings SET status = ", Column, " WHERE domain = "], Domain),
+            {ok, #{domain => Domain, status => Status}}
+    end.
 
 delete_domain(Domain, HostType) ->
     mark_deleting(Domain, HostType, fun() ->
