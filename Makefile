@@ -18,7 +18,7 @@ CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
-.PHONY: build demo shell serve schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow sim sim-mutants chaos clean
+.PHONY: build demo shell serve schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow sim sim-mutants chaos admin-fuzz clean
 
 build:
 	@script/install-deps </dev/null
@@ -101,6 +101,11 @@ chaos: build
 	@mkdir -p _build/chaos
 	@erlc -o _build/chaos test/test_helper.erl test/chaos/*.erl
 	@erl -noshell $(EBIN) -pa _build/chaos -run chaos main -extra $(CHAOS_DATABASES)
+
+# Three minutes of schemathesis against the HTTP interface.
+admin-fuzz: build
+	@script/install-deps test </dev/null
+	@script/admin-fuzz
 
 clean:
 	rm -rf _build target priv/*.so data

@@ -16,7 +16,8 @@ groups() ->
              a_server_that_hangs_does_not_block_the_node,
              a_node_that_starts_without_its_database_loads_when_it_comes,
              an_open_transaction_holds_up_nobody_else,
-             connections_cut_by_the_server_are_replaced],
+             connections_cut_by_the_server_are_replaced,
+             requests_by_http_say_in_time_that_the_database_failed],
     [{Kind, [], Cases} || {group, Kind} <- all()].
 
 init_per_group(Kind, Config) ->
@@ -28,7 +29,7 @@ end_per_group(_Kind, Config) ->
 init_per_testcase(_Case, Config) ->
     Url = test_helper:fresh_url(Config),
     test_helper:capture_logs(),
-    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    {ok, _} = http_helper:start(#{database => Url}, #{}),
     {ok, _} = mongoose_domain_api:insert_domain(<<"a.example">>, ?T1),
     pong = service_domain_db:sync_local(),
     [{url, Url} | Config].
@@ -115,6 +116,60 @@ connections_cut_by_the_server_are_replaced(Config) ->
          pong = service_domain_db:sync_local(),
          ?assertEqual({ok, ?T1}, mongoose_domain_core:get_host_type(Domain))
      end || N <- lists:seq(1, 5)].
+
+requests_by_http_say_in_time_that_the_database_failed(Config) ->
+    Reader = start_reader(<<"a.example">>),
+    Clients = [start_client(N) || N <- lists:seq(1, 8)],
+    timer:sleep(500),
+    _ = test_helper:control("kill", Config),
+    timer:sleep(2000),
+    _ = test_helper:control("start", Config),
+    timer:sleep(2000),
+    Frozen = lists:join("\n", test_helper:server_processes(Config)),
+    signal("STOP", Frozen),
+    timer:sleep(7000),
+    signal("CONT", Frozen),
+    test_helper:wait_until(fun() ->
+        http_helper:put("/api/domains/after.example", "{\"host_type\": \"type1\"}") =:= 204
+    end, 30000),
+    Answers = lists:append([stop_client(Client) || Client <- Clients]),
+    Failed = {500, <<"{\"what\":\"database error\"}">>},
+    Codes = lists:usort([Answer || {Answer, _} <- Answers]),
+    ?assertEqual([], [Code || Code <- Codes, not lists:member(Code, [200, 204, Failed])]),
+    ?assert(lists:member(Failed, Codes)),
+    ?assert(lists:member(204, Codes)),
+    %% Milliseconds: a change gets 15 s.
+    ?assert(lists:max([Time || {_, Time} <- Answers]) < 16000),
+    ?assert(stop_reader(Reader) > 0),
+    wait_for(<<"after.example">>, {ok, ?T1}).
+
+%% Adds, disables, shows and removes a domain, until it is stopped.
+start_client(N) ->
+    Path = "/api/domains/client" ++ integer_to_list(N) ++ ".example",
+    Type = "{\"host_type\": \"type1\"}",
+    spawn_link(fun() -> client(Path, [{put, Type}, {patch, "{\"enabled\": false}"},
+                                      {put, Type}, {delete, Type}], []) end).
+
+client(Path, [{Method, Body} = Request | Requests], Answers) ->
+    receive
+        {stop, From} -> From ! {self(), Answers}
+    after 0 ->
+        Begun = erlang:monotonic_time(millisecond),
+        Answer = case http_helper:request(Method, Path, Body) of
+                     %% It could not be added before.
+                     {404, _} -> 200;
+                     %% Its removal was cut off.
+                     {409, _} -> 200;
+                     {403, <<"{\"what\":\"domain is being removed\"}">>} -> 200;
+                     Other -> Other
+                 end,
+        Time = erlang:monotonic_time(millisecond) - Begun,
+        client(Path, Requests ++ [Request], [{Answer, Time} | Answers])
+    end.
+
+stop_client(Client) ->
+    Client ! {stop, self()},
+    receive {Client, Answers} -> Answers end.
 
 %% Helpers
 

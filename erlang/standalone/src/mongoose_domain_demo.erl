@@ -7,7 +7,7 @@
 -export([main/1]).
 
 %% Called on the nodes
--export([start_node/2, add_domains/2, missing/2, timed/2, watch/3]).
+-export([start_node/3, add_domains/2, missing/2, timed/2, watch/3]).
 
 -ignore_xref(?MODULE).
 
@@ -45,7 +45,8 @@ main([Database]) ->
 run(Url, IsOurs) ->
     create_tables(Url),
     Cookie = binary_to_list(binary:encode_hex(rand:bytes(16))),
-    Nodes = [First, Second] = [peer(Name, Url, Cookie) || Name <- ["first", "second"]],
+    First = peer("first", Url, #{port => 0}, Cookie),
+    Second = peer("second", Url, disabled, Cookie),
     true = call(First, net_kernel, connect_node, [name(Second)]),
     wait_for_group(First, 2),
     wait_for_group(Second, 2),
@@ -62,10 +63,24 @@ run(Url, IsOurs) ->
     change(First, Second, delete_domain, [Domain, ?T], {error, not_found}, "removed"),
     {not_found, _} = call(Second, mongoose_domain_api, get_domain_details, [Domain]),
     say("the second node reads the database: the domain does not exist any more", []),
-    lists:foreach(fun({Peer, _}) -> peer:stop(Peer) end, Nodes),
+    add_by_http(First, Second, Domain),
+    lists:foreach(fun({Peer, _}) -> peer:stop(Peer) end, [First, Second]),
     _ = [say("the domains d1.~ts.demo to d~b.~ts.demo stay in the database",
              [string:lowercase(Suffix), ?COUNT, string:lowercase(Suffix)]) || not IsOurs],
     say("done", []).
+
+add_by_http(First, Second, Domain) ->
+    {IpAddress, Port} = call(First, mongoose_domain_http, address, []),
+    Server = lists:flatten(io_lib:format("http://~ts:~b", [IpAddress, Port])),
+    Curl = lists:flatten(io_lib:format("curl -sS -X PUT ~ts/api/domains/~ts "
+                                       "-d '{\"host_type\": \"~ts\"}'", [Server, Domain, ?T])),
+    Printed = os:cmd(Curl ++ " -w '%{http_code}' 2>&1"),
+    check(Printed =:= "204", "~ts printed ~ts", [Curl, Printed]),
+    Seen = call(Second, ?MODULE, watch, [Domain, {ok, ?T}, deadline()]),
+    check(Seen =/= timeout, "the second node did not follow within ~b s", [?PATIENCE div 1000]),
+    {ok, _} = call(First, mongoose_domain_api, delete_domain, [Domain, ?T]),
+    say("the same by HTTP: ~ts~nanswered 204, and the second node says ~0tp", [Curl, {ok, ?T}]),
+    say("the page of the first node was at ~ts/ - `make serve' runs a node with one", [Server]).
 
 create_tables(Url) ->
     case mongoose_domain_shell:create_schema(Url) of
@@ -125,13 +140,14 @@ refuse(First, Second, Domain) ->
 %% On the nodes
 
 %% @private
--spec start_node(string(), [string()]) -> ok.
-start_node(Url, HostTypes) ->
+-spec start_node(string(), [string()], mongoose_domain_http:opts() | disabled) -> ok.
+start_node(Url, HostTypes, Http) ->
     ok = logger:set_primary_config(level, warning),
     App = mongoose_domain_standalone,
     ok = application:load(App),
     ok = application:set_env(App, database, Url),
     ok = application:set_env(App, host_types, [list_to_binary(Type) || Type <- HostTypes]),
+    ok = application:set_env(App, http, Http),
     {ok, _} = application:ensure_all_started(App),
     pong = service_domain_db:sync_local(),
     ok.
@@ -178,7 +194,7 @@ watch(Domain, Expected, Deadline) ->
 
 %% Internal
 
-peer(Name, Url, Cookie) ->
+peer(Name, Url, Http, Cookie) ->
     Node = lists:concat(["demo_", Name, "_", os:getpid()]),
     Paths = [Path || App <- [mongoose_domain_native, mongoose_domain_standalone],
                      Path <- [filename:join(code:lib_dir(App), "ebin")]],
@@ -188,7 +204,7 @@ peer(Name, Url, Cookie) ->
                           args => ["-setcookie", Cookie,
                                    "-kernel", "inet_dist_use_interface", "{127,0,0,1}",
                                    "-pa" | Paths]}),
-    ok = peer:call(Peer, ?MODULE, start_node, [Url, ["type1", "type2"]], 60000),
+    ok = peer:call(Peer, ?MODULE, start_node, [Url, ["type1", "type2"], Http], 60000),
     {Peer, NodeName}.
 
 name({_Peer, Node}) ->
