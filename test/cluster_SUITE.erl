@@ -18,6 +18,7 @@ groups() ->
              a_removal_reaches_the_other_nodes_before_a_handler_runs_here,
              a_node_that_is_killed_and_started_again_catches_up,
              sync_local_does_not_wait_for_a_node_that_is_gone,
+             nodes_know_how_the_others_are,
              nodes_with_other_host_types_route_only_theirs],
     %% Takes 30 s, and is the same on every database.
     Slow = #{postgres => [nodes_that_are_not_connected_converge_by_the_database]},
@@ -118,6 +119,23 @@ sync_local_does_not_wait_for_a_node_that_is_gone(Config) ->
     insert(A, <<"a.example">>),
     pong = call(A, service_domain_db, sync_local, []),
     ?assertEqual({ok, ?T1}, host_type(A, <<"a.example">>)).
+
+nodes_know_how_the_others_are(Config) ->
+    [A, {_, NameB} = B] = connected(Config),
+    {_, NameA} = A,
+    insert(A, <<"a.example">>),
+    pong = call(B, service_domain_db, sync_local, []),
+    [First, Second] = call(A, service_domain_db, members, []),
+    ?assertMatch({_, true, true, {<<"following">>, 0, 2, _}}, First),
+    ?assertMatch({_, false, true, {<<"following">>, 0, 2, _}}, Second),
+    ?assertEqual([atom_to_binary(NameA), atom_to_binary(NameB)],
+                 [element(1, First), element(1, Second)]),
+    %% One that hangs is not waited for.
+    Pid = call(B, os, getpid, []),
+    _ = os:cmd("kill -STOP " ++ Pid),
+    ?assertEqual({atom_to_binary(NameB), false, false, undefined},
+                 lists:last(call(A, service_domain_db, members, []))),
+    _ = os:cmd("kill -CONT " ++ Pid).
 
 nodes_with_other_host_types_route_only_theirs(Config) ->
     [A, _B] = connected(Config),

@@ -23,6 +23,10 @@ use subtle::ConstantTimeEq;
 /// What needs no credentials.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
+/// What a browser asks a person for credentials by.
+const CHALLENGE: HeaderValue =
+    HeaderValue::from_static("Basic realm=\"mongoose_domain\", charset=\"UTF-8\"");
+
 /// The guard before all routes.
 pub struct Guard {
     /// Hashes of the name and of the password.
@@ -35,21 +39,24 @@ impl Guard {
         Guard { credentials: hashes }
     }
 
-    fn check(&self, request: &Request) -> Result<(), Response> {
+    fn check(&self, request: &Request) -> Result<(), Error> {
         if OPEN.contains(&request.uri().path()) {
             return Ok(());
         }
         let headers = request.headers();
         match &self.credentials {
-            Some(wanted) => authorize(wanted, headers).map_err(unauthorized)?,
+            Some(wanted) => {
+                let unauthorized = |text| Error::new(StatusCode::UNAUTHORIZED, text);
+                authorize(wanted, headers).map_err(unauthorized)?;
+            }
             None if !is_called_by_address(request.uri(), headers) => {
                 let text = "without a password this server must be called by its address";
-                return Err(Error::forbidden(text).into_response());
+                return Err(Error::forbidden(text));
             }
             None => {}
         }
         if !is_safe(request.method()) && !is_same_origin(headers) {
-            return Err(Error::forbidden("request from another origin").into_response());
+            return Err(Error::forbidden("request from another origin"));
         }
         Ok(())
     }
@@ -59,7 +66,10 @@ impl Guard {
 pub async fn guard(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     match guard.check(&request) {
         Ok(()) => next.run(request).await,
-        Err(answer) => answer,
+        Err(error) if error.status == StatusCode::UNAUTHORIZED => {
+            ([(header::WWW_AUTHENTICATE, CHALLENGE)], error).into_response()
+        }
+        Err(error) => error.into_response(),
     }
 }
 
@@ -79,12 +89,6 @@ fn authorize(wanted: &[[u8; 32]; 2], headers: &HeaderMap) -> Result<(), &'static
     let [wanted_name, wanted_password] = wanted;
     let is_right = hash(username).ct_eq(wanted_name) & hash(password).ct_eq(wanted_password);
     if is_right.into() { Ok(()) } else { Err("basic auth provided, invalid password") }
-}
-
-fn unauthorized(text: &str) -> Response {
-    let challenge = HeaderValue::from_static("Basic realm=\"mongoose_domain\", charset=\"UTF-8\"");
-    let error = Error::new(StatusCode::UNAUTHORIZED, text);
-    ([(header::WWW_AUTHENTICATE, challenge)], error).into_response()
 }
 
 fn is_safe(method: &Method) -> bool {

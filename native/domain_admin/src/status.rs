@@ -242,15 +242,11 @@ fn unready(admin: &Admin) -> Option<String> {
     let Some(snapshot) = admin.node.snapshot() else {
         return Some("there is no routing table".to_owned());
     };
-    if admin.node.store().is_none() {
-        return None;
-    }
-    if snapshot.position.is_none() {
-        return Some("the domains are not loaded yet".to_owned());
-    }
-    match snapshot.seconds_since_check {
-        Some(seconds) if seconds <= CHECK_AGE => None,
-        Some(seconds) => Some(format!("the last good check is {seconds:.0} s old")),
-        None => Some("no check has ended well yet".to_owned()),
+    match (admin.node.store(), snapshot.position, snapshot.seconds_since_check) {
+        (None, _, _) => None,
+        (_, None, _) => Some("the domains are not loaded yet".to_owned()),
+        (_, _, Some(seconds)) if seconds <= CHECK_AGE => None,
+        (_, _, Some(seconds)) => Some(format!("the last good check is {seconds:.0} s old")),
+        (_, _, None) => Some("no check has ended well yet".to_owned()),
     }
 }

@@ -1,7 +1,7 @@
 //! The HTTP server: started and stopped from Erlang; and the node that it asks.
 //!
 //! Reads are answered from the table and the database. What only Erlang can do is sent to the process
-//! that started the server, as `{mongoose_domain_nif, Question, Request}`, and answered by
+//! that started the server, as `{mongoose_domain_nif, Question, Asked}`, and answered by
 //! [`answer`], by any process. A question that is dropped without an answer (its process died) is
 //! answered, too: by a failure.
 
@@ -49,7 +49,7 @@ struct HttpOptions {
 
 /// What only Erlang can do.
 #[derive(NifTaggedEnum)]
-enum Request {
+enum Asked {
     InsertDomain(String, String),
     DeleteDomain(String, String),
     RequestDeleteDomain(String, String),
@@ -83,7 +83,7 @@ struct ErlangNode {
 
 impl ErlangNode {
     /// Asks the process. Only from tokio's threads.
-    async fn ask(process: LocalPid, request: Request) -> Result<Reply, Refusal> {
+    async fn ask(process: LocalPid, request: Asked) -> Result<Reply, Refusal> {
         let (sender, receiver) = oneshot::channel();
         let question = ResourceArc::new(Question(Mutex::new(Some(sender))));
         let sent = OwnedEnv::new()
@@ -157,25 +157,25 @@ impl Node for ErlangNode {
 
     fn change(&self, change: Change) -> Answer<Result<(), Refusal>> {
         let request = match change {
-            Change::Insert { domain, host_type } => Request::InsertDomain(domain, host_type),
-            Change::Delete { domain, host_type } => Request::DeleteDomain(domain, host_type),
+            Change::Insert { domain, host_type } => Asked::InsertDomain(domain, host_type),
+            Change::Delete { domain, host_type } => Asked::DeleteDomain(domain, host_type),
             Change::RequestDelete { domain, host_type } => {
-                Request::RequestDeleteDomain(domain, host_type)
+                Asked::RequestDeleteDomain(domain, host_type)
             }
-            Change::Enable { domain } => Request::EnableDomain(domain),
-            Change::Disable { domain } => Request::DisableDomain(domain),
+            Change::Enable { domain } => Asked::EnableDomain(domain),
+            Change::Disable { domain } => Asked::DisableDomain(domain),
         };
         let asked = ErlangNode::ask(self.process, request);
         Box::pin(async { asked.await.map(drop) })
     }
 
     fn look(&self) -> Answer<Result<(), Refusal>> {
-        let asked = ErlangNode::ask(self.process, Request::Look);
+        let asked = ErlangNode::ask(self.process, Asked::Look);
         Box::pin(async { asked.await.map(drop) })
     }
 
     fn verify(&self) -> Answer<Result<(usize, Vec<Difference>), Refusal>> {
-        let asked = ErlangNode::ask(self.process, Request::Verify);
+        let asked = ErlangNode::ask(self.process, Asked::Verify);
         Box::pin(async {
             let Reply::Verified(count, found) = asked.await? else { return Err(unexpected()) };
             let found = found.into_iter().map(|(domain, in_table, in_database)| Difference {
@@ -188,7 +188,7 @@ impl Node for ErlangNode {
     }
 
     fn members(&self) -> Answer<Result<Vec<Member>, Refusal>> {
-        let asked = ErlangNode::ask(self.process, Request::Members);
+        let asked = ErlangNode::ask(self.process, Asked::Members);
         Box::pin(async {
             let Reply::Members(members) = asked.await? else { return Err(unexpected()) };
             let member = |(node, this, reachable, status): (_, _, _, ErlOption<_>)| {
