@@ -7,6 +7,8 @@ export ERL_EPMD_ADDRESS ?= 127.0.0.1
 # mysql://user:password@host/database
 DATABASE ?=
 PORT ?=
+# Where make install-ctl installs.
+PREFIX ?= /usr/local
 # How many worlds make sim runs, or which one.
 SEEDS ?= 2000
 SEED ?=
@@ -18,7 +20,7 @@ CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
-.PHONY: build demo shell serve schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow sim sim-mutants chaos admin-fuzz clean
+.PHONY: build demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow bench-import sim sim-mutants chaos admin-fuzz clean
 
 build:
 	@script/install-deps </dev/null
@@ -37,6 +39,22 @@ shell: build
 serve: build
 	@mkdir -p data
 	@erl -noinput +Bd $(EBIN) -config config/sys -run mongoose_domain_shell serve "$(PORT)" "$(DATABASE)"
+
+# The command line client of the HTTP server: target/release/mongoose-domainctl.
+ctl:
+	@script/install-deps </dev/null
+	@cargo build --release --quiet --locked -p domain_ctl
+	@echo "$${CARGO_TARGET_DIR:-target}/release/mongoose-domainctl"
+
+# The same, its manual page and its completions, below PREFIX.
+install-ctl: ctl
+	@ctl=$${CARGO_TARGET_DIR:-target}/release/mongoose-domainctl; share=$(DESTDIR)$(PREFIX)/share; \
+	install -D -t $(DESTDIR)$(PREFIX)/bin $$ctl && \
+	mkdir -p $$share/man/man1 $$share/bash-completion/completions $$share/zsh/site-functions $$share/fish/vendor_completions.d && \
+	$$ctl man >$$share/man/man1/mongoose-domainctl.1 && \
+	$$ctl completions bash >$$share/bash-completion/completions/mongoose-domainctl && \
+	$$ctl completions zsh >$$share/zsh/site-functions/_mongoose-domainctl && \
+	$$ctl completions fish >$$share/fish/vendor_completions.d/mongoose-domainctl.fish
 
 # Creates MongooseIM's tables in a database.
 schema: build
@@ -84,6 +102,13 @@ bench-follow: build
 	@mkdir -p _build/bench
 	@erlc -o _build/bench test/test_helper.erl bench/bench_pairs.erl bench/follow.erl
 	@erl -noshell $(EBIN) -pa _build/bench -run follow main
+
+# 1,000,000 domains by /api/import into PostgreSQL, and how a second node follows.
+bench-import: build
+	@script/install-deps test </dev/null
+	@mkdir -p _build/bench
+	@erlc -o _build/bench test/test_helper.erl test/http_helper.erl bench/bench_pairs.erl bench/import.erl
+	@erl -noshell $(EBIN) -pa _build/bench -run import main
 
 # The follower of production in simulated worlds: SEEDS of them, or the one of a SEED.
 sim:

@@ -124,7 +124,7 @@ nodes_know_how_the_others_are(Config) ->
     [A, {_, NameB} = B] = connected(Config),
     {_, NameA} = A,
     insert(A, <<"a.example">>),
-    pong = call(B, service_domain_db, sync_local, []),
+    [pong = call(Node, service_domain_db, sync_local, []) || Node <- [A, B]],
     [First, Second] = call(A, service_domain_db, members, []),
     ?assertMatch({_, true, true, {<<"following">>, 0, 2, _}}, First),
     ?assertMatch({_, false, true, {<<"following">>, 0, 2, _}}, Second),

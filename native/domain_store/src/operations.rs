@@ -12,6 +12,9 @@ pub(crate) const TRIES: u32 = 10;
 /// The most rows of a load that are taken together, of those that have come already.
 pub(crate) const READY: usize = 256;
 
+/// The beginning of a statement that reads some of the rows.
+pub(crate) const ROWS: &str = "SELECT id, domain, host_type, status FROM domain_settings WHERE ";
+
 /// The pause before the next try: up to 10 ms, 20 ms, 40 ms …, at random, so that two transactions
 /// that stopped each other do not meet again.
 pub(crate) fn pause(attempt: u32) -> Duration {
@@ -44,7 +47,6 @@ macro_rules! repeated {
                         && attempt < crate::operations::TRIES
                         && begun.elapsed() < $limit =>
                 {
-                    eprintln!("REPEATED {error}");
                     tokio::time::sleep(crate::operations::pause(attempt - 1)).await;
                     attempt += 1;
                 }
@@ -194,14 +196,14 @@ macro_rules! shared_operations {
                 after: &str,
                 limit: u32,
             ) -> Result<Vec<crate::Setting>, sqlx::Error> {
-                let mut query = sqlx::QueryBuilder::<$sqlx>::new(sql::ROWS);
-                query.push(key).push(" > ").push_bind(after);
+                let mut query = sqlx::QueryBuilder::<$sqlx>::new(crate::operations::ROWS);
                 if let Some(host_type) = &filter.host_type {
-                    query.push(sql::AND_HOST_TYPE).push_bind(host_type);
+                    query.push("host_type = ").push_bind(host_type).push(" AND ");
                 }
                 if let Some(status) = filter.status {
-                    query.push(" AND status = ").push_bind(status.to_column());
+                    query.push("status = ").push_bind(status.to_column()).push(" AND ");
                 }
+                query.push(key).push(" > ").push_bind(after);
                 query.push(" ORDER BY ").push(key).push(sql::THEN_BY);
                 query.push(" LIMIT ").push_bind(i64::from(limit));
                 let query = query.build().persistent(false);

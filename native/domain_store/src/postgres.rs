@@ -37,8 +37,6 @@ mod sql {
     pub const INSERT_EVENT: &str = "INSERT INTO domain_events (domain) VALUES ($1)";
     pub const PAGE: &str = "SELECT id, domain, host_type, status FROM domain_settings \
          WHERE id > $1 AND status = COALESCE($2, status) ORDER BY id LIMIT $3";
-    pub const ROWS: &str = "SELECT id, domain, host_type, status FROM domain_settings WHERE ";
-    pub const AND_HOST_TYPE: &str = " AND host_type = ";
     pub const THEN_BY: &str = "";
     /// Twice as fast as `convert_to(domain, 'UTF8')`, and an index with this collation serves.
     pub const DOMAIN_BYTES: &str = "domain COLLATE \"C\"";
@@ -428,7 +426,7 @@ fn column(escaped: &[u8]) -> CompactString {
 
 #[cfg(test)]
 mod tests {
-    use super::{CopyRows, Database, is_refusal_to_copy, options_of_url};
+    use super::{CopyRows, Database, is_order_of_bytes, is_refusal_to_copy, options_of_url, sql};
     use crate::Config;
     use test_database::TestDatabase;
     use tokio::sync::mpsc;
@@ -469,6 +467,51 @@ mod tests {
         by_query.sort();
         assert_eq!(by_query.len(), 24);
         assert_eq!(by_query, by_copy);
+    }
+
+    #[test]
+    fn the_collations_that_sort_by_bytes_are_known() {
+        for (provider, name, expected) in [
+            ("c", "C", true),
+            ("c", "POSIX", true),
+            ("c", "C.UTF-8", true),
+            ("c", "C.utf8", true),
+            ("c", "en_US.UTF-8", false),
+            ("c", "", false),
+            ("b", "en_US.UTF-8", true),
+            // The name is for what ICU does not do.
+            ("i", "C", false),
+        ] {
+            assert_eq!(is_order_of_bytes(provider, name), expected, "{provider} {name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_index_serves_where_it_sorts_by_bytes() {
+        let server = TestDatabase::empty_postgres().await;
+        let natural = "LOCALE_PROVIDER icu ICU_LOCALE 'en'";
+        let c = "ALTER TABLE domain_settings ALTER domain TYPE VARCHAR(250) COLLATE \"C\"";
+        let cases = [
+            ("c", "LOCALE 'C'", "", "domain"),
+            ("natural", natural, "", sql::DOMAIN_BYTES),
+            // ICU's, whatever the C library's collation is.
+            ("mixed", "LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'en'", "", sql::DOMAIN_BYTES),
+            ("column", natural, c, "domain"),
+        ];
+        for (name, locale, statement, expected) in cases {
+            let url = format!("{}_{name}", server.url);
+            let name = url.rsplit_once('/').unwrap().1;
+            server.execute(&format!("CREATE DATABASE {name} TEMPLATE template0 {locale}")).await;
+            let (options, _) = options_of_url(&url).unwrap();
+            let database = Database::open(options, &Config::new(&url));
+            database.create_schema().await.unwrap();
+            let mut connection = database.pool.acquire().await.unwrap();
+            sqlx::raw_sql(statement).execute(&mut *connection).await.unwrap();
+            for _ in 0..2 {
+                let found = database.domain_bytes(&mut connection).await.unwrap();
+                assert_eq!(found, expected, "{name}");
+            }
+        }
     }
 
     #[tokio::test]

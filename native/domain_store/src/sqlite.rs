@@ -32,8 +32,6 @@ mod sql {
     pub const INSERT_EVENT: &str = "INSERT INTO domain_events (domain) VALUES ($1)";
     pub const PAGE: &str = "SELECT id, domain, host_type, status FROM domain_settings \
          WHERE id > $1 AND status = COALESCE($2, status) ORDER BY id LIMIT $3";
-    pub const ROWS: &str = "SELECT id, domain, host_type, status FROM domain_settings WHERE ";
-    pub const AND_HOST_TYPE: &str = " AND host_type = ";
     pub const THEN_BY: &str = "";
     pub const SETTINGS: &str =
         "SELECT id, domain, host_type, status FROM domain_settings WHERE domain IN (";

@@ -1,47 +1,13 @@
 //! The store, the same tests on every kind of database.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use domain_store::{Change, Config, Enabled, ErrorKind, Event, Insert, Setting, Status, Store};
+mod support;
+
+use domain_store::{Change, Config, Enabled, ErrorKind, Insert, Setting, Status, Store};
 use std::time::{Duration, Instant};
+use support::{all_events, duplicates, event, row, sessions_that_wait, until};
 use test_database::{TestDatabase, on_every_database, on_every_server};
 use tokio::sync::mpsc;
-
-fn event(id: i64, domain: &str) -> Event {
-    Event { id, domain: domain.into() }
-}
-
-async fn all_events(db: &TestDatabase) -> Vec<Event> {
-    db.store.events(0, i64::MAX, 1_000).await.unwrap()
-}
-
-async fn row(db: &TestDatabase, domain: &str) -> Option<(String, Status)> {
-    let row = db.store.select_domain(domain).await.unwrap();
-    row.map(|row| (row.host_type, row.status))
-}
-
-/// Waits for a condition.
-async fn until(condition: impl AsyncFn() -> bool) {
-    let begun = Instant::now();
-    while !condition().await {
-        assert!(begun.elapsed() < Duration::from_secs(10), "it never came true");
-        // MariaDB answers from a cache when asked for its locks again within 100 ms.
-        tokio::time::sleep(Duration::from_millis(150)).await;
-    }
-}
-
-/// A query for the number of sessions on this database that wait for a lock.
-fn sessions_that_wait(db: &TestDatabase) -> &'static str {
-    match db.kind {
-        "mysql" => {
-            "SELECT COUNT(*) FROM information_schema.innodb_trx JOIN information_schema.processlist \
-             ON id = trx_mysql_thread_id WHERE trx_state = 'LOCK WAIT' AND db = DATABASE()"
-        }
-        _ => {
-            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
-             AND wait_event_type = 'Lock'"
-        }
-    }
-}
 
 async fn loaded(store: &Store, batch: usize) -> Vec<Vec<Enabled>> {
     let (to, mut from) = mpsc::channel(100);
@@ -542,19 +508,6 @@ async fn a_mysql_user_with_few_rights_is_told_so() {
     let single = Store::open(&Config::new(as_user("single"))).unwrap();
     single.insert_domain("a.example", "type1").await.unwrap();
     assert_eq!(failure(&as_user("single")).await.kind(), ErrorKind::Unavailable);
-}
-
-/// Rows of one domain, oldest first.
-async fn duplicates(rows: &[(&str, u8)]) -> TestDatabase {
-    let db = TestDatabase::mysql().await;
-    for (host_type, status) in rows {
-        db.execute(&format!(
-            "INSERT INTO domain_settings (domain, host_type, status)
-             VALUES ('a.example', '{host_type}', {status})"
-        ))
-        .await;
-    }
-    db
 }
 
 async fn with_status(db: &TestDatabase, status: u8) -> i64 {

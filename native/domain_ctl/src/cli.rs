@@ -1,0 +1,293 @@
+//! What can be asked on the command line (clap).
+
+use clap::builder::NonEmptyStringValueParser;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::{Path, PathBuf};
+
+const AFTER_HELP: &str = "\
+Where the server is and who asks is taken from the options, else from the environment, else from a
+TOML file; there is no option for the password, since all users of a machine can see options.
+
+  option            environment                    key of the file
+  --server          MONGOOSE_DOMAINCTL_SERVER      server
+  --username        MONGOOSE_DOMAINCTL_USERNAME    username
+  --password-file   MONGOOSE_DOMAINCTL_PASSWORD    password
+  --ca-file         MONGOOSE_DOMAINCTL_CA_FILE     ca_file
+  --config          MONGOOSE_DOMAINCTL_CONFIG
+
+Exit codes: 0 all went well; 1 it failed; 2 the command line is wrong, or lines were rejected.";
+
+/// The domains of MongooseIM, by the HTTP interface of a node.
+#[derive(Debug, Parser)]
+#[command(name = "mongoose-domainctl", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub connection: ConnectionOptions,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Where the server is, and who asks.
+#[derive(Args, Debug, Default)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectionOptions {
+    /// The node's HTTP interface, without credentials [default: http://127.0.0.1:8088]
+    #[arg(long, global = true, value_name = "URL")]
+    pub server: Option<String>,
+    /// Who asks
+    #[arg(long, global = true, value_name = "NAME")]
+    pub username: Option<String>,
+    /// A file with the password in its first line
+    #[arg(long, global = true, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// The certificate authorities to trust (PEM), in place of the public ones
+    #[arg(long, global = true, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// A file of settings [default: ~/.config/mongoose-domainctl.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One domain, or lists of them, by GraphQL; prints the result as JSON
+    #[command(subcommand)]
+    Domain(DomainCommand),
+    #[command(flatten)]
+    Older(OlderCommand),
+    /// How the node follows the database, and which nodes there are
+    Status {
+        /// Print what the server says: {"nodes": …, "status": …}
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare the node's table with the database; exit code 1 if they differ
+    Verify,
+    Import(ImportOptions),
+    Export(ExportOptions),
+    /// Print the completions for a shell
+    Completions {
+        shell: Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+/// The names of MongooseIM's GraphQL commands.
+#[derive(Debug, Subcommand)]
+#[command(rename_all = "camelCase")]
+pub enum DomainCommand {
+    /// Add a domain
+    AddDomain(Pair),
+    /// Remove a domain and its data; returns when it is gone
+    RemoveDomain(Pair),
+    /// Remove a domain and its data later; it routes no more at once
+    RequestRemoveDomain(Pair),
+    /// Let a domain route
+    EnableDomain(Name),
+    /// Keep a domain, but let it route no more
+    DisableDomain(Name),
+    /// What the database says of a domain
+    DomainDetails(Name),
+    /// The domains that route by a host type
+    DomainsByHostType {
+        /// The host type
+        #[arg(long = "hostType", value_name = "HOST_TYPE")]
+        host_type: String,
+    },
+    /// All domains
+    AllDomains,
+}
+
+#[derive(Args, Debug)]
+pub struct Name {
+    /// The domain
+    #[arg(long)]
+    pub domain: String,
+}
+
+#[derive(Args, Debug)]
+pub struct Pair {
+    /// The domain
+    #[arg(long)]
+    pub domain: String,
+    /// Its host type
+    #[arg(long = "hostType", value_name = "HOST_TYPE")]
+    pub host_type: String,
+}
+
+/// The commands of older versions of `mongooseimctl`.
+#[derive(Debug, Subcommand)]
+pub enum OlderCommand {
+    /// Add a domain (older form)
+    #[command(name = "insert_domain")]
+    Insert(OlderPair),
+    /// Remove a domain and its data (older form)
+    #[command(name = "delete_domain")]
+    Delete(OlderPair),
+    /// Let a domain route (older form)
+    #[command(name = "enable_domain")]
+    Enable(OlderName),
+    /// Keep a domain, but let it route no more (older form)
+    #[command(name = "disable_domain")]
+    Disable(OlderName),
+}
+
+#[derive(Args, Debug)]
+pub struct OlderName {
+    /// The domain
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub domain: String,
+}
+
+#[derive(Args, Debug)]
+pub struct OlderPair {
+    #[command(flatten)]
+    pub name: OlderName,
+    /// Its host type
+    pub host_type: String,
+}
+
+/// Add many domains from a file
+///
+/// CSV has a line `domain,host_type[,status]` for each domain and may begin with such a header;
+/// NDJSON has an object with these fields. The status is `enabled` (the default) or `disabled`.
+/// Empty lines and lines that begin with # are skipped.
+///
+/// A domain that is there already is left as it is, or gets the line's status; one with another
+/// host type is rejected. So the same file can be imported again.
+///
+/// FILE.progress notes how far it is. If the import is interrupted, the same command goes on there,
+/// provided that FILE has not changed. At the end it is deleted. Standard input has no such file.
+/// While the server is away the import waits for it, for about a minute.
+///
+/// The exit code is 2 if lines were rejected. Each is written to the file of --rejects behind a line
+/// with the reason, `# line 17: domain is static`; that file, corrected, can be imported itself.
+#[derive(Args, Debug)]
+pub struct ImportOptions {
+    /// The file, or - for standard input
+    pub file: PathBuf,
+    /// What is in it [default: by its extension, .csv, .ndjson or .jsonl; csv for -]
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// Change nothing; say what would happen to each line by itself
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where to write the rejected lines [default: the first 20 to standard error]
+    #[arg(long, value_name = "FILE")]
+    pub rejects: Option<PathBuf>,
+    /// Begin with the first line, whatever FILE.progress says
+    #[arg(long)]
+    pub from_start: bool,
+}
+
+/// Write the domains of the database to a file
+///
+/// The file can be imported. It appears when it is complete; if the server fails in the middle, the
+/// exit code is 1 and an older file of the name stays as it was. Static domains are not in it.
+#[derive(Args, Debug)]
+pub struct ExportOptions {
+    /// The file, or - for standard output
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// What to write [default: by the extension, .csv, .ndjson or .jsonl; csv for -]
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// Only the domains of this host type
+    #[arg(long, value_name = "HOST_TYPE")]
+    pub host_type: Option<String>,
+    /// Only the domains with this status
+    #[arg(long)]
+    pub status: Option<Status>,
+}
+
+/// What a file of domains is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Csv,
+    Ndjson,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Status {
+    Enabled,
+    Disabled,
+    Deleting,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Shell {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl Format {
+    /// The format of a file: what the option says, else by its extension.
+    pub fn of(file: &Path, option: Option<Format>) -> Option<Format> {
+        if option.is_some() {
+            return option;
+        }
+        if is_standard(file) {
+            return Some(Format::Csv);
+        }
+        match file.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "csv" => Some(Format::Csv),
+            "ndjson" | "jsonl" => Some(Format::Ndjson),
+            _ => None,
+        }
+    }
+
+    /// Its name in the HTTP interface.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Csv => "csv",
+            Format::Ndjson => "ndjson",
+        }
+    }
+}
+
+impl Status {
+    /// Its name in the HTTP interface.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Enabled => "enabled",
+            Status::Disabled => "disabled",
+            Status::Deleting => "deleting",
+        }
+    }
+}
+
+/// Does it stand for standard input or output?
+pub fn is_standard(file: &Path) -> bool {
+    file == Path::new("-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_format_is_the_option_else_by_the_extension() {
+        let of = |file: &str, option| Format::of(Path::new(file), option);
+        assert_eq!(of("a.csv", None), Some(Format::Csv));
+        assert_eq!(of("a.CSV", None), Some(Format::Csv));
+        assert_eq!(of("a.jsonl", None), Some(Format::Ndjson));
+        assert_eq!(of("a.ndjson", None), Some(Format::Ndjson));
+        assert_eq!(of("a.csv", Some(Format::Ndjson)), Some(Format::Ndjson));
+        assert_eq!(of("-", None), Some(Format::Csv));
+        assert_eq!(of("a.txt", None), None);
+        assert_eq!(of("csv", None), None);
+    }
+
+    #[test]
+    fn no_option_takes_a_password() {
+        assert!(Cli::try_parse_from(["mongoose-domainctl", "--password", "x", "verify"]).is_err());
+    }
+}

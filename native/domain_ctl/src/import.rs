@@ -1,0 +1,348 @@
+//! `import`: many domains from a file, by many requests, one after the other.
+//!
+//! The server answers each request with how many of its first lines are done. So what is done is
+//! always the beginning of the file, and everything goes on behind it: the next request, a repeated
+//! one after a failure, and, by `FILE.progress`, a repeated command.
+
+mod answer;
+mod chunk;
+mod display;
+mod progress;
+mod rejects;
+
+use crate::cli::{Format, ImportOptions, is_standard};
+use crate::client::Client;
+use crate::error::Error;
+use crate::export::unknown_format;
+use crate::output::{self, printable};
+use answer::{Answer, Counts, End};
+use chunk::{Chunk, Chunks, Place};
+use display::{Display, rate};
+use progress::{Found, Progress, ProgressFile};
+use rejects::Rejects;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+/// Seconds to wait before each repetition of a request: a minute in all.
+const WAITS: [u64; 6] = [1, 2, 4, 8, 16, 30];
+/// The exit code if lines were rejected.
+const REJECTED: u8 = 2;
+
+/// Where the lines go to.
+struct Target<'a> {
+    client: &'a Client,
+    path: String,
+    content_type: &'static str,
+}
+
+/// Where the lines come from.
+#[derive(Default)]
+struct Source {
+    /// None of standard input, pipes and devices.
+    size: Option<u64>,
+    progress_file: Option<ProgressFile>,
+    /// What an earlier run has done.
+    earlier: Option<Progress>,
+}
+
+/// An import that runs.
+struct Import<'a> {
+    options: &'a ImportOptions,
+    target: Target<'a>,
+    progress_file: Option<ProgressFile>,
+    rejects: Rejects,
+    display: Display,
+    counts: Counts,
+    place: Place,
+    lag: Option<u64>,
+    began: Instant,
+    /// How long an earlier run took.
+    before: Duration,
+}
+
+/// Imports a file.
+pub fn run(options: &ImportOptions, client: &Client) -> Result<ExitCode, Error> {
+    let Some(format) = Format::of(&options.file, options.format) else {
+        return Err(unknown_format(&options.file));
+    };
+    check_rejects(options)?;
+    let target = Target::new(client, format, options.dry_run);
+    // Is the server there, and does it let us? Else nothing is begun.
+    target.send(&Chunk::default())?;
+    let (source, reader) = Source::open(options, format, client.server())?;
+    let mut import = Import::new(options, target, source)?;
+    let mut chunks = Chunks::new(reader, format, import.place);
+    let read = |error: io::Error| Error::file(&options.file, "read", &error);
+    while let Some(chunk) = chunks.next_chunk().map_err(read)? {
+        import.send_all(chunk)?;
+    }
+    import.finish()
+}
+
+/// The rejected lines must not replace the file itself.
+fn check_rejects(options: &ImportOptions) -> Result<(), Error> {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    let rejects = options.rejects.as_deref().and_then(real);
+    if rejects.is_some() && rejects == real(&options.file) {
+        let text = "the file of the rejected lines is the imported file: name another";
+        return Err(Error::Settings(text.to_owned()));
+    }
+    Ok(())
+}
+
+impl<'a> Target<'a> {
+    fn new(client: &'a Client, format: Format, dry_run: bool) -> Self {
+        let content_type = match format {
+            Format::Csv => "text/csv",
+            Format::Ndjson => "application/x-ndjson",
+        };
+        Target { client, path: format!("/api/import?dry_run={dry_run}"), content_type }
+    }
+
+    fn send(&self, chunk: &Chunk) -> Result<Answer, Error> {
+        let body = self.client.upload(&self.path, self.content_type, chunk.body())?;
+        Ok(Answer::read(body, chunk.len()))
+    }
+}
+
+impl Source {
+    /// Opens it where an earlier run ended, if there was one.
+    fn open(
+        options: &ImportOptions,
+        format: Format,
+        server: &str,
+    ) -> Result<(Self, Box<dyn BufRead>), Error> {
+        let path = &options.file;
+        if is_standard(path) {
+            return Ok((Source::default(), Box::new(io::stdin().lock())));
+        }
+        let failed = |error: io::Error| Error::file(path, "read", &error);
+        let mut file = File::open(path).map_err(failed)?;
+        let metadata = file.metadata().map_err(failed)?;
+        if !metadata.is_file() {
+            return Ok((Source::default(), Box::new(BufReader::new(file))));
+        }
+        // A dry run does nothing that could be gone on with.
+        let progress_file = match options.dry_run {
+            true => None,
+            false => Some(ProgressFile::new(path, &metadata, format, server).map_err(failed)?),
+        };
+        let earlier = progress_file.as_ref().and_then(|file| earlier(file, options));
+        if let Some(earlier) = &earlier {
+            file.seek(SeekFrom::Start(earlier.place().bytes)).map_err(failed)?;
+        }
+        let source = Source { size: Some(metadata.len()), progress_file, earlier };
+        Ok((source, Box::new(BufReader::new(file))))
+    }
+}
+
+/// What an earlier run has done, if it is to be gone on with. Says what it decides.
+fn earlier(progress_file: &ProgressFile, options: &ImportOptions) -> Option<Progress> {
+    let file = options.file.display();
+    if options.from_start {
+        progress_file.remove();
+        return None;
+    }
+    match progress_file.read() {
+        Found::Nothing => None,
+        Found::Another => {
+            output::complain(format_args!(
+                "{file}.progress is of another import: beginning with the first line"
+            ));
+            progress_file.remove();
+            None
+        }
+        Found::Progress(progress) => {
+            let done = progress.place().lines;
+            output::complain(format_args!("going on behind line {done} of {file}"));
+            say_where_rejects_are(&progress, options);
+            Some(progress)
+        }
+    }
+}
+
+/// Earlier rejected lines do not come again.
+fn say_where_rejects_are(progress: &Progress, options: &ImportOptions) {
+    let earlier = progress.rejects.as_ref().map(|(path, _)| path);
+    let rejected = progress.counts.rejected;
+    if rejected > 0 && options.rejects.is_some() && earlier != options.rejects.as_ref() {
+        let place = earlier.map_or("no file".to_owned(), |path| path.display().to_string());
+        output::complain(format_args!("the {rejected} lines rejected before it are in {place}"));
+    }
+}
+
+impl<'a> Import<'a> {
+    fn new(
+        options: &'a ImportOptions,
+        target: Target<'a>,
+        Source { size, progress_file, earlier }: Source,
+    ) -> Result<Self, Error> {
+        let earlier = earlier.as_ref();
+        let place = earlier.map(Progress::place).unwrap_or_default();
+        let done = earlier.and_then(|earlier| earlier.rejects.as_ref());
+        let seconds = earlier.map_or(0.0, |earlier| earlier.seconds);
+        Ok(Import {
+            options,
+            target,
+            progress_file,
+            rejects: Rejects::new(options.rejects.as_deref(), done)?,
+            display: Display::new(size, place),
+            counts: earlier.map(|earlier| earlier.counts).unwrap_or_default(),
+            place,
+            lag: None,
+            began: Instant::now(),
+            before: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
+        })
+    }
+
+    /// Sends a chunk until all of it is done.
+    fn send_all(&mut self, mut chunk: Chunk) -> Result<(), Error> {
+        let mut waits = WAITS.iter();
+        while chunk.len() > 0 {
+            let (done, failure) = match self.target.send(&chunk) {
+                Ok(answer) => self.take(&mut chunk, answer)?,
+                Err(error) => (0, Some(error)),
+            };
+            let Some(error) = failure else { continue };
+            if done > 0 {
+                waits = WAITS.iter();
+            }
+            match waits.next() {
+                Some(seconds) if error.may_pass() => {
+                    self.display.say(&format!("{}; once more in {seconds} s", error.brief()));
+                    std::thread::sleep(Duration::from_secs(*seconds));
+                }
+                _ => return Err(self.failed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what is done out of the chunk, and notes it; returns how many lines, and the failure.
+    fn take(&mut self, chunk: &mut Chunk, answer: Answer) -> Result<(usize, Option<Error>), Error> {
+        for rejected in &answer.rejected {
+            let Some((number, line)) = chunk.line(rejected.line) else { continue };
+            if let Some(text) = self.rejects.add(number, &rejected.reason, line)? {
+                self.display.say(&text);
+            }
+        }
+        self.counts.add(&answer.counts);
+        if let Some(place) = chunk.drop_first(answer.done) {
+            self.place = place;
+            self.note();
+            self.display.advance(answer.counts.lines, place);
+        }
+        let failure = match answer.end {
+            End::Done(lag) => {
+                self.lag = lag;
+                None
+            }
+            End::Failed(what) => Some(Error::Refused { status: 500, what: printable(&what) }),
+            End::BrokenOff(error) => Some(self.target.client.broken_off(&error)),
+            End::Unexpected(text) => Some(self.target.client.unexpected(printable(&text))),
+        };
+        Ok((answer.done, failure))
+    }
+
+    /// If it cannot be noted, the import goes on all the same.
+    fn note(&mut self) {
+        let Some(file) = &self.progress_file else { return };
+        let rejects = self.rejects.written();
+        let seconds = self.time().as_secs_f64();
+        if let Err(error) = file.write(self.place, self.counts, seconds, rejects) {
+            let file = self.options.file.display();
+            self.display.say(&format!(
+                "Warning: {file}.progress cannot be written: {error}; if the import is \
+                 interrupted, it begins anew"
+            ));
+            self.progress_file = None;
+        }
+    }
+
+    fn time(&self) -> Duration {
+        self.before + self.began.elapsed()
+    }
+
+    fn failed(&self, cause: Error) -> Error {
+        let done = self.place.lines;
+        let repeat = "repeat the command";
+        let advice = match &self.progress_file {
+            _ if done == 0 => format!("no line is done yet: {repeat}"),
+            _ if self.options.dry_run => repeat.to_owned(),
+            Some(_) => {
+                let file = self.options.file.display();
+                format!("{done} lines of {file} are done: {repeat} to go on behind them")
+            }
+            None => {
+                format!("{done} lines are done: {repeat}; what is done already stays as it is")
+            }
+        };
+        Error::Import { cause: Box::new(cause), advice }
+    }
+
+    fn finish(self) -> Result<ExitCode, Error> {
+        if let Some(file) = &self.progress_file {
+            file.remove();
+        }
+        let summary = summary(&self.counts, self.time(), self.lag, self.options.dry_run);
+        let rejected = self.counts.rejected;
+        let rejects = self.options.rejects.as_ref();
+        // The bar goes first.
+        drop(self.display);
+        output::line(summary)?;
+        match rejects {
+            Some(path) if rejected > 0 => say_how_to_go_on(path),
+            _ => (),
+        }
+        Ok(ExitCode::from(if rejected > 0 { REJECTED } else { 0 }))
+    }
+}
+
+fn say_how_to_go_on(rejects: &Path) {
+    output::complain(format_args!(
+        "the rejected lines are in {}: correct them there and import that file",
+        rejects.display()
+    ));
+}
+
+fn summary(counts: &Counts, time: Duration, lag: Option<u64>, dry_run: bool) -> String {
+    let Counts { lines, added, changed, unchanged, rejected } = counts;
+    let title = if dry_run { "dry run, nothing is changed\n" } else { "" };
+    let lag = lag.map_or("unknown".to_owned(), |lag| lag.to_string());
+    format!(
+        "{title}\
+         lines      {lines}\n\
+         added      {added}\n\
+         changed    {changed}\n\
+         unchanged  {unchanged}\n\
+         rejected   {rejected}\n\
+         time       {:.1} s, {:.0} lines/s\n\
+         lag        {lag}",
+        time.as_secs_f64(),
+        rate(*lines, time)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts_everything() {
+        let counts = Counts { lines: 10, added: 4, changed: 3, unchanged: 2, rejected: 1 };
+        let text = "lines      10\nadded      4\nchanged    3\nunchanged  2\nrejected   1\n\
+                    time       2.0 s, 5 lines/s\nlag        3";
+        assert_eq!(summary(&counts, Duration::from_secs(2), Some(3), false), text);
+        let dry = summary(&counts, Duration::from_secs(2), None, true);
+        assert!(dry.starts_with("dry run, nothing is changed\nlines      10\n"), "{dry}");
+        assert!(dry.ends_with("\nlag        unknown"), "{dry}");
+    }
+
+    #[test]
+    fn repetitions_take_about_a_minute() {
+        assert_eq!(WAITS.iter().sum::<u64>(), 61);
+    }
+}
