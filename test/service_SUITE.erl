@@ -83,10 +83,21 @@ config_spec_is_a_section_of_mongooseim(_Config) ->
                    <<"event_cleaning_interval">> => Positive,
                    <<"event_max_age">> => Positive,
                    <<"audit_interval">> => Positive,
-                   <<"max_connections">> => Positive}, Items),
+                   <<"max_connections">> => Positive,
+                   <<"http">> => http_section()}, Items),
     ?assertEqual(#{<<"db_pool">> => global, <<"event_cleaning_interval">> => 1800,
                    <<"event_max_age">> => 7200, <<"audit_interval">> => 300,
                    <<"max_connections">> => 2}, Defaults).
+
+%% It is not there unless it is written.
+http_section() ->
+    Text = {option, binary, any, [], default},
+    {section, #{<<"ip_address">> => Text, <<"port">> => {option, integer, any, [], default},
+                <<"username">> => Text, <<"password">> => Text,
+                <<"tls">> => {section, #{<<"certfile">> => Text, <<"keyfile">> => Text}, any,
+                              [<<"certfile">>, <<"keyfile">>], any, map, [], #{}, default,
+                              when_present}},
+     any, [], any, map, [], #{}, default, when_present}.
 
 start_starts_the_sql_then_the_process_then_the_cleaner(_Config) ->
     ok = service_domain_db:stop(),
