@@ -72,7 +72,7 @@ test-erlang:
 	rebar3 ct
 
 # The Common Test suites on OTP 27, in a Debian trixie that the first run installs.
-test-otp27: build
+test-otp27: build ctl
 	@script/otp27 </dev/null
 
 lint:
