@@ -24,8 +24,8 @@ export function start(onChange) {
   onSubmit("look-up", () => lookUp(byId("look-up-name").value.trim()));
   onSubmit("add", add);
   onSubmit("filter", showFirst);
-  byId("next").addEventListener("click", () => showList(next, [...before, here]));
-  byId("previous").addEventListener("click", () => showList(before.at(-1), before.slice(0, -1)));
+  onPaging("next", () => showList(next, [...before, here]));
+  onPaging("previous", () => showList(before.at(-1), before.slice(0, -1)));
   byId("confirm-cancel").addEventListener("click", () => byId("confirm").close(""));
   showFirst();
 }
@@ -35,6 +35,11 @@ function onSubmit(id, action) {
     event.preventDefault();
     action();
   });
+}
+
+/// A click while a page is on its way is of no use.
+function onPaging(id, action) {
+  byId(id).addEventListener("click", () => byId("list").hasAttribute("aria-busy") || action());
 }
 
 /// Offers the host types of the node: to add only those that the database may use there.
@@ -223,6 +228,7 @@ function showFirst() {
 /// Shows the page after this name (null: the first), and remembers those before it.
 async function showList(after, pages) {
   const load = ++loads;
+  [before, here] = [pages, after];
   const query = new URLSearchParams([...filters, ["limit", PAGE]]);
   if (after !== null) query.set("after", after);
   byId("list").setAttribute("aria-busy", "true");
@@ -233,11 +239,11 @@ async function showList(after, pages) {
   byId("page").className = listFailed ? "error" : "";
   if (listFailed) {
     put(byId("page"), `The list could not be read. ${answer.failure.message}`);
-    return;
+  } else {
+    byId("rows").replaceChildren(...answer.domains.map(row));
+    put(byId("page"), pageText(answer.domains.length));
   }
-  [before, here, next] = [pages, after, answer.next];
-  byId("rows").replaceChildren(...answer.domains.map(row));
-  put(byId("page"), pageText(answer.domains.length));
+  next = answer.next ?? null;
   setPageButtons();
 }
 

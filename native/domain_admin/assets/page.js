@@ -70,12 +70,13 @@ const ADVICE = [
     "The node goes on with the table it has. Look at its log and at the database, then try again."],
   ["basic auth", "Reload this page and give the user and the password."],
   ["request from another origin", "Open this page by the address of the node itself."],
-  ["no MongooseIM node is reachable",
+  ["No node of MongooseIM",
     "A removal also removes data that MongooseIM keeps: start a node of it, then try again."],
+  ["It is not known what has become of the removal", "If it is still there, remove it again."],
 ];
 
-/// Sends a request; returns the JSON of the answer, or null where there is none.
-export async function request(method, path, body, limit = 15) {
+/// Sends a request, which the node answers within 15 s unless it has to be longer; returns the JSON of the answer, or null where there is none.
+export async function request(method, path, body, limit = 20) {
   let response, text;
   try {
     response = await fetch(path, {

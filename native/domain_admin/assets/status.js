@@ -27,12 +27,10 @@ export function showStatus(status) {
   drawLag(status.history);
   put(byId("host-types"), ...hostTypes(status.host_types));
   put(byId("work"), ...work(status));
-  const errors = Object.entries(status.errors);
-  put(byId("errors"),
-    ...(errors.length ? errors.flatMap(([kind, number]) => fact(kind, count(number), "", "bad"))
-      : fact("None", "0")));
-  put(byId("last-error"), status.last_error
-    ? `The last one (${status.last_error.reason}): ${status.last_error.text}` : "");
+  put(byId("errors"), ...Object.entries(status.errors).flatMap(([kind, number]) =>
+    fact(kind, count(number), "", "bad")));
+  const { last_error: last } = status;
+  put(byId("last-error"), last ? `The last one (${last.reason}): ${last.text}` : "There was none.");
 }
 
 function glance(status) {
@@ -75,7 +73,7 @@ function work(status) {
     ...(Object.keys(status.reloads).length ? [] : [fact("Reloads", "0")]),
     ...Object.entries(status.reloads).map(([reason, number]) =>
       fact(`Reloads: ${reason}`, count(number), RELOADS[reason], "warning")),
-    fact("Comparisons with the database", count(status.audits)),
+    fact("Audits", count(status.audits)),
     fact("Gaps settled", count(status.gaps_settled)),
     fact("Dummies written", count(status.dummies_written)),
   ].flat();
