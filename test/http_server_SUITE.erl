@@ -10,7 +10,6 @@
 -import(http_helper, [get/1, put/2, request/4, basic/2]).
 
 -define(TYPE1, "{\"host_type\": \"type1\"}").
--define(SECRET, #{username => "admin", password => "secret"}).
 
 all() ->
     [%% Credentials
@@ -58,7 +57,7 @@ end_per_testcase(_Case, _Config) ->
 %% Credentials
 
 without_credentials_nothing_but_the_probes_is_answered(Config) ->
-    start(?SECRET, Config),
+    start(secret(), Config),
     [begin
          {Code, Headers, Body} = http_helper:call(get, http_helper:url() ++ Path, [], none, []),
          ?assertEqual({Path, 401, <<"{\"what\":\"basic auth is required\"}">>}, {Path, Code, Body}),
@@ -70,7 +69,7 @@ without_credentials_nothing_but_the_probes_is_answered(Config) ->
     ?assertMatch({_, <<"{\"status\":", _/binary>>}, get("/readyz")).
 
 credentials_must_be_the_right_ones(Config) ->
-    start(?SECRET, Config),
+    start(secret(), Config),
     Get = fun(Header) -> request(get, "/api/domains", [Header], none) end,
     ?assertMatch({200, _}, Get(basic("admin", "secret"))),
     Wrong = {401, <<"{\"what\":\"basic auth provided, invalid password\"}">>},
@@ -84,7 +83,7 @@ credentials_must_be_the_right_ones(Config) ->
     ?assertMatch({200, _}, Get({"authorization", "basic YWRtaW46c2VjcmV0"})).
 
 no_credentials_are_logged(Config) ->
-    start(?SECRET, Config),
+    start(secret(), Config),
     _ = request(get, "/api/domains", [basic("admin", "wrong-one")], none),
     exit(whereis(mongoose_domain_http), kill),
     test_helper:wait_until(fun() -> is_pid(whereis(mongoose_domain_http)) end),
@@ -170,7 +169,7 @@ a_connection_that_nobody_uses_is_closed(Config) ->
 with_files_it_speaks_https(Config) ->
     Files = #{certfile => test_helper:certificate("server", Config),
               keyfile => test_helper:certificate("server-key", Config)},
-    start(?SECRET#{tls => Files}, Config),
+    start((secret())#{tls => Files}, Config),
     {_, Port} = mongoose_domain_http:address(),
     Url = "https://127.0.0.1:" ++ integer_to_list(Port) ++ "/healthz",
     Options = [{verify, verify_peer}, {cacertfile, test_helper:certificate("ca", Config)},
@@ -217,7 +216,7 @@ what_is_open_to_others_needs_a_password(Config) ->
     start(#{ip_address => "::1"}, Config),
     {<<"::1">>, _} = mongoose_domain_http:address(),
     test_helper:stop_standalone(),
-    start(?SECRET#{ip_address => "0.0.0.0"}, Config),
+    start((secret())#{ip_address => "0.0.0.0"}, Config),
     ?assertMatch({<<"0.0.0.0">>, _}, mongoose_domain_http:address()).
 
 without_a_database_only_static_domains_are_there(_Config) ->
@@ -295,6 +294,9 @@ stopped_its_port_is_free(Config) ->
     ok = gen_tcp:close(Listener).
 
 %% Helpers
+
+secret() ->
+    #{username => "admin", password => "secret"}.
 
 start(Http, Config) ->
     {ok, _} = http_helper:start(#{database => ?config(url, Config)}, Http).
