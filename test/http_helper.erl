@@ -3,7 +3,7 @@
 
 -compile({no_auto_import, [get/1, put/2]}).
 
--export([start/2, url/0, get/1, put/2, patch/2, delete/2, post/2, graphql/1]).
+-export([start/2, url/0, get/1, put/2, patch/2, delete/2, post/2, post/3, graphql/1]).
 -export([request/3, request/4, call/5, basic/2]).
 
 %% @doc Starts a standalone node with the HTTP server on a free port.
@@ -39,6 +39,13 @@ request(Method, Path, Headers, Body) ->
         _ -> {Code, Answer}
     end.
 
+%% @doc The same, with a body of this type.
+post(Path, ContentType, Body) ->
+    {Code, _, Answer} =
+        answer(post, {url() ++ Path, [{"connection", "close"}], ContentType,
+                      iolist_to_binary(Body)}, []),
+    {Code, Answer}.
+
 %% @doc The code, the headers and the body.
 call(Method, Url, Headers, Body, HttpOptions) ->
     Closing = [{"connection", "close"} | Headers],
@@ -46,9 +53,16 @@ call(Method, Url, Headers, Body, HttpOptions) ->
                   none -> {Url, Closing};
                   _ -> {Url, Closing, "application/json", iolist_to_binary(Body)}
               end,
-    {ok, {{_, Code, _}, AnswerHeaders, Answer}} =
-        httpc:request(Method, Request, [{timeout, 60000} | HttpOptions], [{body_format, binary}]),
-    {Code, AnswerHeaders, Answer}.
+    answer(Method, Request, HttpOptions).
+
+%% Without options for TLS httpc would look for the system's authorities, for plain HTTP, too, and
+%% fails where there are none.
+answer(Method, Request, HttpOptions) ->
+    Options = lists:ukeymerge(1, lists:keysort(1, HttpOptions), [{ssl, []}, {timeout, 60000}]),
+    case httpc:request(Method, Request, Options, [{body_format, binary}]) of
+        {ok, {{_, Code, _}, AnswerHeaders, Answer}} -> {Code, AnswerHeaders, Answer};
+        {error, Reason} -> error({no_answer, Reason})
+    end.
 
 %% @doc The header with credentials.
 basic(Username, Password) ->
