@@ -14,7 +14,7 @@
 -export([open_database/1, close_database/1, request/3]).
 -export([check/4, audit/2, cancel/1, try_apply_batch/2, apply_batch/2, untold/1, told/1]).
 -export([take_ignored/1, forget_position/0]).
--export([statistics/0, count_error/2, count_requested_reload/0]).
+-export([statistics/0, count_failed_check/2, count_error/2, count_requested_reload/0]).
 -export([check_http/1, start_http/2, http_address/1, stop_http/1, answer/2]).
 
 -on_load(load/0).
@@ -25,7 +25,7 @@
        open_database/1, close_database/1, request/3,
        check/4, audit/2, cancel/1, try_apply_batch/2, apply_batch/2, untold/1, told/1,
        take_ignored/1, forget_position/0,
-       statistics/0, count_error/2, count_requested_reload/0,
+       statistics/0, count_failed_check/2, count_error/2, count_requested_reload/0,
        check_http/1, start_http/2, http_address/1, stop_http/1, answer/2]).
 
 -export_type([database/0, database_options/0, request/0, row/0, failure/0, job/0, batch/0,
@@ -264,6 +264,10 @@ forget_position() -> erlang:nif_error(not_loaded).
 -spec statistics() -> statistics().
 statistics() -> erlang:nif_error(not_loaded).
 
+-spec count_failed_check(Reason :: atom(), Text :: binary()) -> ok.
+count_failed_check(_Reason, _Text) -> erlang:nif_error(not_loaded).
+
+%% A failure of the database that was no check's.
 -spec count_error(Reason :: atom(), Text :: binary()) -> ok.
 count_error(_Reason, _Text) -> erlang:nif_error(not_loaded).
 

@@ -368,7 +368,7 @@ reload(State) ->
     Ended#state{again = false, failures = 0, reloads = true}.
 
 failed({Reason, Text}, State0 = #state{failures = Failures, max_retry = MaxRetry}) ->
-    ok = mongoose_domain_nif:count_error(Reason, Text),
+    ok = mongoose_domain_nif:count_failed_check(Reason, Text),
     Retry = min(MaxRetry, ?FIRST_RETRY bsl min(Failures, 16)),
     Wait = Retry - rand:uniform(Retry div 2),
     ?LOG_ERROR(#{what => domain_check_failed, reason => Reason, text => Text,

@@ -102,7 +102,8 @@ what_cannot_be_imported_is_rejected_with_its_reason(Config) ->
            "a.example,type1,enabled,more\n"
            "a.example,type1,on\n"
            "a\0b,type1\n"
-           "good.example,type1\n",
+           "a.example,\"type1\n"
+           "\"good.example\",\"type1\"\n",
     ?assertEqual([rejected(1, "static.example,type1", "domain is static"),
                   rejected(2, "a.example,type9", "unknown host type"),
                   rejected(3, "taken.example,type2", "duplicate: it has type1"),
@@ -113,10 +114,11 @@ what_cannot_be_imported_is_rejected_with_its_reason(Config) ->
                            "a line has two or three fields: domain,host_type,status"),
                   rejected(7, "a.example,type1,on", "status must be enabled or disabled"),
                   rejected(8, "a\\u0000b,type1", "invalid domain name"),
-                  "{\"progress\":{\"lines\":9,\"added\":1,\"changed\":0,\"unchanged\":0,"
-                  "\"rejected\":8}}",
-                  "{\"done\":{\"lines\":9,\"added\":1,\"changed\":0,\"unchanged\":0,"
-                  "\"rejected\":8,\"lag\":N}}"],
+                  rejected(9, "a.example,\\\"type1", "a quotation mark is not closed"),
+                  "{\"progress\":{\"lines\":10,\"added\":1,\"changed\":0,\"unchanged\":0,"
+                  "\"rejected\":9}}",
+                  "{\"done\":{\"lines\":10,\"added\":1,\"changed\":0,\"unchanged\":0,"
+                  "\"rejected\":9,\"lag\":N}}"],
                  import(?CSV, Body)),
     ?assertMatch([_, _, "{\"done\":{\"lines\":2,\"added\":0,\"changed\":0,\"unchanged\":0,"
                         "\"rejected\":2," ++ _ | []],

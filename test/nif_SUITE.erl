@@ -702,7 +702,8 @@ fitting(close_database) -> ['$database'];
 fitting(request) -> ['$database', request(), '$ref'];
 fitting(check) -> ['$database', anything(), number(), '$ref'];
 fitting(audit) -> ['$database', '$ref'];
-fitting(count_error) -> [oneof([timeout, '', query_failed]), binary()];
+fitting(Count) when Count =:= count_error; Count =:= count_failed_check ->
+    [oneof([timeout, '', query_failed]), binary()];
 fitting(cancel) -> ['$job'];
 fitting(take_ignored) -> ['$job'];
 fitting(apply_batch) -> ['$batch', number()];

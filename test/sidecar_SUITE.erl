@@ -18,7 +18,7 @@
 -define(SOON, 5000).
 
 all() ->
-    [{group, changes}, {group, removals}, {group, trouble}, {group, options}].
+    [{group, changes}, {group, removals}, {group, trouble}, {group, http}, {group, options}].
 
 groups() ->
     [{changes, [],
@@ -43,6 +43,9 @@ groups() ->
        a_wrong_cookie_is_named,
        nodes_that_cannot_remove_domains_are_passed_over,
        a_sidecar_that_crashes_goes_on]},
+     {http, [],
+      [the_same_by_http,
+       by_http_a_removal_without_a_node_is_refused_and_says_why]},
      {options, [],
       [wrong_options_are_refused,
        a_sidecar_needs_the_database,
@@ -397,6 +400,59 @@ a_sidecar_that_crashes_goes_on(Config) ->
     call(Sidecar, ?MODULE, send_nonsense, []),
     insert(Sidecar),
     ?assertMatch({ok, _}, call(Sidecar, ?API, delete_domain, [?D, ?T])).
+
+%% HTTP
+
+the_same_by_http(Config) ->
+    [First, Second] = ?config(nodes, Config),
+    Sidecar = http_sidecar(Config),
+    204 = http(Sidecar, put, "/api/domains/a.example", "{\"host_type\": \"type1\"}"),
+    soon(fun() -> host_type(First, ?D) =:= {ok, ?T} end),
+    {200, Nodes} = http(Sidecar, get, "/api/nodes", none),
+    %% The second has no status of ours, but it is there.
+    says(Nodes, ["\"node\":\"" ++ atom_to_list(element(2, Sidecar)) ++ "\",\"this\":true"
+                 | [["\"node\":\"", atom_to_list(stand_in:name(Node)),
+                     "\",\"this\":false,\"reachable\":true,\"status\":", Status]
+                    || {Node, Status} <- [{First, "{\"state\":\"following\""},
+                                          {Second, "null"}]]]),
+    204 = http(Sidecar, delete, "/api/domains/a.example", "{\"host_type\": \"type1\"}"),
+    ?assertEqual([{?T, ?D}], removed_on(First) ++ removed_on(Second)),
+    soon(fun() -> host_type(First, ?D) =:= {error, not_found} end).
+
+by_http_a_removal_without_a_node_is_refused_and_says_why(Config) ->
+    Nodes = ?config(nodes, Config),
+    Sidecar = http_sidecar(Config),
+    insert(Sidecar),
+    [kill(Node) || Node <- Nodes],
+    Before = rows_and_events(Config),
+    [begin
+         {503, Body} = http(Sidecar, delete, "/api/domains/a.example",
+                            ["{\"host_type\": \"type1\"", Request, "}"]),
+         says(Body, ["^{\"what\":\"No node of MongooseIM could be asked for the removal: "])
+     end || Request <- ["", ", \"request\": true"]],
+    [begin
+         {200, Body} = http(Sidecar, post, "/api/graphql",
+                            ["{\"query\": \"mutation { domain { ", Field, "(domain: "
+                             "\\\"a.example\\\", hostType: \\\"type1\\\") { domain } } }\"}"]),
+         says(Body, ["\"message\":\"No node of MongooseIM could be asked for the removal: ",
+                     "\"code\":\"unreachable\""])
+     end || Field <- ["removeDomain", "requestRemoveDomain"]],
+    ?assertEqual(Before, rows_and_events(Config)),
+    204 = http(Sidecar, patch, "/api/domains/a.example", "{\"enabled\": false}").
+
+http_sidecar(Config) ->
+    {ok, _} = application:ensure_all_started(inets),
+    Sidecar = ?config(sidecar, Config),
+    {ok, _} = call(Sidecar, http_helper, start, [sidecar_env(#{}, Config), #{}]),
+    soon(fun() -> reachable(Sidecar) =:= [true, true] end),
+    Sidecar.
+
+http(Sidecar, Method, Path, Body) ->
+    Url = call(Sidecar, http_helper, url, []) ++ Path,
+    case http_helper:call(Method, Url, [], Body, []) of
+        {Code, _, <<>>} -> Code;
+        {Code, _, Answer} -> {Code, Answer}
+    end.
 
 %% Options
 

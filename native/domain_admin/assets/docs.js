@@ -8,7 +8,7 @@ const METHODS = ["get", "put", "post", "patch", "delete"];
 function show(api) {
   byId("title").textContent = api.info.title;
   byId("version").textContent = `version ${api.info.version}`;
-  byId("description").textContent = api.info.description ?? "";
+  byId("description").append(...marked(api.info.description ?? ""));
   const operations = Object.entries(api.paths).flatMap(([path, item]) =>
     METHODS.filter((method) => item[method]).map((method) => ({
       path, method, id: `${method}:${path}`, ...item[method],
@@ -16,7 +16,7 @@ function show(api) {
     })));
   byId("contents").append(...operations.map((each) => element("li", {},
     element("a", { href: `#${encodeURIComponent(each.id)}` }, ...title(each)),
-    " ", element("span", { class: "note" }, each.summary ?? ""))));
+    " ", element("span", { class: "note" }, ...marked(each.summary ?? "")))));
   byId("operations").append(...operations.map(operation));
   byId("schemas").append(...Object.entries(api.components?.schemas ?? {}).map(([name, schema]) =>
     element("section", { class: "panel operation", id: anchor(name) },
@@ -28,7 +28,9 @@ function show(api) {
 const anchor = (name) => `schema:${name}`;
 const title = ({ method, path }) =>
   [element("span", { class: "method" }, method.toUpperCase()), ` ${path}`];
-const text = (words) => (words ? [element("p", { class: "text" }, words)] : []);
+const text = (words) => (words ? [element("p", { class: "text" }, ...marked(words))] : []);
+/// Text with `code` in it, as Rust's comments have it.
+const marked = (words) => words.split("`").map((part, at) => (at % 2 ? element("code", {}, part) : part));
 
 function operation(each) {
   return element("section", { class: "panel operation", id: each.id },
@@ -45,13 +47,14 @@ function parameters(all) {
   return table(["Name", "In", "Type", "Meaning"], all.map((each) => [
     element("code", {}, each.name), `${each.in}${each.required ? ", required" : ""}`,
     type(each.schema ?? {}),
-    element("span", {}, each.description ?? "", ...examplesOf(each), ...examplesOf(each.schema ?? {})),
+    element("span", {}, ...marked(each.description ?? ""), ...examplesOf(each),
+      ...examplesOf(each.schema ?? {})),
   ]));
 }
 
 function answers(responses) {
   return table(["Code", "Meaning"], Object.entries(responses).map(([code, each]) =>
-    [code, element("div", {}, each.description ?? "", ...content(each))]));
+    [code, element("div", {}, ...marked(each.description ?? ""), ...content(each))]));
 }
 
 function table(heads, rows) {
@@ -82,7 +85,7 @@ function shape(schema) {
   return table(["Field", "Type", "Meaning"], Object.entries(schema.properties).map(([name, each]) => [
     element("code", {}, name),
     element("span", {}, type(each), required.includes(name) ? "" : ", optional"),
-    element("div", {}, each.description ?? "", ...(each.properties ? [shape(each)] : []),
+    element("div", {}, ...marked(each.description ?? ""), ...(each.properties ? [shape(each)] : []),
       ...examplesOf(each)),
   ]));
 }

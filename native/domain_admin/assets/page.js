@@ -72,14 +72,17 @@ const ADVICE = [
   ["request from another origin", "Open this page by the address of the node itself."],
   ["No node of MongooseIM",
     "A removal also removes data that MongooseIM keeps: start a node of it, then try again."],
+  ["not done within", "Look it up: if it is still there, try again."],
   ["It is not known what has become of the removal", "If it is still there, remove it again."],
 ];
 
-/// Sends a request, which the node answers within 15 s unless it has to be longer; returns the JSON of the answer, or null where there is none.
+/// Sends a request; returns the JSON of the answer, or null where there is none. The node takes at
+/// most 15 s for what has no `limit` of its own here.
 export async function request(method, path, body, limit = 20) {
   let response, text;
   try {
-    response = await fetch(path, {
+    // From the origin: the address of the page may hold a password, and then it cannot be fetched from.
+    response = await fetch(new URL(path, location.origin), {
       method,
       credentials: "same-origin",
       cache: "no-store",

@@ -91,7 +91,7 @@ export async function showNodes() {
 }
 
 function nodeRow({ node, this: isThis, reachable, status }) {
-  const state = !reachable ? "not reachable" : status?.state ?? "stock code";
+  const state = !reachable ? "not reachable" : status?.state ?? "not known";
   const mood = !reachable ? "bad" : status ? STATES[status.state]?.[0] ?? "" : "";
   return element("tr", {},
     element("th", { scope: "row" }, nameOf(node), isThis ? " (this)" : ""),

@@ -109,10 +109,11 @@ impl Admin {
         self.change(REMOVAL_LIMIT, Change::Delete { domain, host_type }).await
     }
 
-    /// Marks a domain for deletion; the rest is done by itself.
+    /// Marks a domain for deletion; the rest is done by itself. A sidecar waits for a node of the
+    /// cluster to do it.
     pub async fn request_removal(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
         let (domain, host_type) = names(domain, host_type)?;
-        self.change(CHANGE_LIMIT, Change::RequestDelete { domain, host_type }).await
+        self.change(REMOVAL_LIMIT, Change::RequestDelete { domain, host_type }).await
     }
 
     /// Enables or disables a domain.
@@ -156,8 +157,19 @@ impl Admin {
     /// The row of a domain. Without a database there is none.
     async fn row(&self, domain: &str) -> Result<Option<Setting>, Refusal> {
         match self.node.store() {
-            Some(store) => Ok(store.select_domain(domain).await?),
+            Some(store) => self.noted(store.select_domain(domain).await).await,
             None => Ok(None),
+        }
+    }
+
+    /// Has the node note a failure of the database.
+    pub async fn noted<T>(&self, result: Result<T, domain_store::Error>) -> Result<T, Refusal> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => {
+                self.node.failed(&error).await;
+                Err(Refusal::Database(error.to_string()))
+            }
         }
     }
 
@@ -168,7 +180,7 @@ impl Admin {
         let Some(store) = self.node.store() else { return Ok(all) };
         let mut after = 0;
         loop {
-            let rows = store.page(None, after, PAGE).await.map_err(Refusal::from)?;
+            let rows = self.noted(store.page(None, after, PAGE).await).await?;
             let Some(last) = rows.last() else { return Ok(all) };
             after = last.id;
             let rows = rows.into_iter().filter(|row| !self.is_static(&row.domain));
@@ -199,7 +211,7 @@ impl Admin {
         if let Some(store) = self.node.store() {
             // A row of a static domain does not count.
             let rows = u32::try_from(limit + statics.len()).unwrap_or(u32::MAX);
-            let rows = store.list(filter, after, rows).await?;
+            let rows = self.noted(store.list(filter, after, rows).await).await?;
             let rows = rows.into_iter().filter(|row| !self.is_static(&row.domain));
             list.extend(rows.map(Details::from));
         }
@@ -248,7 +260,11 @@ async fn in_time<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
-    let late = || Refusal::Database(format!("not done within {} s", limit.as_secs()));
+    let late = || match limit {
+        // It is the database that everything but a removal waits for.
+        CHANGE_LIMIT => Refusal::Database(format!("not done within {} s", limit.as_secs())),
+        _ => Refusal::Late(format!("not done within {} s; it may go on. Ask again", limit.as_secs())),
+    };
     timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
 }
 

@@ -17,7 +17,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use csv::StringRecord;
+use csv_core::ReadRecordResult;
 use domain_store::{Filter, Outcome, Row, Setting};
 use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
@@ -152,8 +152,15 @@ async fn import(
         return Err(Refusal::Disabled.into());
     }
     let (answers, receiver) = mpsc::channel(64);
-    let counts = Counts::default();
-    let import = Import { admin, format, dry_run, counts, lines: Vec::new(), answers };
+    let import = Import {
+        admin,
+        format,
+        reader: csv_core::Reader::new(),
+        dry_run,
+        counts: Counts::default(),
+        lines: Vec::new(),
+        answers,
+    };
     tokio::spawn(import.run(body.into_data_stream()));
     Ok(streamed(Format::Ndjson, receiver))
 }
@@ -183,6 +190,8 @@ fn streamed(format: Format, receiver: mpsc::Receiver<io::Result<Bytes>>) -> Resp
 struct Import {
     admin: Arc<Admin>,
     format: Format,
+    /// To build one takes as long as to read many lines.
+    reader: csv_core::Reader,
     dry_run: bool,
     counts: Counts,
     /// What is not done yet.
@@ -297,7 +306,7 @@ impl Import {
             return Ok(());
         };
         let wanted: Vec<Row> = rows.iter().map(|(_, _, row)| row.clone()).collect();
-        let outcomes = store.import(&wanted, self.dry_run).await.map_err(Refusal::from)?;
+        let outcomes = self.admin.noted(store.import(&wanted, self.dry_run).await).await?;
         let before = *counts;
         for ((line, text, _), outcome) in rows.into_iter().zip(outcomes) {
             let reject = |reason: String| rejected.push(Rejected { line, text, reason });
@@ -318,11 +327,11 @@ impl Import {
     }
 
     /// What a line says; `None`: nothing.
-    fn row(&self, number: u64, text: &str) -> Result<Option<Row>, String> {
+    fn row(&mut self, number: u64, text: &str) -> Result<Option<Row>, String> {
         let row = match self.format {
             _ if text.trim().is_empty() => return Ok(None),
             Format::Csv if number == 1 && is_heading(text) => return Ok(None),
-            Format::Csv => csv_row(text)?,
+            Format::Csv => csv_row(&mut self.reader, text)?,
             Format::Ndjson => serde_json::from_str(text).map_err(|error| error.to_string())?,
         };
         let enabled = match row.status.as_deref() {
@@ -375,21 +384,26 @@ fn is_heading(text: &str) -> bool {
     HEADING.split(',').take(2).eq(text.split(',').take(2))
 }
 
-fn csv_row(text: &str) -> Result<Written, String> {
-    let fields = csv_fields(text).map_err(|error| error.to_string())?;
-    let mut fields = fields.iter().map(|field| field.trim().to_owned());
+fn csv_row(reader: &mut csv_core::Reader, text: &str) -> Result<Written, String> {
+    let mut fields = csv_fields(reader, text)?.into_iter();
     match (fields.next(), fields.next(), fields.next(), fields.next()) {
         (Some(domain), Some(host_type), status, None) => Ok(Written { domain, host_type, status }),
         _ => Err("a line has two or three fields: domain,host_type,status".to_owned()),
     }
 }
 
-fn csv_fields(text: &str) -> Result<StringRecord, csv::Error> {
-    let mut record = StringRecord::new();
-    let mut builder = csv::ReaderBuilder::new();
-    builder.has_headers(false).flexible(true).buffer_capacity(256);
-    builder.from_reader(text.as_bytes()).read_record(&mut record)?;
-    Ok(record)
+/// At most four.
+fn csv_fields(reader: &mut csv_core::Reader, text: &str) -> Result<Vec<String>, String> {
+    let line = format!("{text}\n");
+    let (mut output, mut ends) = (vec![0; line.len()], [0; 4]);
+    reader.reset();
+    let (result, _, _, count) = reader.read_record(line.as_bytes(), &mut output, &mut ends);
+    if result == ReadRecordResult::InputEmpty {
+        return Err("a quotation mark is not closed".to_owned());
+    }
+    let starts = std::iter::once(0).chain(ends);
+    let fields = starts.zip(ends).take(count).map(|(start, end)| &output[start..end]);
+    Ok(fields.map(|field| String::from_utf8_lossy(field).trim().to_owned()).collect())
 }
 
 /// What to export.
@@ -453,7 +467,8 @@ async fn write_all(
         Format::Ndjson => Vec::new(),
     };
     loop {
-        let rows = store.page(filter.status, after, PAGE).await.map_err(io::Error::other)?;
+        let rows = store.page(filter.status, after, PAGE).await;
+        let rows = admin.noted(rows).await.map_err(io::Error::other)?;
         let is_last = rows.is_empty();
         for row in rows {
             after = row.id;

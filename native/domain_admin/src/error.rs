@@ -51,7 +51,9 @@ impl From<Refusal> for Error {
             Refusal::RemovalFailed(text) => {
                 return Error::new(StatusCode::INTERNAL_SERVER_ERROR, text);
             }
-            Refusal::Unreachable(text) => return Error::new(StatusCode::SERVICE_UNAVAILABLE, text),
+            Refusal::Unreachable(text) | Refusal::Late(text) => {
+                return Error::new(StatusCode::SERVICE_UNAVAILABLE, text);
+            }
         };
         Error::new(status, what)
     }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use subtle::ConstantTimeEq;
 
 /// What needs no credentials.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+pub const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// What a browser asks a person for credentials by.
 const CHALLENGE: HeaderValue =

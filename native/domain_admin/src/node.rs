@@ -29,6 +29,8 @@ pub trait Node: Send + Sync + 'static {
     fn change(&self, change: Change) -> Answer<Result<(), Refusal>>;
     /// Asks all nodes to look at the event log.
     fn look(&self) -> Answer<Result<(), Refusal>>;
+    /// A request met a failure of the database; this is for the log and the metrics.
+    fn failed(&self, error: &domain_store::Error) -> Answer<()>;
     /// Compares the table with the database; what differs is loaded again. How many domains, and the
     /// first ten.
     fn verify(&self) -> Answer<Result<(usize, Vec<Difference>), Refusal>>;
@@ -107,6 +109,9 @@ pub enum Refusal {
     /// No node that could do it can be reached.
     #[error("{0}")]
     Unreachable(String),
+    /// It has begun, and is not done in time.
+    #[error("{0}")]
+    Late(String),
     /// The database failed.
     #[error("{0}")]
     Database(String),
@@ -127,6 +132,7 @@ impl Refusal {
             Refusal::Disabled => "service_disabled",
             Refusal::RemovalFailed(_) => "removal_failed",
             Refusal::Unreachable(_) => "unreachable",
+            Refusal::Late(_) => "timeout",
             Refusal::Database(_) => "db_error",
         }
     }
@@ -153,12 +159,6 @@ impl Refusal {
 
 fn without(text: &str, subject: &str) -> String {
     text.strip_prefix(subject).unwrap_or(text).to_owned()
-}
-
-impl From<domain_store::Error> for Refusal {
-    fn from(error: domain_store::Error) -> Self {
-        Refusal::Database(error.to_string())
-    }
 }
 
 /// What the node did and saw since its table was made.
@@ -253,4 +253,17 @@ pub enum Status {
     Retrying,
     Stopped,
     Disabled,
+}
+
+impl Status {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Loading => "loading",
+            Status::Following => "following",
+            Status::Retrying => "retrying",
+            Status::Stopped => "stopped",
+            Status::Disabled => "disabled",
+        }
+    }
 }

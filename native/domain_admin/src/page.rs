@@ -2,12 +2,16 @@
 //! library itself.
 
 use crate::admin::Admin;
+use crate::error::ErrorBody;
+use crate::guard::OPEN;
 use crate::{bulk, graphql, metrics, rest, status};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
 use std::sync::Arc;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Content, Ref, ResponseBuilder};
+use utoipa::{Modify, OpenApi, ToSchema};
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -73,6 +77,35 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
         status::health,
         status::readiness,
         metrics::metrics,
-    )
+    ),
+    modifiers(&Guarded)
 )]
 struct Api;
+
+/// What the guard before the routes may ask for, and answer.
+struct Guarded;
+
+impl Modify for Guarded {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let basic = SecurityScheme::Http(Http::new(HttpAuthScheme::Basic));
+        api.components.get_or_insert_default().add_security_scheme("basic", basic);
+        // A node may have no password.
+        let none = SecurityRequirement::default();
+        let security = vec![SecurityRequirement::new("basic", [""; 0]), none];
+        let body = Ref::from_schema_name(ErrorBody::name());
+        let unauthorized = ResponseBuilder::new()
+            .description("`basic auth is required`, `basic auth provided, invalid password`")
+            .content("application/json", Content::new(Some(body)))
+            .build();
+        let guarded = api.paths.paths.iter_mut().filter(|(path, _)| !OPEN.contains(&path.as_str()));
+        for (_, item) in guarded {
+            let operations =
+                [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                operation.security = Some(security.clone());
+                let responses = &mut operation.responses.responses;
+                responses.insert("401".to_owned(), unauthorized.clone().into());
+            }
+        }
+    }
+}

@@ -186,7 +186,11 @@ struct Nodes {
     (status = 200, body = Nodes),
     (status = 500, body = ErrorBody)))]
 async fn nodes(State(admin): State<Arc<Admin>>) -> Result<Json<Nodes>, Error> {
-    let nodes = admin.node.members().await.map_err(Error::from)?;
+    let mut nodes = admin.node.members().await.map_err(Error::from)?;
+    let state = admin.state(admin.node.snapshot().as_ref());
+    for status in nodes.iter_mut().filter(|node| node.this).filter_map(|it| it.status.as_mut()) {
+        state.as_str().clone_into(&mut status.state);
+    }
     Ok(Json(Nodes { nodes }))
 }
 
@@ -232,21 +236,41 @@ async fn health() -> Json<Probe> {
 #[utoipa::path(get, path = "/readyz", tag = "probes", responses(
     (status = 200, body = Probe), (status = 503, body = Probe)))]
 async fn readiness(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Probe>) {
-    match unready(&admin) {
+    match unready(admin.node.store().is_some(), admin.node.snapshot().as_ref()) {
         None => (StatusCode::OK, Json(Probe { status: "ready", what: None })),
         what => (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "not ready", what })),
     }
 }
 
-fn unready(admin: &Admin) -> Option<String> {
-    let Some(snapshot) = admin.node.snapshot() else {
+fn unready(has_database: bool, snapshot: Option<&Snapshot>) -> Option<String> {
+    let Some(snapshot) = snapshot else {
         return Some("there is no routing table".to_owned());
     };
-    match (admin.node.store(), snapshot.position, snapshot.seconds_since_check) {
-        (None, _, _) => None,
+    match (has_database, snapshot.position, snapshot.seconds_since_check) {
+        (false, _, _) => None,
         (_, None, _) => Some("the domains are not loaded yet".to_owned()),
         (_, _, Some(seconds)) if seconds <= CHECK_AGE => None,
         (_, _, Some(seconds)) => Some(format!("the last good check is {seconds:.0} s old")),
         (_, _, None) => Some("no check has ended well yet".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Snapshot, unready};
+
+    #[test]
+    fn a_node_is_ready_while_its_last_good_check_is_not_too_old() {
+        let after = |position, seconds_since_check| {
+            let snapshot = Snapshot { position, seconds_since_check, ..Snapshot::default() };
+            unready(true, Some(&snapshot))
+        };
+        assert_eq!(after(Some(5), Some(120.0)), None);
+        let old = "the last good check is 121 s old";
+        assert_eq!(after(Some(5), Some(120.6)).as_deref(), Some(old));
+        assert_eq!(after(Some(5), None).as_deref(), Some("no check has ended well yet"));
+        assert_eq!(after(None, Some(1.0)).as_deref(), Some("the domains are not loaded yet"));
+        assert_eq!(unready(true, None).as_deref(), Some("there is no routing table"));
+        assert_eq!(unready(false, Some(&Snapshot::default())), None);
     }
 }

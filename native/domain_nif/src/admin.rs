@@ -8,7 +8,7 @@
 use crate::database::{Database, Open};
 use crate::runtime::Threads;
 use crate::table::routing;
-use crate::term::failure;
+use crate::term::{failure, reason};
 use crate::{bad_http_option, http_failed, mongoose_domain_nif, ok, stopped};
 use domain_admin::{Answer, Change, Credentials, Difference, HostType, Member, MemberStatus};
 use domain_admin::{Node, Options, Refusal, Route, Server, Snapshot, StartError, TlsFiles};
@@ -56,6 +56,8 @@ enum Asked {
     EnableDomain(String),
     DisableDomain(String),
     Look,
+    /// To note it.
+    Failed(Atom, String),
     Verify,
     Members,
 }
@@ -172,6 +174,13 @@ impl Node for ErlangNode {
     fn look(&self) -> Answer<Result<(), Refusal>> {
         let asked = ErlangNode::ask(self.process, Asked::Look);
         Box::pin(async { asked.await.map(drop) })
+    }
+
+    fn failed(&self, error: &domain_store::Error) -> Answer<()> {
+        let failed = Asked::Failed(reason(error.kind()), error.to_string());
+        let asked = ErlangNode::ask(self.process, failed);
+        // The request fails anyway.
+        Box::pin(async { drop(asked.await) })
     }
 
     fn verify(&self) -> Answer<Result<(usize, Vec<Difference>), Refusal>> {

@@ -6,6 +6,7 @@ use crate::{audits, ok, position, reloads, seconds_since_check, undefined};
 use crate::{
     dummies_written, errors, failing, followed, gaps_settled, last_error, loads, newest_event,
 };
+use domain_sync::statistics::Statistics;
 use rustler::{Atom, Binary, Encoder, Env, Error, NifResult, Term};
 
 /// A map of what was counted and seen since the table was made.
@@ -58,11 +59,26 @@ fn map(env: Env<'_>, counts: Vec<(NifResult<Atom>, u64)>) -> NifResult<Term<'_>>
 
 /// Counts a failed check, with its reason and text.
 #[rustler::nif]
+fn count_failed_check(env: Env<'_>, reason: Atom, text: Binary<'_>) -> NifResult<Atom> {
+    count(env, reason, text, Statistics::count_failed_check)
+}
+
+/// Counts another failure of the database.
+#[rustler::nif]
 fn count_error(env: Env<'_>, reason: Atom, text: Binary<'_>) -> NifResult<Atom> {
+    count(env, reason, text, Statistics::count_error)
+}
+
+fn count(
+    env: Env<'_>,
+    reason: Atom,
+    text: Binary<'_>,
+    counter: fn(&mut Statistics, String, String),
+) -> NifResult<Atom> {
     let reason = reason.to_term(env).atom_to_string()?;
     let text = String::from_utf8_lossy(&text).into_owned();
     if let Some(routing) = routing() {
-        routing.count(|counts| counts.count_error(reason, text));
+        routing.count(|counts| counter(counts, reason, text));
     }
     Ok(ok())
 }

@@ -126,7 +126,12 @@ pub fn failure<'a>(env: Env<'a>, reason: Atom, text: &str) -> Term<'a> {
 
 /// The failure of a database.
 pub fn database_failure<'a>(env: Env<'a>, error: &domain_store::Error) -> Term<'a> {
-    let reason = match error.kind() {
+    failure(env, reason(error.kind()), &error.to_string())
+}
+
+/// The name of a kind of failure.
+pub fn reason(kind: ErrorKind) -> Atom {
+    match kind {
         ErrorKind::BadUrl => crate::bad_database_url(),
         ErrorKind::UnknownScheme => crate::unknown_database_scheme(),
         ErrorKind::BadOption => crate::bad_database_option(),
@@ -138,6 +143,5 @@ pub fn database_failure<'a>(env: Env<'a>, error: &domain_store::Error) -> Term<'
         ErrorKind::ReadOnly => crate::read_only(),
         ErrorKind::Timeout => crate::timeout(),
         ErrorKind::QueryFailed => crate::query_failed(),
-    };
-    failure(env, reason, &error.to_string())
+    }
 }

@@ -37,9 +37,14 @@ impl Statistics {
     }
 
     /// A check failed.
+    pub fn count_failed_check(&mut self, reason: String, text: String) {
+        self.count_error(reason, text);
+        self.failing = true;
+    }
+
+    /// The database failed somebody.
     pub fn count_error(&mut self, reason: String, text: String) {
         *self.errors.entry(reason.clone()).or_default() += 1;
         self.last_error = Some((reason, text));
-        self.failing = true;
     }
 }

@@ -1,0 +1,728 @@
+"""What a person does with the operator's page of a node, in a headless Chromium.
+
+usage: page.py URL DIRECTORY [control | uncontrolled [TEST...]]
+
+The URL may hold a user and a password. Screenshots go into the directory. The node has the static
+domain static.example and the host types type1, type2 and <b>type3</b>; the tests add domains by its
+API. With `control' whoever runs this stops and starts the node's HTTP server when a line on standard
+output asks for it (`please stop', `please start'), and answers by a line on standard input when that
+is done.
+"""
+
+import base64
+import json
+import os
+import shutil
+import sys
+import time
+import unittest
+import urllib.error
+import urllib.parse
+import urllib.request
+
+from selenium import webdriver
+from selenium.common.exceptions import (NoSuchElementException, StaleElementReferenceException,
+                                        TimeoutException)
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+GIVEN_URL, DIRECTORY = sys.argv[1].rstrip("/"), sys.argv[2]
+CONTROLLED = sys.argv[3:4] == ["control"]
+TESTS = sys.argv[4:]
+
+SCHEME, _, AUTHORITY = GIVEN_URL.partition("://")
+CREDENTIALS, _, ADDRESS = AUTHORITY.rpartition("@")
+URL = f"{SCHEME}://{ADDRESS}"
+
+STATIC = "static.example"
+MARKUP = "<b>type3</b>"
+FILLED = [f"filled{number:03}.example" for number in range(120)]
+LONG = ".".join(["l" * 59] * 4) + ".example"
+HOSTILE = "<img/src=x/onerror=window.ran=1>.example"
+
+# Runs before the scripts of the page, and is no part of it.
+WITNESS = """
+window.violations = [];
+addEventListener("securitypolicyviolation", (event) => violations.push(event.violatedDirective));
+"""
+
+# The contrast (WCAG 2, 1.4.3) of each visible text with what is behind it, the lowest first.
+CONTRASTS = """
+const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const luminance = ([r, g, b]) => [r, g, b]
+  .map((c) => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+  .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+function behind(element) {
+  for (let at = element; at; at = at.parentElement) {
+    const colour = channels(getComputedStyle(at).backgroundColor);
+    if (colour.length === 3 || colour[3] > 0) return colour;
+  }
+  return [255, 255, 255];
+}
+return [...document.querySelectorAll("body *")]
+  .filter((each) => each.checkVisibility() && !each.matches(":disabled, option")
+    && [...each.childNodes].some((node) => node.nodeType === 3 && node.data.trim()))
+  .map((each) => {
+    const [a, b] = [channels(getComputedStyle(each).color), behind(each)].map(luminance);
+    return [(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), each.textContent.slice(0, 60)];
+  })
+  .sort(([a], [b]) => a - b);
+"""
+
+
+def api(method, path, body=None):
+    """The code and the JSON of an answer."""
+    headers = {"Content-Type": "application/json"}
+    if CREDENTIALS:
+        headers["Authorization"] = "Basic " + base64.b64encode(CREDENTIALS.encode()).decode()
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(URL + path, data, headers, method=method)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read() or b"null")
+
+
+def path_of(domain):
+    return "/api/domains/" + urllib.parse.quote(domain, safe="")
+
+
+def add(domain, host_type="type1"):
+    code, answer = api("PUT", path_of(domain), {"host_type": host_type})
+    assert code == 204, (domain, code, answer)
+
+
+def remove(domain):
+    """Also one that is not there."""
+    code, details = api("GET", path_of(domain))
+    if code == 200:
+        api("DELETE", path_of(domain), {"host_type": details["host_type"]})
+
+
+def setUpModule():
+    """One browser for all tests."""
+    for domain in FILLED:
+        add(domain, "type2")
+    options = webdriver.ChromeOptions()
+    for option in ["--headless=new", "--window-size=1280,1000", "--disable-dev-shm-usage",
+                   "--hide-scrollbars", "--disable-background-networking", "--lang=en"]:
+        options.add_argument(option)
+    if os.geteuid() == 0:
+        options.add_argument("--no-sandbox")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    # The distribution's own driver; selenium would look for one in the network.
+    driver = Service(shutil.which("chromedriver"))
+    PageTest.browser = webdriver.Chrome(options=options, service=driver)
+    PageTest.cdp("Page.addScriptToEvaluateOnNewDocument", source=WITNESS)
+    # From now on the browser knows a password, as when a person has typed it.
+    PageTest.browser.get(GIVEN_URL)
+
+
+def tearDownModule():
+    PageTest.browser.quit()
+
+
+class PageTest(unittest.TestCase):
+    """Opens the page, desktop size, for each test; after it nothing may have gone wrong in there."""
+
+    @classmethod
+    def cdp(cls, command, **parameters):
+        return cls.browser.execute_cdp_cmd(command, parameters)
+
+    def setUp(self):
+        self.open()
+
+    def tearDown(self):
+        self.assertEqual([], self.run_script("return window.violations"), "against the CSP")
+        self.assertIsNone(self.run_script("return window.ran"), "a script that a name holds has run")
+        # A refused request is noted there, too, and is no error of the page.
+        self.assertEqual([], [entry for entry in self.browser.get_log("browser")
+                              if not (entry["source"] == "network" and "/api/" in entry["message"])])
+        self.assertEqual([], [url for url in self.requested_urls()
+                              if not url.startswith((URL + "/", GIVEN_URL + "/"))], "asked of others")
+        self.emulate()
+
+    def requested_urls(self):
+        for entry in self.browser.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                yield message["params"]["request"]["url"]
+
+    # What a person does
+
+    def open(self, path="/"):
+        self.browser.get(URL + path)
+        if path == "/":
+            self.until(lambda: self.text("glance") and self.text("page"))
+
+    def find(self, selector):
+        return self.browser.find_element(By.CSS_SELECTOR, selector)
+
+    def type_into(self, field, text):
+        self.find(f"#{field}").clear()
+        self.find(f"#{field}").send_keys(text)
+
+    def click(self, selector):
+        self.until(lambda: self.find(selector).click() or True)
+
+    def look_up(self, domain):
+        self.type_into("look-up-name", domain)
+        self.click("#look-up button")
+
+    def add_by_form(self, domain, host_type):
+        self.type_into("add-name", domain)
+        Select(self.find("#add-host-type")).select_by_visible_text(host_type)
+        self.click("#add button")
+
+    def filter(self, host_type="any", status="any"):
+        Select(self.find("#filter-host-type")).select_by_visible_text(host_type)
+        Select(self.find("#filter-status")).select_by_visible_text(status)
+        self.click("#filter button")
+
+    def click_in_row(self, domain, button):
+        self.click(f"#rows [aria-label='{button} {domain}']")
+
+    def press(self, *keys):
+        for key in keys:
+            webdriver.ActionChains(self.browser).send_keys(key).perform()
+
+    def tab_to(self, selector):
+        """By the keyboard; and each stop on the way shows that it has the focus."""
+        for _ in range(80):
+            self.press(Keys.TAB)
+            focused = self.browser.switch_to.active_element
+            if focused.tag_name != "body":
+                self.assertNotEqual("none", focused.value_of_css_property("outline-style"))
+            if self.run_script("return document.activeElement.matches(arguments[0])", selector):
+                return
+        self.fail(f"no way to {selector} by the keyboard")
+
+    def emulate(self, width=None, scheme="light", motion="no-preference"):
+        if width:
+            self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=740,
+                     deviceScaleFactor=2, mobile=True)
+        else:
+            self.cdp("Emulation.clearDeviceMetricsOverride")
+        self.cdp("Emulation.setEmulatedMedia",
+                 features=[{"name": "prefers-color-scheme", "value": scheme},
+                           {"name": "prefers-reduced-motion", "value": motion}])
+
+    # What a person sees
+
+    def text(self, element):
+        return self.find(f"#{element}").text
+
+    def rows(self):
+        """The cells behind the name, as text, by the name. In one look, as the rows may be redrawn."""
+        return {name: cells for name, *cells in self.run_script("""
+            return [...document.querySelectorAll("#rows tr")]
+              .map((row) => [...row.cells].map((cell) => cell.innerText))""")}
+
+    def status_in_list(self, domain):
+        return self.rows().get(domain, [None] * 3)[1]
+
+    def dialog_is_open(self):
+        return self.run_script("return document.getElementById('confirm').open")
+
+    def run_script(self, script, *arguments):
+        return self.browser.execute_script(script, *arguments)
+
+    def screenshot(self, name):
+        self.browser.save_screenshot(os.path.join(DIRECTORY, f"{name}.png"))
+
+    # Assertions
+
+    def until(self, condition, limit=20):
+        """Elements come and go while the page draws itself again."""
+        passing = [NoSuchElementException, StaleElementReferenceException]
+        return WebDriverWait(self.browser, limit, 0.1, passing).until(lambda _: condition())
+
+    def assert_shows(self, element, *texts):
+        try:
+            self.until(lambda: all(text in self.text(element) for text in texts))
+        except TimeoutException:
+            self.fail(f"{texts} not in #{element}: {self.text(element)!r}")
+
+
+class AtAGlance(PageTest):
+
+    def test_the_state_and_the_counts_of_the_node_are_seen(self):
+        _, status = api("GET", "/api/status")
+        self.assert_shows("node", status["node"], status["version"])
+        self.assert_shows("glance", "following", f"{status['domains']:,}", "ago",
+                          status["database"]["kind"])
+        self.assert_shows("host-types", "type1", "type2")
+        self.assert_shows("work", "Checks", "Loads", "Reloads")
+        self.assert_shows("last-error", "There was none.")
+        self.assert_shows("nodes", status["node"], "(this)")
+        self.screenshot("desktop")
+
+    def test_the_lag_is_drawn_and_said(self):
+        for chart, title in [("lag-events", "Events not applied yet"),
+                             ("lag-seconds", "Seconds behind")]:
+            self.assert_shows(chart, title, "Now 0")
+            curve = self.find(f"#{chart} svg .curve").get_attribute("d")
+            self.assertRegex(curve, r"^M[\d.]+ [\d.]+h0")
+            self.assertEqual("img", self.find(f"#{chart} svg").get_attribute("role"))
+
+    def test_a_look_at_the_database_says_that_it_is_the_same(self):
+        self.click("#verify")
+        self.assert_shows("verified", "say the same")
+
+    def test_the_counts_follow_by_themselves(self):
+        remove("counted.example")
+        self.open()
+        before = api("GET", "/api/status")[1]["domains"]
+        self.assert_shows("glance", f"{before:,}")
+        add("counted.example")
+        self.assert_shows("glance", f"{before + 1:,}")
+
+    def test_nothing_is_asked_while_nobody_looks(self):
+        asked = """return performance.getEntriesByType("resource")
+                   .filter((each) => each.name.endsWith("/api/status")).length"""
+        hide = """Object.defineProperty(document, "hidden", {value: arguments[0], configurable: true});
+                  document.dispatchEvent(new Event("visibilitychange"))"""
+        self.run_script(hide, True)
+        time.sleep(1)
+        before = self.run_script(asked)
+        time.sleep(6)
+        self.assertEqual(before, self.run_script(asked))
+        self.run_script(hide, False)
+        self.until(lambda: self.run_script(asked) > before, 3)
+
+
+class Password(PageTest):
+
+    def setUp(self):
+        self.browser.get(GIVEN_URL)
+
+    def test_an_address_with_a_password_works_and_changes_are_made(self):
+        remove("secret.example")
+        self.assert_shows("glance", "following")
+        self.add_by_form("secret.example", "type1")
+        self.assert_shows("said", "secret.example is in the database: enabled.")
+
+
+class LookUp(PageTest):
+
+    def test_a_domain_is_found(self):
+        self.look_up(FILLED[0])
+        self.assert_shows("said", FILLED[0], "enabled")
+        self.assert_shows("found", FILLED[0], "type2", "enabled")
+        self.screenshot("found")
+
+    def test_a_name_is_found_however_it_is_written(self):
+        self.look_up(f"  {FILLED[0].upper()} ")
+        self.assert_shows("found", FILLED[0])
+
+    def test_a_domain_that_is_not_there_is_not_found(self):
+        self.look_up("nowhere.example")
+        self.assert_shows("said", "nowhere.example", "Domain not found", "add it")
+        self.assertEqual("", self.text("found"))
+
+    def test_an_invalid_name_is_refused_with_what_to_do(self):
+        self.look_up("x" * 300)
+        self.assert_shows("said", "Invalid domain name", "250 characters")
+
+    def test_a_static_domain_says_why_it_cannot_be_changed(self):
+        self.look_up(STATIC)
+        self.assert_shows("found", "static", "only the configuration of the nodes can change it")
+        self.assertEqual([], self.browser.find_elements(By.CSS_SELECTOR, "#found button"))
+
+
+class Add(PageTest):
+
+    def setUp(self):
+        remove("new.example")
+        super().setUp()
+
+    def test_an_added_domain_is_seen_in_the_list(self):
+        self.add_by_form("New.example", "type1")
+        self.assert_shows("said", "new.example is in the database: enabled.")
+        self.filter("type1")
+        self.until(lambda: self.status_in_list("new.example") == "enabled")
+
+    def test_a_domain_that_is_there_and_disabled_is_not_said_to_be_enabled(self):
+        add("new.example")
+        api("PATCH", path_of("new.example"), {"enabled": False})
+        self.add_by_form("new.example", "type1")
+        self.assert_shows("said", "new.example is in the database: disabled.")
+
+    def test_a_domain_of_another_host_type_is_a_duplicate(self):
+        add("new.example")
+        self.add_by_form("new.example", "type2")
+        self.assert_shows("said", "new.example was not added. Duplicate", "another host type")
+
+    def test_a_static_domain_cannot_be_added(self):
+        self.add_by_form(STATIC, "type1")
+        self.assert_shows("said", f"{STATIC} was not added. Domain is static", "configuration")
+
+    def test_a_host_type_that_the_node_no_longer_has_is_unknown(self):
+        # As on a page that is older than the configuration of the node.
+        self.run_script("document.getElementById('add-host-type').append(new Option('type9'))")
+        self.add_by_form("new.example", "type9")
+        self.assert_shows("said", "new.example was not added. Unknown host type")
+
+    def test_without_a_host_type_nothing_is_sent(self):
+        self.type_into("add-name", "new.example")
+        self.click("#add button")
+        self.assertTrue(self.run_script("return document.querySelector('#add select:invalid')"))
+        self.assertEqual(404, api("GET", path_of("new.example"))[0])
+
+
+class TheList(PageTest):
+
+    def test_pages_go_on_and_back(self):
+        self.filter("type2")
+        self.until(lambda: list(self.rows()) == FILLED[:50])
+        self.assert_shows("page", "Page 1: 50 domains")
+        self.assertFalse(self.find("#previous").is_enabled())
+        self.click("#next")
+        self.assert_shows("page", "Page 2")
+        self.assertEqual(FILLED[50:100], list(self.rows()))
+        self.click("#next")
+        self.assert_shows("page", "Page 3: 20 domains")
+        self.assertEqual(FILLED[100:], list(self.rows()))
+        self.assertFalse(self.find("#next").is_enabled())
+        self.click("#previous")
+        self.assert_shows("page", "Page 2")
+        self.click("#previous")
+        self.assert_shows("page", "Page 1")
+        self.assertEqual(FILLED[:50], list(self.rows()))
+
+    def test_filters_choose(self):
+        add("other.example", "type1")
+        add("quiet.example", "type1")
+        api("PATCH", path_of("quiet.example"), {"enabled": False})
+        self.filter("type1", "disabled")
+        self.until(lambda: list(self.rows()) == ["quiet.example"])
+        self.assertIn("status=disabled", self.find("#export").get_attribute("href"))
+        self.filter("type1", "enabled")
+        self.until(lambda: "other.example" in self.rows())
+        self.assertNotIn("quiet.example", self.rows())
+        self.filter("type2", "deleting")
+        self.assert_shows("page", "There is no such domain.")
+
+    def test_static_domains_are_listed_and_have_no_buttons(self):
+        self.filter("type1")
+        cells = self.until(lambda: self.rows().get(STATIC))
+        self.assertEqual(["type1", "enabled, static",
+                          "Static: only the configuration of the nodes can change it."], cells)
+        self.assertEqual([], self.browser.find_elements(
+            By.CSS_SELECTOR, f"#rows [aria-label$=' {STATIC}']"))
+
+
+class Change(PageTest):
+
+    DOMAIN = "changed.example"
+
+    def setUp(self):
+        remove(self.DOMAIN)
+        add(self.DOMAIN)
+        super().setUp()
+        self.filter("type1")
+
+    def test_a_domain_is_disabled_after_a_question_and_enabled_without(self):
+        self.click_in_row(self.DOMAIN, "Disable")
+        self.assert_shows("confirm", f"Disable {self.DOMAIN}?", "Its data stays")
+        self.click("#confirm-yes")
+        self.assert_shows("said", f"{self.DOMAIN} is disabled")
+        self.until(lambda: self.status_in_list(self.DOMAIN) == "disabled")
+        self.click_in_row(self.DOMAIN, "Enable")
+        self.assert_shows("said", f"{self.DOMAIN} is enabled")
+        self.until(lambda: self.status_in_list(self.DOMAIN) == "enabled")
+
+    def test_who_cancels_changes_nothing(self):
+        for button in ["Disable", "Remove"]:
+            self.click_in_row(self.DOMAIN, button)
+            self.assert_shows("confirm", f"{button} {self.DOMAIN}?")
+            self.click("#confirm-cancel")
+            self.until(lambda: not self.dialog_is_open())
+        self.assertEqual("enabled", api("GET", path_of(self.DOMAIN))[1]["status"])
+
+    def test_a_domain_is_removed_when_its_name_is_typed(self):
+        self.click_in_row(self.DOMAIN, "Remove")
+        self.assert_shows("confirm", f"Remove {self.DOMAIN}?", "cannot be undone")
+        self.screenshot("dialog")
+        self.find("#confirm-name").send_keys("another.example", Keys.ENTER)
+        self.assertTrue(self.dialog_is_open())
+        self.type_into("confirm-name", self.DOMAIN)
+        self.click("#confirm-yes")
+        self.assert_shows("said", f"{self.DOMAIN} was removed")
+        self.until(lambda: self.DOMAIN not in self.rows())
+        self.assertEqual(404, api("GET", path_of(self.DOMAIN))[0])
+
+    def test_a_domain_that_is_gone_meanwhile_is_said_to_be(self):
+        remove(self.DOMAIN)
+        self.click_in_row(self.DOMAIN, "Disable")
+        self.click("#confirm-yes")
+        self.assert_shows("said", f"{self.DOMAIN} was not changed. Domain not found")
+        self.until(lambda: self.DOMAIN not in self.rows())
+
+
+class NamesAreText(PageTest):
+
+    def test_markup_in_a_host_type_is_shown_as_it_is(self):
+        add("marked.example", MARKUP)
+        self.assert_shows("host-types", MARKUP)
+        self.filter(MARKUP)
+        cells = self.until(lambda: self.rows().get("marked.example"))
+        self.assertEqual(MARKUP, cells[0])
+        self.look_up("marked.example")
+        self.assert_shows("found", MARKUP)
+        self.assert_no_element_of_a_name()
+
+    def test_markup_in_a_domain_is_shown_as_it_is_and_nothing_runs(self):
+        for name in [HOSTILE, "<script>window.ran=1</script>"]:
+            self.look_up(name)
+            self.assert_shows("said", name)
+            self.add_by_form(name, "type1")
+            # Whether the node takes such a name or not.
+            self.until(lambda: "was not added" in self.text("said") or
+                       "is in the database" in self.text("said"))
+            self.assert_shows("said", name)
+            self.assert_no_element_of_a_name()
+        self.screenshot("names")
+
+    def test_a_domain_with_markup_is_removed_like_any(self):
+        code, _ = api("PUT", path_of(HOSTILE), {"host_type": "type1"})
+        if code != 204:
+            self.skipTest("the node takes no such name")
+        self.look_up(HOSTILE)
+        self.click("#found .danger")
+        self.assert_shows("confirm", HOSTILE)
+        self.type_into("confirm-name", HOSTILE)
+        self.click("#confirm-yes")
+        self.assert_shows("said", f"{HOSTILE} was removed")
+        self.assert_no_element_of_a_name()
+
+    def assert_no_element_of_a_name(self):
+        self.assertEqual([], self.browser.find_elements(By.CSS_SELECTOR, "body img, body script, body b"))
+
+
+class Keyboard(PageTest):
+
+    DOMAIN = "keyboard.example"
+
+    def setUp(self):
+        remove(self.DOMAIN)
+        super().setUp()
+
+    def focused_label(self):
+        return self.run_script("return document.activeElement.getAttribute('aria-label')")
+
+    def test_everything_is_done_without_a_mouse(self):
+        # Past the status, by the link that only the keyboard finds.
+        self.tab_to(".skip")
+        self.press(Keys.ENTER)
+        # Add.
+        self.tab_to("#add-name")
+        self.press(self.DOMAIN)
+        self.tab_to("#add-host-type")
+        self.press("type1")
+        self.tab_to("#add button")
+        self.press(Keys.ENTER)
+        self.assert_shows("said", f"{self.DOMAIN} is in the database")
+        # Disable: the question has the focus, keeps it, and gives it back.
+        self.tab_to("#found button")
+        self.assertEqual(f"Disable {self.DOMAIN}", self.focused_label())
+        self.press(Keys.ENTER)
+        self.until(self.dialog_is_open)
+        for _ in range(5):
+            self.press(Keys.TAB)
+            self.assertTrue(self.run_script(
+                "return document.activeElement.closest('dialog, body').matches('dialog')"
+                "    || document.activeElement === document.body"))
+        self.press(Keys.ESCAPE)
+        self.until(lambda: not self.dialog_is_open())
+        self.assertEqual(f"Disable {self.DOMAIN}", self.focused_label())
+        self.press(Keys.ENTER)
+        self.until(self.dialog_is_open)
+        self.tab_to("#confirm-yes")
+        self.press(Keys.ENTER)
+        self.assert_shows("said", "is disabled")
+        # Its buttons are new ones, but the focus is where it was; a space presses, too.
+        self.until(lambda: self.focused_label() == f"Enable {self.DOMAIN}")
+        self.press(Keys.SPACE)
+        self.assert_shows("said", "is enabled")
+        self.until(lambda: self.focused_label() == f"Disable {self.DOMAIN}")
+        # Remove: the field for the name has the focus, and Enter there is enough.
+        self.tab_to("#found .danger")
+        self.press(Keys.ENTER)
+        self.until(self.dialog_is_open)
+        self.press(self.DOMAIN, Keys.ENTER)
+        self.assert_shows("said", f"{self.DOMAIN} was removed")
+        self.assertEqual("domains", self.run_script("return document.activeElement.id"))
+
+    def test_the_list_is_filtered_and_paged_without_a_mouse(self):
+        self.tab_to("#filter-host-type")
+        self.press("type2")
+        self.tab_to("#filter button")
+        self.press(Keys.ENTER)
+        self.until(lambda: list(self.rows()) == FILLED[:50])
+        self.run_script("document.querySelector('#rows tr:last-child button').focus()")
+        self.tab_to("#next")
+        self.press(Keys.ENTER)
+        self.assert_shows("page", "Page 2")
+        self.press(Keys.ENTER)
+        self.assert_shows("page", "Page 3")
+        # Next cannot be pressed any more, and the focus is not lost with it.
+        self.until(lambda: self.run_script("return document.activeElement.id") == "previous")
+        self.press(Keys.ENTER)
+        self.assert_shows("page", "Page 2")
+
+    def test_the_table_is_verified_without_a_mouse(self):
+        self.tab_to("#verify")
+        self.press(Keys.ENTER)
+        self.assert_shows("verified", "say the same")
+
+    def test_every_control_has_a_name(self):
+        nameless = self.run_script("""
+            return [...document.querySelectorAll("button, input, select, a, nav, dialog, table, svg")]
+              .filter((each) => !(each.labels?.length || each.textContent.trim()
+                || each.hasAttribute("aria-label") || each.hasAttribute("aria-labelledby")))
+              .map((each) => each.outerHTML)""")
+        self.assertEqual([], nameless)
+        self.assertEqual([], self.run_script(
+            "return [...document.querySelectorAll('th:not([scope])')].map((each) => each.outerHTML)"))
+
+
+class Appearance(PageTest):
+
+    @classmethod
+    def setUpClass(cls):
+        add(LONG)
+
+    @classmethod
+    def tearDownClass(cls):
+        remove(LONG)
+
+    def test_a_phone_shows_everything_without_scrolling_sideways(self):
+        self.emulate(width=360)
+        self.open()
+        self.filter("type1")
+        self.until(lambda: LONG in self.rows())
+        self.assert_fits()
+        self.screenshot("phone")
+        self.look_up(LONG)
+        self.assert_shows("found", LONG)
+        self.assert_fits()
+        self.screenshot("phone-found")
+        self.click("#found .danger")
+        self.until(self.dialog_is_open)
+        self.assert_fits()
+        self.screenshot("phone-dialog")
+        self.click("#confirm-cancel")
+
+    def assert_fits(self):
+        self.assertEqual([360, []], self.run_script("""
+            return [document.scrollingElement.scrollWidth,
+                    [...document.querySelectorAll("body *")]
+                      .filter((each) => each.checkVisibility() && each.getBoundingClientRect().right > 361)
+                      .map((each) => each.outerHTML.slice(0, 80))]"""))
+
+    def test_texts_have_contrast_in_the_light_and_in_the_dark(self):
+        api("PATCH", path_of(LONG), {"enabled": False})
+        for scheme in ["light", "dark"]:
+            self.emulate(scheme=scheme)
+            self.open()
+            self.look_up("nowhere.example")
+            self.assert_shows("said", "not found")
+            self.assert_contrast(scheme)
+            self.look_up(LONG)
+            self.assert_shows("found", "disabled")
+            self.assert_contrast(scheme)
+            self.screenshot(scheme)
+            self.click("#found .danger")
+            self.until(self.dialog_is_open)
+            self.assert_contrast(scheme)
+            self.click("#confirm-cancel")
+        grounds = self.run_script("return getComputedStyle(document.body).backgroundColor")
+        self.assertLess(max(int(c) for c in grounds[4:-1].split(",")), 60, "the dark is dark")
+
+    def assert_contrast(self, scheme):
+        # Colours of buttons change in a moment.
+        self.until(lambda: self.run_script("return document.getAnimations().length") == 0)
+        contrasts = self.run_script(CONTRASTS)
+        self.assertGreater(len(contrasts), 30)
+        self.assertEqual([], [each for each in contrasts if each[0] < 4.5], scheme)
+
+    def test_nothing_moves_for_who_does_not_want_it(self):
+        self.emulate(motion="reduce")
+        self.assertEqual("0s", self.find("button").value_of_css_property("transition-duration"))
+
+
+class TheNodeGoesAway(PageTest):
+
+    def tearDown(self):
+        please("start")
+        super().tearDown()
+
+    @unittest.skipUnless(CONTROLLED, "nobody to stop the node")
+    def test_the_page_says_so_and_goes_on_when_it_is_back(self):
+        please("stop")
+        self.assert_shows("silence", "The node does not answer.", "what it said at")
+        self.screenshot("away")
+        self.look_up(FILLED[0])
+        self.assert_shows("said", "The node does not answer")
+        self.click("#filter button")
+        self.assert_shows("page", "The list could not be read.")
+        self.add_by_form("lost.example", "type1")
+        self.assert_shows("said", "lost.example was not added. The node does not answer",
+                          "whether it did this is not known")
+        self.click("#verify")
+        self.assert_shows("verified", "The node does not answer")
+        please("start")
+        self.until(lambda: self.text("silence") == "")
+        self.assert_shows("recovery", "The node answers again.")
+        self.assert_shows("page", "Page 1: 50 domains")
+        self.look_up(FILLED[0])
+        self.assert_shows("found", FILLED[0])
+
+
+def please(do):
+    if CONTROLLED:
+        # The runner has begun a line on standard error, which may be the same.
+        print(f"\nplease {do}", flush=True)
+        sys.stdin.readline()
+
+
+class Documentation(PageTest):
+
+    def test_every_operation_is_shown(self):
+        self.open("/api/docs")
+        _, document = api("GET", "/api/openapi.json")
+        self.until(lambda: self.text("operations"))
+        self.assertEqual(document["info"]["title"], self.text("title"))
+        for path, item in document["paths"].items():
+            for method in item.keys() & {"get", "put", "post", "patch", "delete"}:
+                self.assert_shows("operations", f"{method.upper()} {path}")
+                for code in item[method]["responses"]:
+                    self.assert_shows("operations", code)
+        for schema in document.get("components", {}).get("schemas", {}):
+            self.assert_shows("schemas", schema)
+        self.assertEqual("", self.text("failure"))
+        self.screenshot("docs")
+
+    def test_links_lead_to_operations_and_schemas(self):
+        self.open("/api/docs")
+        self.until(lambda: self.text("operations"))
+        self.assertEqual([], self.run_script("""
+            return [...document.querySelectorAll("main a[href^='#']")]
+              .map((each) => decodeURIComponent(each.hash.slice(1)))
+              .filter((id) => document.getElementById(id) === null)"""))
+
+    def test_it_fits_a_phone_and_has_contrast_in_the_dark(self):
+        self.emulate(width=360, scheme="dark")
+        self.open("/api/docs")
+        self.until(lambda: self.text("operations"))
+        self.assertEqual(360, self.run_script("return document.scrollingElement.scrollWidth"))
+        self.assertEqual([], [each for each in self.run_script(CONTRASTS) if each[0] < 4.5])
+        self.screenshot("docs-phone")
+
+
+if __name__ == "__main__":
+    unittest.main(argv=[sys.argv[0], "-v", *TESTS])
