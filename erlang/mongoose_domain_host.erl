@@ -30,7 +30,12 @@
 -define(ADDED, [{mongoose_subdomain_core, add_domain, 2}]).
 -define(REMOVED, [{mongoose_lazy_routing, maybe_remove_domain, 2},
                   {mongoose_subdomain_core, remove_domain, 2}]).
--define(FUNCTIONS, ?ADDED ++ ?REMOVED ++ [{mongoose_domain_sql, start, 1},
+-define(FUNCTIONS, ?ADDED ++ ?REMOVED ++ [{mongoose_domain_api, insert_domain, 2},
+                                          {mongoose_domain_api, delete_domain, 2},
+                                          {mongoose_domain_api, request_delete_domain, 2},
+                                          {mongoose_domain_api, enable_domain, 1},
+                                          {mongoose_domain_api, disable_domain, 1},
+                                          {mongoose_domain_sql, start, 1},
                                           {mongoose_domain_db_cleaner, start, 1},
                                           {mongoose_domain_db_cleaner, stop, 0},
                                           {mongoose_service, is_loaded, 1},
@@ -150,9 +155,10 @@ ask_all_to_look() ->
     call(mongoose_domain_sidecar, tell, [], ok).
 
 %% @doc The nodes of the cluster that this node runs beside, if it is a sidecar.
--spec nodes_beside() -> [node()].
+-spec nodes_beside() -> [{node(), IsReachable :: boolean()}].
 nodes_beside() ->
-    [Node || #{node := Node} <- call(mongoose_domain_sidecar, status, [], [])].
+    [{Node, IsReachable}
+     || #{node := Node, reachable := IsReachable} <- call(mongoose_domain_sidecar, status, [], [])].
 
 iodata_to_text(Text) ->
     try unicode:characters_to_binary(Text) of

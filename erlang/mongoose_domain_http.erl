@@ -3,8 +3,11 @@
 %% It is in Rust, and answers what is read. What is changed comes here as a message; a process for
 %% each calls the host's `mongoose_domain_api' and answers.
 %%
-%% Options that are wrong are refused at the start. A port that is taken is not a reason to keep a
-%% node from routing: then it is tried again.
+%% Options that are wrong are refused at the start. A port that is taken, or a database that cannot
+%% be opened, is not a reason to keep a node from routing: then it is tried again.
+%%
+%% The options are kept in a persistent term: those in a child specification or in the state of a
+%% process are logged when it crashes, and the password with them.
 -module(mongoose_domain_http).
 
 -behaviour(gen_server).
@@ -12,10 +15,10 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([check/1, start/2, stop/0, address/0]).
--export([start_link/2]).
--export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export([start_link/0]).
+-export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
--ignore_xref([start_link/2, address/0]).
+-ignore_xref([start_link/0, address/0]).
 
 %% Milliseconds until the next try to listen.
 -define(RETRY, 5000).
@@ -35,9 +38,10 @@
 
 -export_type([opts/0]).
 
--record(state, {options :: mongoose_domain_nif:http_options(),
-                database :: mongoose_domain_nif:database() | undefined,
+-record(state, {database :: mongoose_domain_nif:database() | undefined,
                 server :: mongoose_domain_nif:http_server() | undefined,
+                %% Why it does not listen, so that it is not said again and again.
+                failure :: mongoose_domain_nif:failure() | undefined,
                 %% Those who answer questions.
                 workers = #{} :: #{reference() => mongoose_domain_nif:question()}}).
 
@@ -56,8 +60,9 @@ start(Opts, ServiceOpts) ->
     case check(Opts) of
         ok ->
             {ok, Options} = options(Opts),
-            ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, [Options, ServiceOpts]},
-                          shutdown => 5000, modules => [?MODULE]},
+            persistent_term:put({?MODULE, options}, {Options, ServiceOpts}),
+            ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, []}, shutdown => 5000,
+                          modules => [?MODULE]},
             mongoose_domain_host:start_process(ChildSpec);
         {error, Failure} ->
             error({http, Failure})
@@ -65,7 +70,9 @@ start(Opts, ServiceOpts) ->
 
 -spec stop() -> ok.
 stop() ->
-    mongoose_domain_host:stop_process(?MODULE).
+    ok = mongoose_domain_host:stop_process(?MODULE),
+    _ = persistent_term:erase({?MODULE, options}),
+    ok.
 
 %% @doc Where it listens; `undefined' as long as it could not.
 -spec address() -> {IpAddress :: binary(), inet:port_number()} | undefined.
@@ -73,18 +80,22 @@ address() ->
     gen_server:call(?MODULE, address).
 
 %% @private
--spec start_link(mongoose_domain_nif:http_options(), map() | undefined) ->
-    {ok, pid()} | {error, term()}.
-start_link(Options, ServiceOpts) ->
-    gen_server:start_link({local, ?MODULE}, ?MODULE, {Options, ServiceOpts}, []).
+-spec start_link() -> {ok, pid()} | {error, term()}.
+start_link() ->
+    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% gen_server
 
 %% @private
--spec init({mongoose_domain_nif:http_options(), map() | undefined}) -> {ok, #state{}}.
-init({Options, ServiceOpts}) ->
+-spec init([]) -> {ok, #state{}, {continue, listen}}.
+init([]) ->
     process_flag(trap_exit, true),
-    {ok, listen(#state{options = Options, database = open(ServiceOpts)})}.
+    {ok, #state{}, {continue, listen}}.
+
+%% @private
+-spec handle_continue(listen, #state{}) -> {noreply, #state{}}.
+handle_continue(listen, State) ->
+    {noreply, listen(State)}.
 
 %% @private
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
@@ -107,7 +118,8 @@ handle_cast(Message, State) ->
 handle_info({mongoose_domain_nif, Question, Request}, State = #state{workers = Workers}) ->
     {_Pid, Monitor} = spawn_monitor(fun() -> answer(Question, Request) end),
     {noreply, State#state{workers = Workers#{Monitor => Question}}};
-handle_info({'DOWN', Monitor, process, _Pid, _Reason}, State = #state{workers = Workers}) ->
+handle_info({'DOWN', Monitor, process, _Pid, _Reason}, State = #state{workers = Workers})
+        when is_map_key(Monitor, Workers) ->
     {Question, Others} = maps:take(Monitor, Workers),
     %% In case it could not.
     ok = mongoose_domain_nif:answer(Question, refused(db_error, <<"the change was stopped">>)),
@@ -127,29 +139,39 @@ terminate(_Reason, #state{server = Server, database = Database}) ->
 
 %% The server
 
-listen(State = #state{options = Options, database = Database}) ->
+listen(State) ->
+    {Options, ServiceOpts} = persistent_term:get({?MODULE, options}),
+    case open(ServiceOpts, State) of
+        {ok, Database} -> listen(Options, State#state{database = Database});
+        {error, Failure} -> failed(Failure, State)
+    end.
+
+listen(Options, State = #state{database = Database}) ->
     case mongoose_domain_nif:start_http(Options, Database) of
         {ok, Server} ->
             {IpAddress, Port} = mongoose_domain_nif:http_address(Server),
             ?LOG_NOTICE(#{what => domain_http_listens, ip_address => IpAddress, port => Port}),
-            State#state{server = Server};
-        {error, {Reason, Text}} ->
-            ?LOG_ERROR(#{what => domain_http_failed, reason => Reason, text => Text,
-                         retry_after_milliseconds => ?RETRY}),
-            _ = erlang:send_after(?RETRY, self(), listen),
-            State
+            State#state{server = Server, failure = undefined};
+        {error, Failure} ->
+            failed(Failure, State)
     end.
 
-open(undefined) ->
-    undefined;
-open(ServiceOpts) ->
+failed(Failure = {Reason, Text}, State = #state{failure = Last}) ->
+    _ = Failure =/= Last andalso
+        ?LOG_ERROR(#{what => domain_http_failed, reason => Reason, text => Text,
+                     retry_after_milliseconds => ?RETRY}),
+    _ = erlang:send_after(?RETRY, self(), listen),
+    State#state{failure = Failure}.
+
+open(undefined, _State) ->
+    {ok, undefined};
+open(ServiceOpts, #state{database = undefined}) ->
     case mongoose_domain_host:open_database(ServiceOpts#{max_connections => ?CONNECTIONS}) of
-        {ok, Database, _Found} ->
-            Database;
-        {error, {Reason, Text}} ->
-            ?LOG_ERROR(#{what => domain_http_without_database, reason => Reason, text => Text}),
-            undefined
-    end.
+        {ok, Database, _Found} -> {ok, Database};
+        {error, Failure} -> {error, Failure}
+    end;
+open(_ServiceOpts, #state{database = Database}) ->
+    {ok, Database}.
 
 %% Questions
 
@@ -166,6 +188,10 @@ answer(Question, Request) ->
 reply(look) ->
     ok = mongoose_domain_host:ask_all_to_look(),
     done;
+reply({failed, Reason, Text}) ->
+    ?LOG_ERROR(#{what => domain_http_database_failed, reason => Reason, text => Text}),
+    ok = mongoose_domain_nif:count_error(Reason, Text),
+    done;
 reply(verify) ->
     verify(service_domain_db:enabled());
 reply(members) ->
@@ -175,9 +201,11 @@ reply(Change) ->
         ok ->
             ?LOG_INFO(#{what => domain_changed_by_http, change => Change}),
             done;
+        {db_error, Text} ->
+            ?LOG_ERROR(#{what => domain_change_failed, change => Change, text => Text}),
+            ok = mongoose_domain_nif:count_error(db_error, Text),
+            refused(db_error, Text);
         {Reason, Text} ->
-            _ = Reason =:= db_error andalso
-                ?LOG_ERROR(#{what => domain_change_failed, change => Change, text => Text}),
             refused(Reason, Text)
     end.
 

@@ -115,6 +115,7 @@ start(SomeOpts) ->
     Opts = maps:merge(default_opts(), SomeOpts),
     ok = check_database(Opts),
     ok = check_http(Opts),
+    ok = stop_http(),
     persistent_term:put({?MODULE, opts}, Opts),
     ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, []}, restart => permanent,
                   shutdown => infinity, type => worker, modules => [?MODULE]},
@@ -124,7 +125,7 @@ start(SomeOpts) ->
 
 -spec stop() -> ok.
 stop() ->
-    _ = is_map_key(http, opts()) andalso mongoose_domain_http:stop(),
+    ok = stop_http(),
     mongoose_domain_host:stop_service(?MODULE).
 
 %% @doc The options, as MongooseIM's records of its configuration: tuples, because the records are
@@ -214,10 +215,12 @@ status() ->
 %% other code cannot say.
 -spec members() -> [mongoose_domain_nif:member()].
 members() ->
-    InGroup = [node(Pid) || Pid <- group()],
-    Nodes = lists:usort(InGroup ++ mongoose_domain_host:nodes_beside()) -- [node()],
+    Beside = mongoose_domain_host:nodes_beside(),
+    Reachable = [node(Pid) || Pid <- group()] ++ [Node || {Node, true} <- Beside],
+    Nodes = lists:usort(Reachable) -- [node()],
     Answers = erpc:multicall(Nodes, ?MODULE, status, [], ?STATUS_TIMEOUT),
-    [member(node(), {ok, status()}) | lists:zipwith(fun member/2, Nodes, Answers)].
+    [member(node(), {ok, status()}) | lists:zipwith(fun member/2, Nodes, Answers)]
+        ++ [member(Node, {error, {erpc, noconnection}}) || {Node, false} <- Beside].
 
 %% gen_server
 
@@ -506,6 +509,13 @@ start_http(#{http := Http} = Opts) ->
     mongoose_domain_http:start(Http, Opts);
 start_http(_Opts) ->
     ok.
+
+%% The one that the service started; a standalone node has one of its own.
+stop_http() ->
+    case is_map_key(http, opts()) of
+        true -> mongoose_domain_http:stop();
+        false -> ok
+    end.
 
 check_database(Opts) ->
     case mongoose_domain_host:open_database(Opts) of

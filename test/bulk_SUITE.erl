@@ -144,16 +144,25 @@ a_dry_run_says_what_would_be_done_and_does_nothing(Config) ->
     ?assertEqual({Rows, Events}, {rows(Config), events(Config)}).
 
 many_lines_are_done_in_transactions_and_other_nodes_follow(Config) ->
-    Other = test_helper:start_node(follower, #{database => ?config(url, Config)}),
     Lines = [["d", integer_to_list(N), ".example,type1\n"] || N <- lists:seq(1, 5500)],
     Answers = import(?CSV, Lines),
     ?assertEqual(7, length(Answers)),
     ?assertMatch("{\"done\":{\"lines\":5500,\"added\":5500," ++ _, lists:last(Answers)),
     ?assertEqual("5500", events(Config)),
-    ok = test_helper:call(Other, service_domain_db, force_check_for_updates, []),
-    pong = test_helper:call(Other, service_domain_db, sync_local, []),
-    ?assertEqual(5501, test_helper:call(Other, mongoose_domain_core, domains_count, [])),
-    test_helper:stop_node(Other).
+    %% Of two other nodes one imports, and the other looks by itself only every 30 s.
+    [One, Other] = Nodes =
+        [test_helper:start_node(Name, #{database => ?config(url, Config), http => #{port => 0}})
+         || Name <- [importer, follower]],
+    {ok, _} = test_helper:call(One, application, ensure_all_started, [inets]),
+    true = test_helper:call(One, net_kernel, connect_node, [element(2, Other)]),
+    test_helper:wait_until(fun() ->
+        length(test_helper:call(One, pg, get_members, [mim_scope, service_domain_db_group])) =:= 2
+    end),
+    {200, _} = test_helper:call(One, http_helper, post, ["/api/import", ?CSV, "e.example,type2\n"]),
+    test_helper:wait_until(fun() ->
+        test_helper:call(Other, mongoose_domain_core, domains_count, []) =:= 5502
+    end, 5000),
+    [test_helper:stop_node(Node) || Node <- Nodes].
 
 what_is_done_stays_when_the_client_breaks_off(Config) ->
     {_, Port} = mongoose_domain_http:address(),

@@ -49,13 +49,15 @@ groups() ->
              graphql_has_every_error,
              graphql_says_when_the_database_fails,
              graphql_takes_variables_and_introspection,
+             changes_by_one_graphql_request_are_made_in_their_order,
              large_and_deep_queries_are_refused,
              %% Operators
              the_status_says_how_the_node_is,
              a_comparison_finds_what_differs,
              metrics_have_stable_names,
              a_node_is_ready_when_its_domains_are_loaded,
-             changes_by_many_at_once_are_all_made],
+             changes_by_many_at_once_are_all_made,
+             removals_that_take_long_keep_no_change_waiting],
     [{Kind, [], Cases} || {group, Kind} <- test_helper:databases()].
 
 init_per_group(Kind, Config) ->
@@ -222,9 +224,12 @@ wrong_queries_are_refused(_Config) ->
      || Limit <- ["0", "-1", "1001", "all", ""]],
     ?assertEqual({400, what("'status' must be enabled, disabled or deleting")},
                  get("/api/domains?status=on")),
-    ?assertEqual({403, what("unknown host type")}, get("/api/domains?host_type=type9")).
+    ?assertEqual({400, what("invalid query")}, get("/api/domains?after=a%00b")),
+    ?assertEqual({403, what("unknown host type")}, get("/api/domains?host_type=type9")),
+    ?assertEqual({403, what("unknown host type")}, get("/api/export?host_type=type9")).
 
 a_failing_database_is_said_so_everywhere(Config) ->
+    test_helper:capture_logs(),
     ?assertEqual(204, put(?A, ?TYPE1)),
     ?assertEqual({ok, <<"type1">>}, routes(<<"a.example">>)),
     %% A new connection to SQLite makes the tables that are missing.
@@ -240,6 +245,16 @@ a_failing_database_is_said_so_everywhere(Config) ->
     ?assertEqual({500, what("database error")}, post("/api/verify", "")),
     ?assertMatch({200, _}, get(?STATIC)),
     ?assertEqual({ok, <<"type1">>}, mongoose_domain_core:get_host_type(<<"a.example">>)),
+    %% And it is noted: what was read, and what was changed.
+    ?assertMatch([#{level := error, reason := missing_tables, text := _} | _],
+                 test_helper:logged(domain_http_database_failed)),
+    ?assertMatch([#{level := error} | _], test_helper:logged(domain_change_failed)),
+    test_helper:release_logs(),
+    {200, Metrics} = get("/metrics"),
+    [?assertMatch({Type, {_, _}},
+                  {Type, binary:match(Metrics, <<"mongoose_domain_database_errors_total{kind=\"",
+                                                 Type/binary, "\"}">>)})
+     || Type <- [<<"missing_tables">>, <<"db_error">>]],
     sql("ALTER TABLE elsewhere RENAME TO domain_settings", Config),
     ?assertEqual(204, put("/api/domains/b.example", ?TYPE1)),
     ?assertMatch({200, _}, get(?A)).
@@ -339,12 +354,30 @@ graphql_takes_variables_and_introspection(_Config) ->
     ?assertEqual({400, what("failed to parse JSON")}, post("/api/graphql", "{")),
     ?assertEqual({405, what("method not allowed")}, get("/api/graphql")).
 
+changes_by_one_graphql_request_are_made_in_their_order(_Config) ->
+    Answer = graphql("mutation { domain {"
+                     " z: addDomain(domain: \"a.example\", hostType: \"type1\") {status}"
+                     " y: disableDomain(domain: \"a.example\") {status}"
+                     " x: removeDomain(domain: \"a.example\", hostType: \"type1\") {status}"
+                     " w: addDomain(domain: \"a.example\", hostType: \"type2\") {status}"
+                     " v: disableDomain(domain: \"a.example\") {status} } }"),
+    ?assertEqual(<<"{\"data\":{\"domain\":{\"z\":{\"status\":\"ENABLED\"},"
+                   "\"y\":{\"status\":\"DISABLED\"},\"x\":{\"status\":\"DELETED\"},"
+                   "\"w\":{\"status\":\"ENABLED\"},\"v\":{\"status\":\"DISABLED\"}}}}">>,
+                 Answer).
+
 large_and_deep_queries_are_refused(_Config) ->
     Aliases = [io_lib:format("a~b: allDomains {domain} ", [N]) || N <- lists:seq(1, 6)],
     ?assertMatch({match, _}, re:run(graphql(["{ domain {", Aliases, "} }"]), "too complex")),
     Deep = ["{ __type(name: \"Query\") ", lists:duplicate(20, "{ fields { type "), "{ name }",
             lists:duplicate(20, "}}"), "}"],
-    ?assertMatch({match, _}, re:run(graphql(Deep), "too deep|recursion")).
+    ?assertMatch({match, _}, re:run(graphql(Deep), "too deep|recursion")),
+    %% Which would be looked at 10,000,000,000 times.
+    Fragments = [io_lib:format("fragment f~b on Query { ~ts } ",
+                               [N, lists:duplicate(10, io_lib:format("...f~b ", [N + 1]))])
+                 || N <- lists:seq(1, 10)],
+    Bomb = ["{\"query\": \"{ ...f1 } ", Fragments, "fragment f11 on Query { __typename }\"}"],
+    ?assertEqual({400, what("too many fragments")}, post("/api/graphql", Bomb)).
 
 the_status_says_how_the_node_is(Config) ->
     ?assertEqual(204, put(?A, ?TYPE1)),
@@ -422,6 +455,25 @@ changes_by_many_at_once_are_all_made(Config) ->
             || Name <- Names],
     [?assertEqual(204, receive {Pid, Code} -> Code end) || Pid <- Pids],
     ?assertEqual("200", sql("SELECT COUNT(*) FROM domain_settings", Config)).
+
+removals_that_take_long_keep_no_change_waiting(_Config) ->
+    Self = self(),
+    ok = mongoose_domain_hooks:add_removal_handler(slow, fun(_, _) ->
+        Self ! {removes, self()},
+        receive go_on -> ok end
+    end),
+    Paths = ["/api/domains/d" ++ integer_to_list(N) ++ ".example" || N <- lists:seq(1, 34)],
+    [204 = put(Path, ?TYPE1) || Path <- Paths],
+    Removals = [spawn_link(fun() -> Self ! {self(), delete(Path, ?TYPE1)} end) || Path <- Paths],
+    Handlers = [receive {removes, Pid} -> Pid end || _ <- lists:seq(1, 32)],
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    %% Two find no place, and are not begun later.
+    Busy = {503, what("too many changes are in progress; try again later")},
+    [?assertEqual(Busy, receive {_, {503, _} = Answer} -> Answer end) || _ <- [1, 2]],
+    [Handler ! go_on || Handler <- Handlers],
+    [?assertEqual(204, receive {_, 204} -> 204 end) || _ <- lists:seq(1, 32)],
+    ?assertEqual(34, length(Removals)),
+    ?assertEqual(none, receive {removes, _} -> begun after 200 -> none end).
 
 %% Helpers
 

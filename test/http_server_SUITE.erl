@@ -33,11 +33,13 @@ all() ->
      what_is_open_to_others_needs_a_password,
      without_a_database_only_static_domains_are_there,
      disabled_no_port_is_open,
+     the_server_of_a_service_goes_with_its_section,
      %% Life
      a_port_that_is_taken_does_not_keep_the_node_from_routing,
      a_server_that_is_killed_comes_back_on_its_port,
      what_is_asked_of_a_process_that_dies_is_answered,
-     stopped_its_port_is_free].
+     stopped_its_port_is_free,
+     a_server_full_of_connections_answers_and_stops_all_the_same].
 
 init_per_suite(Config) ->
     {ok, _} = application:ensure_all_started(ssl),
@@ -83,11 +85,19 @@ credentials_must_be_the_right_ones(Config) ->
     ?assertMatch({200, _}, Get({"authorization", "basic YWRtaW46c2VjcmV0"})).
 
 no_credentials_are_logged(Config) ->
+    ok = logger:set_primary_config(level, info),
     start(secret(), Config),
     _ = request(get, "/api/domains", [basic("admin", "wrong-one")], none),
-    exit(whereis(mongoose_domain_http), kill),
-    test_helper:wait_until(fun() -> is_pid(whereis(mongoose_domain_http)) end),
+    kill_http(),
+    %% And a crash, whose report has the state.
+    Crashed = whereis(mongoose_domain_http),
+    no_state = sys:replace_state(Crashed, fun(_) -> no_state end),
+    Crashed ! listen,
+    wait_for_other_than(Crashed),
+    ok = logger:set_primary_config(level, notice),
     Text = lists:flatten(io_lib:format("~tp", [ets:tab2list(test_helper)])),
+    [?assertNotEqual({Report, nomatch}, {Report, string:find(Text, Report)})
+     || Report <- ["progress", "child_terminated", "killed", "no_state"]],
     ?assertEqual(nomatch, string:find(Text, "secret")),
     ?assertEqual(nomatch, string:find(Text, "wrong-one")).
 
@@ -243,6 +253,17 @@ disabled_no_port_is_open(Config) ->
     start(#{}, Config),
     ?assertMatch([_], listening() -- Before).
 
+the_server_of_a_service_goes_with_its_section(Config) ->
+    {ok, _} = test_helper:start_standalone(#{database => ?config(url, Config), http => disabled}),
+    Http = #{http => #{port => 0}},
+    [begin
+         ok = service_domain_db:start(Http),
+         ?assertMatch({200, _}, get("/readyz")),
+         ok = Without(),
+         ?assertEqual(undefined, whereis(mongoose_domain_http))
+     end || Without <- [fun() -> service_domain_db:start(#{}) end,
+                        fun() -> service_domain_db:stop() end]].
+
 %% Life
 
 a_port_that_is_taken_does_not_keep_the_node_from_routing(Config) ->
@@ -261,11 +282,7 @@ a_server_that_is_killed_comes_back_on_its_port(Config) ->
     {_, Port} = mongoose_domain_http:address(),
     test_helper:stop_standalone(),
     start(#{port => Port}, Config),
-    Killed = whereis(mongoose_domain_http),
-    exit(Killed, kill),
-    test_helper:wait_until(fun() -> not lists:member(whereis(mongoose_domain_http),
-                                                     [undefined, Killed])
-                           end),
+    kill_http(),
     ?assertMatch({_, Port}, mongoose_domain_http:address()),
     ?assertMatch({200, _}, get("/healthz")).
 
@@ -293,7 +310,35 @@ stopped_its_port_is_free(Config) ->
     {ok, Listener} = gen_tcp:listen(Port, [{ip, {127, 0, 0, 1}}, {reuseaddr, true}]),
     ok = gen_tcp:close(Listener).
 
+a_server_full_of_connections_answers_and_stops_all_the_same(Config) ->
+    start(#{}, Config),
+    Silent = [connect() || _ <- lists:seq(1, 256)],
+    ?assertMatch({200, _}, get("/healthz")),
+    {_, Port} = mongoose_domain_http:address(),
+    Begun = [begin
+                 Socket = connect(),
+                 ok = gen_tcp:send(Socket, ["POST /api/import HTTP/1.1\r\nHost: localhost\r\n"
+                                            "Content-Type: text/csv\r\n"
+                                            "Content-Length: 1000\r\n\r\na"]),
+                 Socket
+             end || _ <- lists:seq(1, 260)],
+    Server = monitor(process, mongoose_domain_http),
+    test_helper:stop_standalone(),
+    ?assertEqual(shutdown, receive {'DOWN', Server, process, _, Reason} -> Reason end),
+    ?assertEqual({error, econnrefused}, gen_tcp:connect("127.0.0.1", Port, [])),
+    [gen_tcp:close(Socket) || Socket <- Silent ++ Begun].
+
 %% Helpers
+
+kill_http() ->
+    Killed = whereis(mongoose_domain_http),
+    exit(Killed, kill),
+    wait_for_other_than(Killed).
+
+wait_for_other_than(Pid) ->
+    test_helper:wait_until(fun() -> not lists:member(whereis(mongoose_domain_http),
+                                                     [undefined, Pid])
+                           end).
 
 secret() ->
     #{username => "admin", password => "secret"}.

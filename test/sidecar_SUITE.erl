@@ -438,7 +438,10 @@ by_http_a_removal_without_a_node_is_refused_and_says_why(Config) ->
                      "\"code\":\"unreachable\""])
      end || Field <- ["removeDomain", "requestRemoveDomain"]],
     ?assertEqual(Before, rows_and_events(Config)),
-    204 = http(Sidecar, patch, "/api/domains/a.example", "{\"enabled\": false}").
+    204 = http(Sidecar, patch, "/api/domains/a.example", "{\"enabled\": false}"),
+    {200, List} = http(Sidecar, get, "/api/nodes", none),
+    says(List, [["\"", atom_to_list(stand_in:name(Node)), "\",\"this\":false,\"reachable\":false"]
+                || Node <- Nodes]).
 
 http_sidecar(Config) ->
     {ok, _} = application:ensure_all_started(inets),

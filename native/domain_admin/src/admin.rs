@@ -11,8 +11,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// So many changes of domains are made at a time; the others wait.
+/// So many changes of domains are made at a time, and as many removals; the others wait.
 const CHANGES: usize = 32;
+/// How long they wait.
+const PLACE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a change may take, and a removal, whose handlers may have much to do.
 const CHANGE_LIMIT: Duration = Duration::from_secs(15);
 const REMOVAL_LIMIT: Duration = Duration::from_secs(120);
@@ -24,7 +26,8 @@ pub struct Admin {
     pub node: Arc<dyn Node>,
     pub name: String,
     pub history: History,
-    changes: Semaphore,
+    changes: Arc<Semaphore>,
+    removals: Arc<Semaphore>,
 }
 
 /// A domain, as people are shown it.
@@ -86,14 +89,15 @@ impl Details {
 
 impl Admin {
     pub fn new(node: Arc<dyn Node>, name: String) -> Self {
-        Admin { node, name, history: History::default(), changes: Semaphore::new(CHANGES) }
+        let [changes, removals] = [(); 2].map(|()| Arc::new(Semaphore::new(CHANGES)));
+        Admin { node, name, history: History::default(), changes, removals }
     }
 
     /// Adds a domain. The same pair again is fine, whatever its status.
     pub async fn add(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
         let (domain, host_type) = names(domain, host_type)?;
         let insert = Change::Insert { domain: domain.clone(), host_type: host_type.clone() };
-        match self.change(CHANGE_LIMIT, insert).await {
+        match self.change(insert).await {
             // MongooseIM's own API says so for the same pair, too.
             Err(Refusal::Duplicate) => match self.row(&domain).await? {
                 Some(row) if row.host_type == host_type && is_kept(&row) => Ok(()),
@@ -106,14 +110,14 @@ impl Admin {
     /// Removes a domain, and waits until it is gone.
     pub async fn remove(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
         let (domain, host_type) = names(domain, host_type)?;
-        self.change(REMOVAL_LIMIT, Change::Delete { domain, host_type }).await
+        self.removal(Change::Delete { domain, host_type }).await
     }
 
     /// Marks a domain for deletion; the rest is done by itself. A sidecar waits for a node of the
     /// cluster to do it.
     pub async fn request_removal(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
         let (domain, host_type) = names(domain, host_type)?;
-        self.change(REMOVAL_LIMIT, Change::RequestDelete { domain, host_type }).await
+        self.removal(Change::RequestDelete { domain, host_type }).await
     }
 
     /// Enables or disables a domain.
@@ -123,16 +127,37 @@ impl Admin {
             true => Change::Enable { domain },
             false => Change::Disable { domain },
         };
-        self.change(CHANGE_LIMIT, change).await
+        self.change(change).await
     }
 
-    async fn change(&self, limit: Duration, change: Change) -> Result<(), Refusal> {
-        let change = async {
-            // It is never closed.
-            let _permit = self.changes.acquire().await;
-            self.node.change(change).await
-        };
-        in_time(limit, change).await
+    async fn change(&self, change: Change) -> Result<(), Refusal> {
+        let changing = self.begin(&self.changes, change).await?;
+        let late = || Refusal::Database(format!("not done within {} s", CHANGE_LIMIT.as_secs()));
+        timeout(CHANGE_LIMIT, changing).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn removal(&self, change: Change) -> Result<(), Refusal> {
+        let removing = self.begin(&self.removals, change).await?;
+        in_time(REMOVAL_LIMIT, removing).await
+    }
+
+    /// Begins a change when there is a place for it, which it has until it is done, also if nobody
+    /// waits for it any more.
+    async fn begin(
+        &self,
+        places: &Arc<Semaphore>,
+        change: Change,
+    ) -> Result<impl Future<Output = Result<(), Refusal>> + use<>, Refusal> {
+        let busy = "too many changes are in progress; try again later";
+        let place = timeout(PLACE_LIMIT, places.clone().acquire_owned()).await;
+        let Ok(Ok(place)) = place else { return Err(Refusal::Late(busy.to_owned())) };
+        let change = self.node.change(change);
+        let task = tokio::spawn(async move {
+            let changed = change.await;
+            drop(place);
+            changed
+        });
+        Ok(async { task.await.unwrap_or_else(|error| Err(Refusal::Database(error.to_string()))) })
     }
 
     /// What the configuration or the database says of a domain.
@@ -199,14 +224,9 @@ impl Admin {
         after: &str,
         limit: usize,
     ) -> Result<Vec<Details>, Refusal> {
+        self.check(filter)?;
         let statics = self.node.statics();
         let wanted = filter.host_type.as_deref();
-        let is_known = |wanted: &str| {
-            self.node.is_allowed(wanted) || statics.iter().any(|(_, host_type)| host_type == wanted)
-        };
-        if wanted.is_some_and(|wanted| !is_known(wanted)) {
-            return Err(Refusal::UnknownHostType);
-        }
         let mut list = Vec::new();
         if let Some(store) = self.node.store() {
             // A row of a static domain does not count.
@@ -227,13 +247,30 @@ impl Admin {
         Ok(list)
     }
 
-    /// The domains that route by a host type.
-    pub fn domains_of(&self, host_type: &str) -> Result<Vec<domain_table::Name>, Refusal> {
+    /// Is the host type that is asked for one of the configuration?
+    pub fn check(&self, filter: &Filter) -> Result<(), Refusal> {
+        let is_known = |wanted: &str| {
+            self.node.is_allowed(wanted)
+                || self.node.statics().iter().any(|(_, host_type)| host_type == wanted)
+        };
+        match &filter.host_type {
+            Some(wanted) if !is_known(wanted) => Err(Refusal::UnknownHostType),
+            _ => Ok(()),
+        }
+    }
+
+    /// The domains that route by a host type, up to `most`.
+    pub fn domains_of(
+        &self,
+        host_type: &str,
+        most: usize,
+    ) -> Result<Vec<domain_table::Name>, TooMany> {
         check_text(host_type).map_err(|error| Refusal::InvalidHostType(error.to_string()))?;
         if !self.node.is_allowed(host_type) {
-            return Err(Refusal::UnknownHostType);
+            return Err(Refusal::UnknownHostType.into());
         }
-        Ok(self.node.domains_of(host_type))
+        let domains = self.node.domains_of(host_type);
+        if domains.len() > most { Err(TooMany::Domains) } else { Ok(domains) }
     }
 
     /// Compares the table with the database.
@@ -260,11 +297,8 @@ async fn in_time<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
-    let late = || match limit {
-        // It is the database that everything but a removal waits for.
-        CHANGE_LIMIT => Refusal::Database(format!("not done within {} s", limit.as_secs())),
-        _ => Refusal::Late(format!("not done within {} s; it may go on. Ask again", limit.as_secs())),
-    };
+    let seconds = limit.as_secs();
+    let late = || Refusal::Late(format!("not done within {seconds} s; it may go on. Ask again"));
     timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
 }
 

@@ -435,7 +435,7 @@ fn csv_format() -> Format {
             (String = "application/x-ndjson"))),
         (status = 400, body = ErrorBody, description = "`invalid query`, `'status' must be enabled, \
             disabled or deleting`"),
-        (status = 403, body = ErrorBody, description = "`service disabled`")))]
+        (status = 403, body = ErrorBody, description = "`service disabled`, `unknown host type`")))]
 async fn export(
     State(admin): State<Arc<Admin>>,
     query: Result<Query<ExportQuery>, QueryRejection>,
@@ -445,6 +445,7 @@ async fn export(
     if admin.node.store().is_none() {
         return Err(Refusal::Disabled.into());
     }
+    admin.check(&filter)?;
     let (pieces, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
         if let Err(error) = write_all(&admin, query.format, &filter, &pieces).await {

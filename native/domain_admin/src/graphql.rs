@@ -14,6 +14,9 @@ use std::sync::Arc;
 /// How deep and how large a query may be. An introspection query is 13 deep.
 const DEPTH: usize = 16;
 const COMPLEXITY: usize = 500;
+/// Fragments are looked at each time they are spread, before anything else limits a query, so a few
+/// that spread each other would be looked at for hours. An introspection query has 9 spreads.
+const SPREADS: usize = 32;
 /// The most domains in one answer.
 const MOST_DOMAINS: usize = 200_000;
 
@@ -34,7 +37,7 @@ pub fn routes(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     responses(
         (status = 200, description = "`data`, and `errors` with `extensions.code`"),
         (status = 400, body = crate::error::ErrorBody, description = "`body is empty`, `failed to \
-            parse JSON`, `'query' field is missing`")))]
+            parse JSON`, `'query' field is missing`, `too many fragments`")))]
 async fn answer(
     State(_admin): State<Arc<Admin>>,
     Extension(schema): Extension<Api>,
@@ -44,6 +47,9 @@ async fn answer(
     let request = request.map_err(|_| Error::bad_request("'query' field is missing"))?;
     if request.query.is_empty() {
         return Err(Error::bad_request("'query' field is missing"));
+    }
+    if request.query.matches("...").count() > SPREADS {
+        return Err(Error::bad_request("too many fragments"));
     }
     Ok(Json(schema.execute(request).await))
 }
@@ -74,7 +80,7 @@ struct Mutation;
 #[Object]
 impl Mutation {
     async fn domain(&self) -> DomainMutation {
-        DomainMutation
+        DomainMutation::default()
     }
 }
 
@@ -117,22 +123,20 @@ struct DomainQuery;
 #[Object]
 impl DomainQuery {
     /// The names of the domains that route by a host type.
+    #[graphql(complexity = "100 + child_complexity")]
     async fn domains_by_host_type(
         &self,
         context: &Context<'_>,
         host_type: String,
     ) -> Field<Vec<String>> {
-        let names = admin(context)?.domains_of(&host_type);
-        field(names.map(|names| names.into_iter().map(String::from).collect()))
+        let names = admin(context)?.domains_of(&host_type, MOST_DOMAINS).map_err(too_many);
+        Some(names.map(|names| names.into_iter().map(String::from).collect()))
     }
 
     /// All domains, of the configuration and of the database.
     #[graphql(complexity = "100 + child_complexity")]
     async fn all_domains(&self, context: &Context<'_>) -> Field<Vec<DomainWithType>> {
-        let all = admin(context)?.all(MOST_DOMAINS).await.map_err(|error| match error {
-            TooMany::Refused(refusal) => failure(refusal),
-            TooMany::Domains => coded("too_many_domains", &error.to_string()),
-        });
+        let all = admin(context)?.all(MOST_DOMAINS).await.map_err(too_many);
         Some(all.map(|all| all.into_iter().map(DomainWithType::from).collect()))
     }
 
@@ -146,7 +150,9 @@ impl DomainQuery {
     }
 }
 
-struct DomainMutation;
+/// Its fields are made one after the other, in the order of the request, as root fields would be.
+#[derive(Default)]
+struct DomainMutation(tokio::sync::Mutex<()>);
 
 #[Object]
 impl DomainMutation {
@@ -157,9 +163,10 @@ impl DomainMutation {
         domain: String,
         host_type: String,
     ) -> Field<Domain> {
+        let _turn = self.0.lock().await;
         let admin = admin(context)?;
         let added = admin.add(&domain, &host_type).await;
-        field(as_it_is(admin, &domain, added).await)
+        field(as_it_is(admin, &domain, added, DomainStatus::Enabled).await)
     }
 
     /// Removes a domain and the data of it; answered when it is gone.
@@ -169,6 +176,7 @@ impl DomainMutation {
         domain: String,
         host_type: String,
     ) -> Field<Domain> {
+        let _turn = self.0.lock().await;
         let removed = admin(context)?.remove(&domain, &host_type).await;
         field(removed.and_then(|()| gone(&domain, host_type, DomainStatus::Deleted)))
     }
@@ -180,22 +188,25 @@ impl DomainMutation {
         domain: String,
         host_type: String,
     ) -> Field<Domain> {
+        let _turn = self.0.lock().await;
         let requested = admin(context)?.request_removal(&domain, &host_type).await;
         field(requested.and_then(|()| gone(&domain, host_type, DomainStatus::Deleting)))
     }
 
     /// Lets a domain route.
     async fn enable_domain(&self, context: &Context<'_>, domain: String) -> Field<Domain> {
+        let _turn = self.0.lock().await;
         let admin = admin(context)?;
         let enabled = admin.set_enabled(&domain, true).await;
-        field(as_it_is(admin, &domain, enabled).await)
+        field(as_it_is(admin, &domain, enabled, DomainStatus::Enabled).await)
     }
 
     /// Keeps a domain, but lets it route no more.
     async fn disable_domain(&self, context: &Context<'_>, domain: String) -> Field<Domain> {
+        let _turn = self.0.lock().await;
         let admin = admin(context)?;
         let disabled = admin.set_enabled(&domain, false).await;
-        field(as_it_is(admin, &domain, disabled).await)
+        field(as_it_is(admin, &domain, disabled, DomainStatus::Disabled).await)
     }
 }
 
@@ -207,18 +218,29 @@ fn field<T>(result: Result<T, Refusal>) -> Field<T> {
     Some(result.map_err(failure))
 }
 
-/// The domain after a change.
+/// The domain after a change. If it cannot be read then, the change was made all the same.
 async fn as_it_is(
     admin: &Admin,
     domain: &str,
     changed: Result<(), Refusal>,
+    status: DomainStatus,
 ) -> Result<Domain, Refusal> {
     changed?;
-    Ok(admin.details(domain).await?.into())
+    match admin.details(domain).await {
+        Ok(details) => Ok(details.into()),
+        Err(_) => Ok(Domain { domain: prepared(domain)?, host_type: None, status }),
+    }
 }
 
 fn gone(domain: &str, host_type: String, status: DomainStatus) -> Result<Domain, Refusal> {
     Ok(Domain { domain: prepared(domain)?, host_type: Some(host_type), status })
+}
+
+fn too_many(error: TooMany) -> async_graphql::Error {
+    match error {
+        TooMany::Refused(refusal) => failure(refusal),
+        TooMany::Domains => coded("too_many_domains", &error.to_string()),
+    }
 }
 
 fn failure(refusal: Refusal) -> async_graphql::Error {

@@ -164,6 +164,8 @@ fn without(text: &str, subject: &str) -> String {
 /// What the node did and saw since its table was made.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
+    /// Is the service there that follows the database?
+    pub follows: bool,
     /// The newest event up to which the table has everything; 0 if the log was empty. `None`: nothing
     /// is loaded yet.
     pub position: Option<i64>,
@@ -243,7 +245,7 @@ pub struct MemberStatus {
 }
 
 /// What a node does. `disabled`: there is no database; `retrying`: the last check failed, and the next
-/// comes by itself; `stopped`: there is no table.
+/// comes by itself; `stopped`: the service or the table is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]

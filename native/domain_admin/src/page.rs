@@ -93,10 +93,14 @@ impl Modify for Guarded {
         let none = SecurityRequirement::default();
         let security = vec![SecurityRequirement::new("basic", [""; 0]), none];
         let body = Ref::from_schema_name(ErrorBody::name());
-        let unauthorized = ResponseBuilder::new()
-            .description("`basic auth is required`, `basic auth provided, invalid password`")
-            .content("application/json", Content::new(Some(body)))
-            .build();
+        let answer = |description| {
+            let body = Content::new(Some(body.clone()));
+            let builder = ResponseBuilder::new().description(description);
+            builder.content("application/json", body).build()
+        };
+        let unauthorized =
+            answer("`basic auth is required`, `basic auth provided, invalid password`");
+        let forbidden = answer("`request from another origin`");
         let guarded = api.paths.paths.iter_mut().filter(|(path, _)| !OPEN.contains(&path.as_str()));
         for (_, item) in guarded {
             let operations =
@@ -105,6 +109,7 @@ impl Modify for Guarded {
                 operation.security = Some(security.clone());
                 let responses = &mut operation.responses.responses;
                 responses.insert("401".to_owned(), unauthorized.clone().into());
+                responses.entry("403".to_owned()).or_insert_with(|| forbidden.clone().into());
             }
         }
     }

@@ -114,8 +114,8 @@ async fn change_domain(
         (status = 403, body = ErrorBody, description = "`domain is static`, `service disabled`, \
             `unknown host type`, `wrong host type`"),
         (status = 500, body = ErrorBody, description = "`database error`; or a removal handler failed"),
-        (status = 503, body = ErrorBody, description = "in a sidecar: no MongooseIM node is \
-            reachable")))]
+        (status = 503, body = ErrorBody, description = "not done within 120 s, or too many \
+            removals are in progress; in a sidecar: no MongooseIM node is reachable")))]
 async fn remove_domain(
     State(admin): State<Arc<Admin>>,
     name: Name,
@@ -197,7 +197,11 @@ async fn list_domains(
         Some(_) => return Err(Error::bad_request("'limit' must be 1 to 1000")),
     };
     let filter = filter(query.host_type, query.status)?;
-    let mut domains = admin.list(&filter, &query.after.unwrap_or_default(), limit + 1).await?;
+    let after = query.after.unwrap_or_default();
+    if after.contains('\0') {
+        return Err(Error::bad_request("invalid query"));
+    }
+    let mut domains = admin.list(&filter, &after, limit + 1).await?;
     let is_last = domains.len() <= limit;
     domains.truncate(limit);
     let last = domains.last().map(|details| details.domain.clone());

@@ -36,6 +36,9 @@ use tokio_rustls::rustls::{self, ServerConfig};
 const CONNECTIONS: usize = 256;
 /// How long a client may take for TLS, and for the head of a request, also of the next one.
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
+/// The same while half of the connections are taken: a client that says nothing must not keep others
+/// out.
+const CROWDED_HEAD_LIMIT: Duration = Duration::from_secs(2);
 /// How long a client may take none of an answer.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 /// The most bytes and lines of the head of a request.
@@ -250,9 +253,9 @@ async fn serve(
     let graceful = GracefulShutdown::new();
     let mut connections = tokio::task::JoinSet::new();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { break };
-        let stream = tokio::select! {
-            accepted = listener.accept() => accepted,
+        let accepted = async { (places.clone().acquire_owned().await, listener.accept().await) };
+        let (place, stream) = tokio::select! {
+            accepted = accepted => accepted,
             // The sender is gone.
             _ = stopped.changed() => break,
         };
@@ -261,6 +264,8 @@ async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
+        let is_crowded = places.available_permits() < CONNECTIONS / 2;
+        let head_limit = if is_crowded { CROWDED_HEAD_LIMIT } else { HEAD_LIMIT };
         let (routes, acceptor, watcher) = (routes.clone(), acceptor.clone(), graceful.watcher());
         connections.spawn(async move {
             let mut stream = TimeoutStream::new(stream);
@@ -268,9 +273,9 @@ async fn serve(
             let stream = Box::pin(stream);
             // A connection that breaks is the client's business.
             let _ = match acceptor {
-                None => converse(stream, routes, watcher).await,
-                Some(acceptor) => match timeout(HEAD_LIMIT, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => converse(stream, routes, watcher).await,
+                None => converse(stream, routes, watcher, head_limit).await,
+                Some(acceptor) => match timeout(head_limit, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => converse(stream, routes, watcher, head_limit).await,
                     _ => Ok(()),
                 },
             };
@@ -286,10 +291,11 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     routes: Router,
     watcher: hyper_util::server::graceful::Watcher,
+    head_limit: Duration,
 ) -> hyper::Result<()> {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_LIMIT)
+        .header_read_timeout(head_limit)
         .max_buf_size(LONGEST_HEAD)
         .max_headers(HEAD_LINES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));

@@ -54,6 +54,7 @@ impl Admin {
         match snapshot {
             None => Status::Stopped,
             Some(_) if self.node.store().is_none() => Status::Disabled,
+            Some(snapshot) if !snapshot.follows => Status::Stopped,
             Some(snapshot) if snapshot.failing => Status::Retrying,
             Some(snapshot) if snapshot.position.is_none() => Status::Loading,
             Some(_) => Status::Following,
@@ -212,7 +213,8 @@ enum Verified {
 #[utoipa::path(post, path = "/api/verify", tag = "node", responses(
     (status = 200, body = Verified),
     (status = 403, body = ErrorBody, description = "`service disabled`"),
-    (status = 500, body = ErrorBody, description = "`database error`")))]
+    (status = 500, body = ErrorBody, description = "`database error`"),
+    (status = 503, body = ErrorBody, description = "not done within 120 s")))]
 async fn verify(State(admin): State<Arc<Admin>>) -> Result<Json<Verified>, Error> {
     let (count, domains) = admin.verify().await?;
     Ok(Json(if count == 0 { Verified::Ok } else { Verified::Differs { count, domains } }))

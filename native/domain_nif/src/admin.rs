@@ -9,17 +9,20 @@ use crate::database::{Database, Open};
 use crate::runtime::Threads;
 use crate::table::routing;
 use crate::term::{failure, reason};
-use crate::{bad_http_option, http_failed, mongoose_domain_nif, ok, stopped};
+use crate::{bad_http_option, http_failed, mongoose_domain_nif, ok, service_domain_db, stopped};
 use domain_admin::{Answer, Change, Credentials, Difference, HostType, Member, MemberStatus};
 use domain_admin::{Node, Options, Refusal, Route, Server, Snapshot, StartError, TlsFiles};
 use domain_store::Store;
 use domain_table::Name;
 use parking_lot::Mutex;
+use rustler::sys::enif_whereis_pid;
 use rustler::types::erlang_option::ErlOption;
 use rustler::{Atom, Encoder, Env, LocalPid, NifMap, NifResult, NifTaggedEnum};
 use rustler::{OwnedEnv, Resource, ResourceArc, Term};
 use std::collections::BTreeMap;
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr};
+use std::ptr;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -100,6 +103,15 @@ impl ErlangNode {
     }
 }
 
+/// Is there a process of this name? Only from threads that are not the VM's.
+#[allow(unsafe_code)]
+fn is_registered(name: Atom) -> bool {
+    let mut pid = MaybeUninit::uninit();
+    // SAFETY: threads of our own have no environment, and an atom needs none.
+    let found = unsafe { enif_whereis_pid(ptr::null_mut(), name.as_c_arg(), pid.as_mut_ptr()) };
+    found != 0
+}
+
 impl Node for ErlangNode {
     fn route(&self, domain: &str) -> Option<Route> {
         let routing = routing()?;
@@ -134,6 +146,7 @@ impl Node for ErlangNode {
         let reloads: BTreeMap<String, u64> =
             counts.reloads.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
         Some(Snapshot {
+            follows: is_registered(service_domain_db()),
             // A log that was empty.
             position: routing.position().map(|position| position.newest().unwrap_or(0)),
             newest_event: counts.newest_event,

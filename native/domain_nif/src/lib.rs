@@ -29,6 +29,7 @@ rustler::atoms! {
     error,
     undefined,
     mongoose_domain_nif,
+    service_domain_db,
 
     // the table
     fresh,
