@@ -68,7 +68,7 @@ test-rust:
 	cargo test --release --workspace --locked
 
 test-erlang:
-	@script/install-deps test </dev/null
+	@script/install-deps browser </dev/null
 	rebar3 ct
 
 # The Common Test suites on OTP 27, in a Debian trixie that the first run installs.
@@ -129,7 +129,7 @@ chaos: build
 
 # Three minutes of schemathesis against the HTTP interface.
 admin-fuzz: build
-	@script/install-deps test </dev/null
+	@script/install-deps fuzz </dev/null
 	@script/admin-fuzz
 
 clean:
