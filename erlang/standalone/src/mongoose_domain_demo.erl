@@ -67,20 +67,19 @@ run(Url, IsOurs) ->
     lists:foreach(fun({Peer, _}) -> peer:stop(Peer) end, [First, Second]),
     _ = [say("the domains d1.~ts.demo to d~b.~ts.demo stay in the database",
              [string:lowercase(Suffix), ?COUNT, string:lowercase(Suffix)]) || not IsOurs],
-    say("done", []).
+    say("done. The page of a node: `make serve', then http://127.0.0.1:8088/", []).
 
 add_by_http(First, Second, Domain) ->
     {IpAddress, Port} = call(First, mongoose_domain_http, address, []),
     Server = lists:flatten(io_lib:format("http://~ts:~b", [IpAddress, Port])),
-    Curl = lists:flatten(io_lib:format("curl -sS -X PUT ~ts/api/domains/~ts "
+    Curl = lists:flatten(io_lib:format("curl -sS --noproxy '*' -X PUT ~ts/api/domains/~ts "
                                        "-d '{\"host_type\": \"~ts\"}'", [Server, Domain, ?T])),
     Printed = os:cmd(Curl ++ " -w '%{http_code}' 2>&1"),
     check(Printed =:= "204", "~ts printed ~ts", [Curl, Printed]),
     Seen = call(Second, ?MODULE, watch, [Domain, {ok, ?T}, deadline()]),
     check(Seen =/= timeout, "the second node did not follow within ~b s", [?PATIENCE div 1000]),
     {ok, _} = call(First, mongoose_domain_api, delete_domain, [Domain, ?T]),
-    say("the same by HTTP: ~ts~nanswered 204, and the second node says ~0tp", [Curl, {ok, ?T}]),
-    say("the page of the first node was at ~ts/ - `make serve' runs a node with one", [Server]).
+    say("the same by HTTP: ~ts~nanswered 204, and the second node says ~0tp", [Curl, {ok, ?T}]).
 
 create_tables(Url) ->
     case mongoose_domain_shell:create_schema(Url) of
@@ -223,6 +222,8 @@ domain(Suffix, N) ->
     iolist_to_binary(["d", integer_to_list(N), ".", string:lowercase(Suffix), ".demo"]).
 
 kind("sqlite:" ++ _) -> "SQLite file";
+kind("mysql:" ++ _) -> "MySQL or MariaDB database";
+kind("mariadb:" ++ _) -> kind("mysql:");
 kind(_) -> "PostgreSQL database".
 
 deadline() ->

@@ -33,22 +33,53 @@ serve([Port, Database]) ->
     App = mongoose_domain_standalone,
     _ = application:load(App),
     _ = [application:set_env(App, database, Database) || Database =/= ""],
-    {ok, Http} = application:get_env(App, http),
-    _ = [application:set_env(App, http, Http#{port => list_to_integer(Port)}) || Port =/= ""],
+    {ok, Configured} = application:get_env(App, http),
+    Http = with_port(Port, Configured),
+    ok = application:set_env(App, http, Http),
     case application:ensure_all_started(App) of
+        {ok, _} when Http =:= disabled ->
+            stop("The HTTP server is disabled: see http in config/sys.config.", []);
         {ok, _} ->
-            serving(mongoose_domain_http:address());
+            serving(mongoose_domain_http:address(), Http);
+        {error, {App, {{bad_option, Option, Wrong}, _Start}}} ->
+            stop("~ts: ~ts", [Option, what_is_wrong(Wrong)]);
         {error, Reason} ->
-            io:format("The node could not be started: ~tp~n", [Reason]),
-            halt(1)
+            stop("The node could not be started: ~tp", [Reason])
     end.
 
-serving(undefined) ->
-    %% Why is in the log.
-    io:put_chars("It cannot listen there. Take another port: make serve PORT=8089\n"),
-    halt(1);
-serving({IpAddress, Port}) ->
-    io:format("Serving http://~ts:~b/ - end with Ctrl-C~n", [IpAddress, Port]).
+%% What is no port or no map is left to the check of the options.
+with_port(Port, Http) when Port =/= "", is_map(Http) ->
+    case string:to_integer(Port) of
+        {Number, ""} -> Http#{port => Number};
+        _ -> Http#{port => Port}
+    end;
+with_port(_Port, Http) ->
+    Http.
+
+what_is_wrong({_Reason, Text}) when is_binary(Text) -> Text;
+what_is_wrong(Text) when is_binary(Text) -> Text;
+what_is_wrong(Wrong) -> io_lib:format("~tp", [Wrong]).
+
+serving(undefined, _Http) ->
+    stop("It does not serve; the log says why. If the port is taken, give another: "
+         "make serve PORT=8089", []);
+serving({IpAddress, Port}, Http) ->
+    Scheme = case Http of
+                 #{tls := #{certfile := _}} -> "https";
+                 _ -> "http"
+             end,
+    Host = case string:find(IpAddress, ":") of
+               nomatch -> IpAddress;
+               _ -> [$[, IpAddress, $]]
+           end,
+    io:format("Serving ~ts://~ts:~b/ - end with Ctrl-C~n", [Scheme, Host, Port]).
+
+-spec stop(io:format(), [term()]) -> no_return().
+stop(Format, Args) ->
+    %% The log comes first.
+    _ = logger_std_h:filesync(default),
+    io:format(Format ++ "~n", Args),
+    halt(1).
 
 %% @doc Creates MongooseIM's tables and ends the VM with exit code 0, or 1 after saying what is
 %% wrong.
