@@ -4,14 +4,16 @@ usage: page.py URL DIRECTORY [control | uncontrolled [TEST...]]
 
 The URL may hold a user and a password. Screenshots go into the directory. The node has the static
 domain static.example and the host types type1, type2 and <b>type3</b>; the tests add domains by its
-API. With `control' whoever runs this stops and starts the node's HTTP server when a line on standard
-output asks for it (`please stop', `please start'), and answers by a line on standard input when that
-is done.
+API. With `control' whoever runs this does what a line on standard output asks for, and answers by a line
+on standard input when that is done: stops and starts the node's HTTP server (`please stop', `please
+start'), adds a node to the cluster, lets it hang, takes it away (`add_node', `hang_node', `remove_node'),
+takes a table from the database and gives it back (`break_database', `mend_database').
 """
 
 import base64
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -219,6 +221,12 @@ class PageTest(unittest.TestCase):
         """The cells behind the name, as text, by the name. In one look, as the rows may be redrawn."""
         return {name: cells for name, *cells in self.run_script("""
             return [...document.querySelectorAll("#rows tr")]
+              .map((row) => [...row.cells].map((cell) => cell.innerText))""")}
+
+    def nodes(self):
+        """State, lag and number of domains by the node."""
+        return {name: cells for name, *cells in self.run_script("""
+            return [...document.querySelectorAll("#nodes tr")]
               .map((row) => [...row.cells].map((cell) => cell.innerText))""")}
 
     def status_in_list(self, domain):
@@ -681,6 +689,49 @@ class TheNodeGoesAway(PageTest):
         self.assert_shows("page", "Page 1: 50 domains")
         self.look_up(FILLED[0])
         self.assert_shows("found", FILLED[0])
+
+
+@unittest.skipUnless(CONTROLLED, "nobody to add a node")
+class TheOtherNodes(PageTest):
+
+    def setUp(self):
+        please("add_node")
+        self.addCleanup(please, "remove_node")
+        super().setUp()
+
+    def other(self):
+        return next((cells for name, cells in self.nodes().items() if name.startswith("other")), None)
+
+    def test_a_node_follows_then_hangs_then_is_gone(self):
+        domains = f"{api('GET', '/api/status')[1]['domains']:,}"
+        self.until(lambda: self.other() == ["following", "0", domains])
+        self.screenshot("nodes")
+        please("hang_node")
+        self.until(lambda: self.other() == ["not reachable", "–", "–"])
+        self.assert_shows("glance", "following")
+        self.screenshot("node-hangs")
+        please("remove_node")
+        self.until(lambda: self.other() is None)
+
+
+@unittest.skipUnless(CONTROLLED, "nobody to break the database")
+class TheDatabaseFails(PageTest):
+    """Comes after AtAGlance, by its name: the node keeps the last error."""
+
+    def test_the_page_says_what_failed_and_since_when(self):
+        self.addCleanup(please, "mend_database")
+        please("break_database")
+        self.assert_shows("glance", "retrying", "The last check failed.", "s behind")
+        self.assert_shows("last-error", "The last one (", "domain_events")
+        self.assertRegex(self.text("errors"), r"\w+\n[1-9]")
+        # The next sample of the lag.
+        self.until(lambda: re.search(r"Now (?!0 s)[\d.]+ s;", self.text("lag-seconds")))
+        self.screenshot("retrying")
+        self.filter("type2")
+        self.until(lambda: list(self.rows()) == FILLED[:50])
+        please("mend_database")
+        self.assert_shows("glance", "following", "current")
+        self.assert_shows("last-error", "The last one (")
 
 
 def please(do):
