@@ -140,13 +140,13 @@ async function disable(details) {
 }
 
 // The removal is requested, not waited for: it takes as long as the data of the domain, and goes on
-// when this page is closed.
+// when this page is closed. A sidecar has to wait for the node that does it.
 async function remove(details) {
   const { domain, host_type } = details;
   if (await confirmed(details, "Remove",
     "will be removed with all its data: users, rosters, messages. This cannot be undone.", true)) {
     const requested = await change(details, "marked for removal: it routes no more, its data goes now",
-      () => request("DELETE", pathOf(domain), { host_type, request: true }));
+      () => request("DELETE", pathOf(domain), { host_type, request: true }, 130));
     if (requested) await seeRemoved(domain);
   }
 }

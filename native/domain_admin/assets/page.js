@@ -72,7 +72,6 @@ const ADVICE = [
   ["request from another origin", "Open this page by the address of the node itself."],
   ["No node of MongooseIM",
     "A removal also removes data that MongooseIM keeps: start a node of it, then try again."],
-  ["not done within", "Look it up: if it is still there, try again."],
   ["It is not known what has become of the removal", "If it is still there, remove it again."],
 ];
 
