@@ -468,7 +468,7 @@ removals_that_take_long_keep_no_change_waiting(_Config) ->
     Handlers = [receive {removes, Pid} -> Pid end || _ <- lists:seq(1, 32)],
     ?assertEqual(204, put(?A, ?TYPE1)),
     %% Two find no place, and are not begun later.
-    Busy = {503, what("too many changes are in progress; try again later")},
+    Busy = {503, what("too many removals are in progress: ask again")},
     [?assertEqual(Busy, receive {_, {503, _} = Answer} -> Answer end) || _ <- [1, 2]],
     [Handler ! go_on || Handler <- Handlers],
     [?assertEqual(204, receive {_, 204} -> 204 end) || _ <- lists:seq(1, 32)],

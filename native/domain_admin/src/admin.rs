@@ -131,33 +131,33 @@ impl Admin {
     }
 
     async fn change(&self, change: Change) -> Result<(), Refusal> {
-        let changing = self.begin(&self.changes, change).await?;
-        let late = || Refusal::Database(format!("not done within {} s", CHANGE_LIMIT.as_secs()));
-        timeout(CHANGE_LIMIT, changing).await.unwrap_or_else(|_| Err(late()))
+        // It is the database that changes wait for.
+        let late = |limit: Duration| Refusal::Database(format!("no end in {} s", limit.as_secs()));
+        let changing = self.begin(&self.changes, change).await.ok_or_else(|| late(PLACE_LIMIT))?;
+        timeout(CHANGE_LIMIT, changing).await.unwrap_or_else(|_| Err(late(CHANGE_LIMIT)))
     }
 
     async fn removal(&self, change: Change) -> Result<(), Refusal> {
-        let removing = self.begin(&self.removals, change).await?;
+        let busy = || Refusal::Late("too many removals are in progress: ask again".to_owned());
+        let removing = self.begin(&self.removals, change).await.ok_or_else(busy)?;
         in_time(REMOVAL_LIMIT, removing).await
     }
 
-    /// Begins a change when there is a place for it, which it has until it is done, also if nobody
+    /// Begins a change if there comes a place for it, which it has until it is done, also if nobody
     /// waits for it any more.
     async fn begin(
         &self,
         places: &Arc<Semaphore>,
         change: Change,
-    ) -> Result<impl Future<Output = Result<(), Refusal>> + use<>, Refusal> {
-        let busy = "too many changes are in progress; try again later";
-        let place = timeout(PLACE_LIMIT, places.clone().acquire_owned()).await;
-        let Ok(Ok(place)) = place else { return Err(Refusal::Late(busy.to_owned())) };
+    ) -> Option<impl Future<Output = Result<(), Refusal>> + use<>> {
+        let place = timeout(PLACE_LIMIT, places.clone().acquire_owned()).await.ok()?.ok()?;
         let change = self.node.change(change);
         let task = tokio::spawn(async move {
             let changed = change.await;
             drop(place);
             changed
         });
-        Ok(async { task.await.unwrap_or_else(|error| Err(Refusal::Database(error.to_string()))) })
+        Some(async { task.await.unwrap_or_else(|error| Err(Refusal::Database(error.to_string()))) })
     }
 
     /// What the configuration or the database says of a domain.
