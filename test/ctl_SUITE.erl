@@ -292,7 +292,8 @@ credentials_are_needed_and_checked(Config) ->
     File = write("password", "s3cret\n", Guarded),
     ok = file:change_mode(File, 8#600),
     ?assertEqual(Ok, ctl(["verify", "--username", "admin", "--password-file", File], Guarded)),
-    Settings = write("ctl.toml", "username = 'admin'\npassword = 's3cret'\n", Guarded),
+    Settings = write("ctl.toml", ["server = '", ?config(server, Guarded), "'\n"
+                                  "username = 'admin'\npassword = 's3cret'\n"], Guarded),
     ok = file:change_mode(Settings, 8#644),
     Warning = iolist_to_binary(["Warning: others may read the password in ", Settings,
                                 ": chmod 600 ", Settings, "\n"]),

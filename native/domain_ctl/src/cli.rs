@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 const AFTER_HELP: &str = "\
 Where the server is and who asks is taken from the options, else from the environment, else from a
 TOML file; there is no option for the password, since all users of a machine can see options.
+The file's user name, password and authorities are for its own server (without one: the default).
 
   option            environment                    key of the file
   --server          MONGOOSE_DOMAINCTL_SERVER      server

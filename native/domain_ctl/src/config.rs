@@ -58,18 +58,24 @@ impl Settings {
             environment(&format!("MONGOOSE_DOMAINCTL_{name}")).filter(|value| !value.is_empty())
         };
         let mut warnings = Vec::new();
-        let file = match config_file(options, &variable, environment) {
+        let mut file = match config_file(options, &variable, environment) {
             Some(path) => read_config(&path, &mut warnings)?,
             None => File::default(),
         };
+        let of_file = file.server.take().unwrap_or_else(|| DEFAULT_SERVER.to_owned());
+        let named = options.server.clone().or_else(|| variable("SERVER"));
+        let server = checked_server(named.as_ref().unwrap_or(&of_file))?;
+        // What the file says of its own server is for no other one.
+        let is_same = |own: Url| without_slash(&own) == without_slash(&server);
+        if !checked_server(&of_file).is_ok_and(is_same) {
+            file = File::default();
+        }
         let password = match &options.password_file {
             Some(path) => Some(read_password(path, &mut warnings)?),
             None => variable("PASSWORD").or(file.password),
         };
         let username = options.username.clone().or_else(|| variable("USERNAME")).or(file.username);
         let ca_file = options.ca_file.clone().or_else(|| variable("CA_FILE").map(PathBuf::from));
-        let server = options.server.clone().or_else(|| variable("SERVER")).or(file.server);
-        let server = checked_server(server.as_deref().unwrap_or(DEFAULT_SERVER))?;
         let credentials = credentials(username, password)?;
         if credentials.is_some() && is_in_clear(&server) {
             warnings.push(format!(
@@ -302,6 +308,56 @@ mod tests {
         assert_eq!(settings.server, "https://option/prefix");
         assert_eq!(login(&settings), ("o", "op"));
         assert_eq!(settings.ca_file, Some("o.pem".into()));
+    }
+
+    #[test]
+    fn what_the_file_says_is_for_its_own_server() {
+        let home = Home::new("own");
+        let mine = "username = 'f'\npassword = 'fp'\nca_file = 'ca.pem'\n";
+        let of = |file_server: &str, url: Option<&str>| {
+            home.write(DEFAULT_FILE, &format!("{file_server}{mine}"), 0o600);
+            let by_option = ConnectionOptions { server: url.map(str::to_owned), ..options() };
+            let variable: Vec<_> = url.map(|url| ("SERVER", url)).into_iter().collect();
+            [home.find(&by_option, &[]).unwrap(), home.find(&options(), &variable).unwrap()]
+        };
+        for (file_server, url) in [
+            ("", None),
+            ("", Some("http://127.0.0.1:8088/")),
+            ("server = 'https://file/x/'\n", None),
+            ("server = 'https://file/x/'\n", Some("https://FILE:443/x")),
+        ] {
+            for settings in of(file_server, url) {
+                assert_eq!(login(&settings), ("f", "fp"), "{file_server} {url:?}");
+                assert!(settings.ca_file.is_some());
+            }
+        }
+        for (file_server, url) in [
+            ("", "http://127.0.0.1:8089"),
+            ("server = 'https://file'\n", "http://file"),
+            ("server = 'https://file'\n", "https://file/x"),
+            ("server = 'https://file'\n", "https://file.example"),
+            ("server = 'https://file'\n", DEFAULT_SERVER),
+            ("server = 'file'\n", DEFAULT_SERVER),
+        ] {
+            for settings in of(file_server, Some(url)) {
+                assert!(settings.credentials.is_none(), "{file_server} {url}");
+                assert!(settings.ca_file.is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn options_and_variables_are_for_any_server() {
+        let home = Home::new("any");
+        home.write(DEFAULT_FILE, "server = 'https://file'\npassword = 'fp'\n", 0o600);
+        let variables = [("USERNAME", "v"), ("PASSWORD", "vp"), ("CA_FILE", "v.pem")];
+        for options in [options(), server("https://option")] {
+            let settings = home.find(&options, &variables).unwrap();
+            assert_eq!(login(&settings), ("v", "vp"));
+            assert_eq!(settings.ca_file, Some("v.pem".into()));
+        }
+        let error = home.error(&server("https://option"), &[("USERNAME", "v")]);
+        assert!(error.starts_with("there is a user name, but no password"), "{error}");
     }
 
     #[test]
