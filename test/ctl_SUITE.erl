@@ -551,13 +551,14 @@ domains_are_exported(Config) ->
 
 an_export_can_be_imported(Config) ->
     fill(Config),
-    {0, _, _} = ctl(["insert_domain", <<"a \"quoted\", name">>, "type1"], Config),
+    [{0, _, _} = ctl(["insert_domain", Name, "type1"], Config)
+     || Name <- [<<"a \"quoted\", name">>, <<"#no comment">>]],
     Rows = rows(Config),
     Files = [filename:join(?config(dir, Config), Name) || Name <- ["a.csv", "a.ndjson"]],
     [begin
          {0, <<>>, _} = ctl(["export", File], Config),
          sql("DELETE FROM domain_settings", Config),
-         ?assertEqual({0, summary(3, 3, 0, 0, 0), <<>>}, import([File], Config)),
+         ?assertEqual({0, summary(4, 4, 0, 0, 0), <<>>}, import([File], Config)),
          ?assertEqual(Rows, rows(Config))
      end || File <- Files].
 

@@ -501,7 +501,8 @@ fn write_row(format: Format, row: Setting, piece: &mut Vec<u8>) -> io::Result<()
     match format {
         Format::Csv => {
             let mut builder = csv::WriterBuilder::new();
-            builder.has_headers(false).buffer_capacity(256);
+            // In quotes, a # at the beginning of a line is no comment to who imports it.
+            builder.has_headers(false).buffer_capacity(256).comment(Some(b'#'));
             builder.from_writer(&mut *piece).serialize(exported).map_err(io::Error::other)
         }
         Format::Ndjson => {
