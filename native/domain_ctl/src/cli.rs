@@ -246,6 +246,14 @@ impl Format {
             Format::Ndjson => "ndjson",
         }
     }
+
+    /// Its media type.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Format::Csv => "text/csv",
+            Format::Ndjson => "application/x-ndjson",
+        }
+    }
 }
 
 impl Status {

@@ -89,9 +89,15 @@ impl Client {
         self.json(self.open(path)?)
     }
 
-    /// GET, answered by a stream.
-    pub fn download(&self, path: &str) -> Result<BodyReader<'static>, Error> {
-        Ok(self.open(path)?.into_body().into_reader())
+    /// GET, answered by a stream of this type: a page of a proxy may come with 200, too.
+    pub fn download(&self, path: &str, wanted: &str) -> Result<BodyReader<'static>, Error> {
+        let response = self.open(path)?;
+        let body = response.body();
+        if body.mime_type().is_some_and(|came| came.eq_ignore_ascii_case(wanted)) {
+            return Ok(response.into_body().into_reader());
+        }
+        let came = body.mime_type().map_or_else(|| "no type".to_owned(), printable);
+        Err(self.unexpected(format!("{came} instead of {wanted}; no file was changed")))
     }
 
     /// POST of JSON, answered by JSON.

@@ -22,12 +22,12 @@ pub fn run(options: &ExportOptions, client: &Client) -> Result<ExitCode, Error> 
     };
     let path = path(format, options);
     if is_standard(file) {
-        let mut body = client.download(&path)?;
+        let mut body = client.download(&path, format.content_type())?;
         copy(&mut body, &mut io::stdout().lock(), client, &|error| output::failed(error))?;
         return Ok(ExitCode::SUCCESS);
     }
     let target = target(file)?;
-    let lines = write(&target, &path, client)?;
+    let lines = write(&target, format, &path, client)?;
     let header = u64::from(format == Format::Csv);
     let domains = lines.saturating_sub(header);
     output::complain(format_args!("exported {domains} domains to {}", file.display()));
@@ -63,8 +63,8 @@ fn target(file: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-fn write(target: &Path, path: &str, client: &Client) -> Result<u64, Error> {
-    let mut body = client.download(path)?;
+fn write(target: &Path, format: Format, path: &str, client: &Client) -> Result<u64, Error> {
+    let mut body = client.download(path, format.content_type())?;
     let part = part_of(target);
     let failed = |error: &io::Error| Error::file(target, "written", error);
     let written = File::create(&part).map_err(|error| failed(&error)).and_then(|mut file| {

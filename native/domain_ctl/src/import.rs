@@ -95,11 +95,8 @@ fn check_rejects(options: &ImportOptions) -> Result<(), Error> {
 
 impl<'a> Target<'a> {
     fn new(client: &'a Client, format: Format, dry_run: bool) -> Self {
-        let content_type = match format {
-            Format::Csv => "text/csv",
-            Format::Ndjson => "application/x-ndjson",
-        };
-        Target { client, path: format!("/api/import?dry_run={dry_run}"), content_type }
+        let path = format!("/api/import?dry_run={dry_run}");
+        Target { client, path, content_type: format.content_type() }
     }
 
     fn send(&self, chunk: &Chunk) -> Result<Answer, Error> {

@@ -92,8 +92,8 @@ fn json(body: &str) -> Vec<u8> {
 fn broken_off(body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
-        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
-         {length:x}\r\n{body}\r\n"
+        "HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\
+         Connection: close\r\n\r\n{length:x}\r\n{body}\r\n"
     )
     .into_bytes()
 }
@@ -250,6 +250,35 @@ fn an_export_that_breaks_off_leaves_no_file_and_an_older_one_as_it_was() {
     assert_eq!(directory.names(), ["domains.csv"]);
     let output = run(&server.url, &["export"]);
     assert_eq!((code(&output), stderr(&output)), (Some(1), expected));
+}
+
+#[test]
+fn what_is_no_export_is_written_nowhere() {
+    let server = Server::start(|request| match request.line.contains("ndjson") {
+        true => b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}".to_vec(),
+        false => response("200 OK", "text/html; charset=utf-8", "<h1>Log in</h1>"),
+    });
+    let directory = Directory::new("no_export");
+    let error = |came: &str| {
+        let url = &server.url;
+        format!(
+            "Error: {url} answers something else than expected ({came}; no file was changed): is it \
+             a domain node?\n"
+        )
+    };
+    for (name, expected) in [
+        ("domains.csv", error("text/html instead of text/csv")),
+        ("domains.ndjson", error("no type instead of application/x-ndjson")),
+    ] {
+        let file = directory.file(name);
+        fs::write(&file, "older").unwrap();
+        let output = run(&server.url, &["export", text(&file)]);
+        assert_eq!((code(&output), stderr(&output)), (Some(1), expected));
+        assert_eq!(fs::read_to_string(&file).unwrap(), "older");
+    }
+    assert_eq!(directory.names(), ["domains.csv", "domains.ndjson"]);
+    let output = run(&server.url, &["export"]);
+    assert_eq!((code(&output), stdout(&output)), (Some(1), String::new()));
 }
 
 #[test]
