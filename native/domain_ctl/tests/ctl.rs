@@ -211,10 +211,18 @@ fn a_redirection_is_not_followed() {
 
 #[test]
 fn a_server_without_tls_is_an_error_of_tls() {
-    let server = Server::start(|_| Vec::new());
-    let output = run(&server.url.replace("http:", "https:"), &["verify"]);
-    assert_eq!(code(&output), Some(1));
-    assert!(stderr(&output).starts_with("Error: "), "{}", stderr(&output));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&response("400 Bad Request", "text/plain", "")).unwrap();
+        // Closed with something unread it would be reset.
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let output = run(&url, &["verify"]);
+    let expected =
+        format!("Error: no TLS with {url}: received corrupt message of type InvalidContentType\n");
+    assert_eq!((code(&output), stderr(&output)), (Some(1), expected));
 }
 
 #[test]
