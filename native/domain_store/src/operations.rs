@@ -167,15 +167,18 @@ macro_rules! shared_operations {
                 let mut lease = self.lease().await?;
                 let key = within(self.limit, self.domain_bytes(&mut lease)).await?;
                 let wanted = limit as usize;
-                let (mut page, mut after) = (Vec::new(), after.to_owned());
+                let (mut page, mut after, mut limit) = (Vec::new(), after.to_owned(), limit);
                 while page.len() < wanted {
                     let rows = Self::rows_after(&mut lease, key, filter, &after, limit);
                     let mut rows = within(self.limit, rows).await?;
-                    let is_last = rows.len() < wanted;
+                    let is_last = rows.len() < limit as usize;
                     // Text that is not UTF-8: behind an empty name the list would begin again.
                     rows.retain(|row| !row.domain.is_empty());
-                    let Some(last) = rows.last() else { break };
-                    after.clone_from(&last.domain);
+                    match rows.last() {
+                        Some(last) => after.clone_from(&last.domain),
+                        // Nothing else: no name to go on behind, so take more.
+                        None => limit = limit.saturating_mul(2),
+                    }
                     let newest = Self::newest_of(&mut lease, rows, filter);
                     page.extend(within(self.limit, newest).await?);
                     if is_last {
