@@ -203,12 +203,15 @@ impl Admin {
         let statics = self.node.statics();
         let mut all: Vec<_> = statics.into_iter().map(|(d, t)| Details::of_static(d, t)).collect();
         let Some(store) = self.node.store() else { return Ok(all) };
+        let outdated = self.noted(store.outdated().await).await?;
         let mut after = 0;
         loop {
             let rows = self.noted(store.page(None, after, PAGE).await).await?;
             let Some(last) = rows.last() else { return Ok(all) };
             after = last.id;
-            let rows = rows.into_iter().filter(|row| !self.is_static(&row.domain));
+            let is_listed =
+                |row: &Setting| !self.is_static(&row.domain) && !outdated.contains(&row.id);
+            let rows = rows.into_iter().filter(is_listed);
             all.extend(rows.map(Details::from));
             if all.len() > most {
                 return Err(TooMany::Domains);

@@ -462,6 +462,7 @@ async fn write_all(
     pieces: &mpsc::Sender<io::Result<Bytes>>,
 ) -> io::Result<()> {
     let Some(store) = admin.node.store() else { return Ok(()) };
+    let outdated = admin.noted(store.outdated().await).await.map_err(io::Error::other)?;
     let mut after = 0;
     let mut piece = match format {
         Format::Csv => format!("{HEADING}\n").into_bytes(),
@@ -474,7 +475,7 @@ async fn write_all(
         for row in rows {
             after = row.id;
             let is_wanted = filter.host_type.as_ref().is_none_or(|wanted| *wanted == row.host_type);
-            if is_wanted && !admin.is_static(&row.domain) {
+            if is_wanted && !admin.is_static(&row.domain) && !outdated.contains(&row.id) {
                 write_row(format, row, &mut piece)?;
             }
         }

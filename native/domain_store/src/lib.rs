@@ -26,6 +26,7 @@ pub use import::{Outcome, Row};
 pub use tls::{Client, Key, Tls, TlsMode};
 
 use compact_str::CompactString;
+use std::collections::HashSet;
 use std::pin::Pin;
 use tokio::sync::mpsc;
 
@@ -306,6 +307,12 @@ impl Store {
         limit: u32,
     ) -> Operation<'_, Vec<Setting>> {
         on_database!(self, database => Box::pin(database.page(status, after, limit)))
+    }
+
+    /// The ids of the rows that do not count, because a newer one has the same domain. Only MySQL can
+    /// have such rows, and is read once from end to end.
+    pub fn outdated(&self) -> Operation<'_, HashSet<i64>> {
+        on_database!(self, database => Box::pin(database.outdated()))
     }
 
     /// The first `limit` rows with a domain greater than `after`, sorted by domain, by bytes. Fewer

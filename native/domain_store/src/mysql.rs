@@ -23,6 +23,7 @@ use crate::{Config, Enabled, Error, Filter, Server, Setting, Status, Tls, TlsMod
 use futures_util::StreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, MySqlPool, QueryBuilder, Row};
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
@@ -141,6 +142,9 @@ const CHUNK: usize = 1_000;
 
 /// A claim writes rows of `domain_admins`.
 const LOOKS_FIRST: bool = true;
+
+/// The rows that are read at a time, to find names that come twice.
+const PAGE_OF_NAMES: u32 = 10_000;
 
 /// A MySQL or MariaDB database, by its pool.
 #[derive(Debug, Clone)]
@@ -278,6 +282,24 @@ impl Database {
         }
         rows.retain(|row| newest.get(&row.domain) == Some(&row.id));
         Ok(rows)
+    }
+
+    pub(crate) async fn outdated(&self) -> Result<HashSet<i64>, Error> {
+        let (mut seen, mut twice, mut after) = (Seen::default(), HashSet::new(), 0);
+        loop {
+            let rows = self.page(None, after, PAGE_OF_NAMES).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.id;
+            twice.extend(rows.into_iter().map(|row| row.domain).filter(|it| !seen.is_new(it)));
+        }
+        let mut rows = self.settings(&Vec::from_iter(twice)).await?;
+        rows.sort_unstable_by_key(|row| Reverse(row.id));
+        let mut newer = HashSet::new();
+        Ok(rows
+            .into_iter()
+            .filter(|row| !newer.insert(row.domain.clone()))
+            .map(|row| row.id)
+            .collect())
     }
 
     pub(crate) async fn load(

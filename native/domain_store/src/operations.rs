@@ -414,6 +414,13 @@ macro_rules! operations_by_key {
                 Ok(true)
             }
 
+            /// There are none: the domain is a key.
+            pub(crate) async fn outdated(
+                &self,
+            ) -> Result<std::collections::HashSet<i64>, crate::Error> {
+                Ok(std::collections::HashSet::new())
+            }
+
             /// Of these rows the newest of each domain: there are no others.
             async fn newest_of(
                 _connection: &mut <$sqlx as sqlx::Database>::Connection,

@@ -191,6 +191,21 @@ async fn of_duplicates_the_newest_is_listed_and_judged() {
     assert_eq!(ids(Some("type1"), Some(Status::Enabled)).await, [4, 7]);
 }
 
+// The collation calls the last two the same name as the first.
+#[tokio::test]
+async fn of_duplicates_all_but_the_newest_are_outdated() {
+    let db = duplicates(&[("type1", 1), ("type2", 1)]).await;
+    db.execute(
+        "INSERT INTO domain_settings (domain, host_type, status) VALUES
+         ('b.example', 'type1', 2), ('b.example', 'type1', 1), ('b.example', 'type1', 0),
+         ('A.example', 'type1', 1), ('á.example', 'type1', 2)",
+    )
+    .await;
+    let mut outdated: Vec<_> = db.store.outdated().await.unwrap().into_iter().collect();
+    outdated.sort_unstable();
+    assert_eq!(outdated, [1, 3, 4]);
+}
+
 #[tokio::test]
 async fn names_that_are_not_utf8_are_left_out_and_do_not_end_a_list() {
     let db = TestDatabase::sqlite().await;
