@@ -58,7 +58,8 @@ import(File, Url, Follower) ->
     Begun = erlang:monotonic_time(millisecond),
     look_later(Port),
     {Last, Lags} = watch(Port, Url, Follower, none, []),
-    {match, _} = re:run(Last, "^{\"done\":{\"lines\":" ++ integer_to_list(?COUNT)),
+    _ = string:prefix(Last, "{\"done\":{\"lines\":" ++ integer_to_list(?COUNT)) =/= nomatch
+        orelse error({not_done, Last}),
     {(erlang:monotonic_time(millisecond) - Begun) / 1000, Lags}.
 
 watch(Port, Url, Follower, Last, Lags) ->

@@ -18,7 +18,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use csv_core::ReadRecordResult;
-use domain_store::{Filter, Outcome, Row, Setting};
+use domain_store::{ErrorKind, Filter, Outcome, Row, Setting, Store};
 use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -34,6 +34,9 @@ const LINES: usize = 1_000;
 const LONGEST_LINE: usize = 16 * 1024;
 /// How long a client may take for the next piece of a body.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
+/// How often a transaction is tried, and how long after the last time.
+const TRIES: usize = 5;
+const PAUSE: Duration = Duration::from_secs(1);
 /// An import waits while its own node is so many events behind, but not for ever: a node that cannot
 /// follow must not stop it.
 const LAG: u64 = 20_000;
@@ -306,7 +309,7 @@ impl Import {
             return Ok(());
         };
         let wanted: Vec<Row> = rows.iter().map(|(_, _, row)| row.clone()).collect();
-        let outcomes = self.admin.noted(store.import(&wanted, self.dry_run).await).await?;
+        let outcomes = self.import(store, &wanted).await?;
         let before = *counts;
         for ((line, text, _), outcome) in rows.into_iter().zip(outcomes) {
             let reject = |reason: String| rejected.push(Rejected { line, text, reason });
@@ -324,6 +327,18 @@ impl Import {
             let _ = self.admin.node.look().await;
         }
         Ok(())
+    }
+
+    /// A database that is away for a moment is asked again: the same rows once more do no harm.
+    async fn import(&self, store: &Store, rows: &[Row]) -> Result<Vec<Outcome>, Refusal> {
+        let is_away = [ErrorKind::Timeout, ErrorKind::Unavailable];
+        for _ in 1..TRIES {
+            match store.import(rows, self.dry_run).await {
+                Err(error) if is_away.contains(&error.kind()) => sleep(PAUSE).await,
+                result => return self.admin.noted(result).await,
+            }
+        }
+        self.admin.noted(store.import(rows, self.dry_run).await).await
     }
 
     /// What a line says; `None`: nothing.
