@@ -76,8 +76,8 @@ const ADVICE = [
 ];
 
 /// Sends a request; returns the JSON of the answer, or null where there is none. The node takes at
-/// most 15 s for what has no `limit` of its own here.
-export async function request(method, path, body, limit = 20) {
+/// most 20 s for what has no `limit` of its own here.
+export async function request(method, path, body, limit = 25) {
   let response, text;
   try {
     // From the origin: the address of the page may hold a password, and then it cannot be fetched from.
