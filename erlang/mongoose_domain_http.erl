@@ -63,9 +63,18 @@ start(Opts, ServiceOpts) ->
             persistent_term:put({?MODULE, options}, {Options, ServiceOpts}),
             ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, []}, shutdown => 5000,
                           modules => [?MODULE]},
-            mongoose_domain_host:start_process(ChildSpec);
+            ok = mongoose_domain_host:start_process(ChildSpec),
+            wait_for_first_try();
         {error, Failure} ->
             error({http, Failure})
+    end.
+
+%% Not in init/1, where the host's supervisor would wait.
+wait_for_first_try() ->
+    try address() of
+        _ -> ok
+    catch
+        exit:_ItCrashedOrIsSlow -> ok
     end.
 
 -spec stop() -> ok.
