@@ -444,18 +444,13 @@ by_http_a_removal_without_a_node_is_refused_and_says_why(Config) ->
                 || Node <- Nodes]).
 
 http_sidecar(Config) ->
-    {ok, _} = application:ensure_all_started(inets),
     Sidecar = ?config(sidecar, Config),
     {ok, _} = call(Sidecar, http_helper, start, [sidecar_env(#{}, Config), #{}]),
     soon(fun() -> reachable(Sidecar) =:= [true, true] end),
     Sidecar.
 
 http(Sidecar, Method, Path, Body) ->
-    Url = call(Sidecar, http_helper, url, []) ++ Path,
-    case http_helper:call(Method, Url, [], Body, []) of
-        {Code, _, <<>>} -> Code;
-        {Code, _, Answer} -> {Code, Answer}
-    end.
+    call(Sidecar, http_helper, request, [Method, Path, Body]).
 
 %% Options
 

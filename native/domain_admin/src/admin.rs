@@ -89,7 +89,8 @@ impl Details {
 
 impl Admin {
     pub fn new(node: Arc<dyn Node>, name: String) -> Self {
-        let [changes, removals] = [(); 2].map(|()| Arc::new(Semaphore::new(CHANGES)));
+        let places = || Arc::new(Semaphore::new(CHANGES));
+        let (changes, removals) = (places(), places());
         Admin { node, name, history: History::default(), changes, removals }
     }
 
@@ -140,7 +141,7 @@ impl Admin {
     async fn removal(&self, change: Change) -> Result<(), Refusal> {
         let busy = || Refusal::Late("too many removals are in progress: ask again".to_owned());
         let removing = self.begin(&self.removals, change).await.ok_or_else(busy)?;
-        in_time(REMOVAL_LIMIT, removing).await
+        in_time(removing).await
     }
 
     /// Begins a change if there comes a place for it, which it has until it is done, also if nobody
@@ -279,7 +280,7 @@ impl Admin {
     /// Compares the table with the database.
     pub fn verify(&self) -> Answer<Result<(usize, Vec<Difference>), Refusal>> {
         let verified = self.node.verify();
-        Box::pin(in_time(REMOVAL_LIMIT, verified))
+        Box::pin(in_time(verified))
     }
 }
 
@@ -296,13 +297,11 @@ fn is_kept(row: &Setting) -> bool {
     row.status != Status::Deleting
 }
 
-async fn in_time<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, Refusal>>,
-) -> Result<T, Refusal> {
-    let seconds = limit.as_secs();
+/// What may have much to do: a removal, a comparison.
+async fn in_time<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let seconds = REMOVAL_LIMIT.as_secs();
     let late = || Refusal::Late(format!("not done within {seconds} s; it may go on. Ask again"));
-    timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
+    timeout(REMOVAL_LIMIT, work).await.unwrap_or_else(|_| Err(late()))
 }
 
 fn names(domain: &str, host_type: &str) -> Result<(String, String), Refusal> {

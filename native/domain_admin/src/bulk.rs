@@ -332,13 +332,16 @@ impl Import {
     /// A database that is away for a moment is asked again: the same rows once more do no harm.
     async fn import(&self, store: &Store, rows: &[Row]) -> Result<Vec<Outcome>, Refusal> {
         let is_away = [ErrorKind::Timeout, ErrorKind::Unavailable];
-        for _ in 1..TRIES {
+        let mut tries = 1;
+        loop {
             match store.import(rows, self.dry_run).await {
-                Err(error) if is_away.contains(&error.kind()) => sleep(PAUSE).await,
+                Err(error) if tries < TRIES && is_away.contains(&error.kind()) => {
+                    tries += 1;
+                    sleep(PAUSE).await;
+                }
                 result => return self.admin.noted(result).await,
             }
         }
-        self.admin.noted(store.import(rows, self.dry_run).await).await
     }
 
     /// What a line says; `None`: nothing.

@@ -23,7 +23,6 @@ use crate::{Config, Enabled, Error, Filter, Server, Setting, Status, Tls, TlsMod
 use futures_util::StreamExt;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, MySqlPool, QueryBuilder, Row};
-use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
@@ -275,12 +274,8 @@ impl Database {
         rows.retain(|row| wanted.is_none_or(|wanted| row.host_type == *wanted));
         let domains: Vec<String> = rows.iter().map(|row| row.domain.clone()).collect();
         let found = Self::find(connection, &domains).await?;
-        let mut newest = HashMap::with_capacity(rows.len());
-        for row in &found {
-            let id = newest.entry(&row.domain).or_insert(row.id);
-            *id = row.id.max(*id);
-        }
-        rows.retain(|row| newest.get(&row.domain) == Some(&row.id));
+        let newest = newest_ids(&found);
+        rows.retain(|row| newest.contains(&row.id));
         Ok(rows)
     }
 
@@ -292,14 +287,9 @@ impl Database {
             after = last.id;
             twice.extend(rows.into_iter().map(|row| row.domain).filter(|it| !seen.is_new(it)));
         }
-        let mut rows = self.settings(&Vec::from_iter(twice)).await?;
-        rows.sort_unstable_by_key(|row| Reverse(row.id));
-        let mut newer = HashSet::new();
-        Ok(rows
-            .into_iter()
-            .filter(|row| !newer.insert(row.domain.clone()))
-            .map(|row| row.id)
-            .collect())
+        let found = self.settings(&Vec::from_iter(twice)).await?;
+        let newest = newest_ids(&found);
+        Ok(found.iter().map(|row| row.id).filter(|id| !newest.contains(id)).collect())
     }
 
     pub(crate) async fn load(
@@ -316,6 +306,16 @@ impl Database {
         };
         self.load_by_query(batch, to, enabled).await
     }
+}
+
+/// The newest row of each domain.
+fn newest_ids(rows: &[Setting]) -> HashSet<i64> {
+    let mut newest = HashMap::with_capacity(rows.len());
+    for row in rows {
+        let id = newest.entry(&row.domain).or_insert(row.id);
+        *id = row.id.max(*id);
+    }
+    newest.into_values().collect()
 }
 
 /// How many seconds (whole ones only) the server lets a statement wait for a lock. Less than our
