@@ -47,13 +47,15 @@
 
 %% Seconds; a hundred years are enough, and the NIF takes no big integers.
 -define(LONGEST_AGE, 100 * 365 * 86400).
-%% Seconds: send_after/3 takes no more than 49 days.
--define(LONGEST_AUDIT_INTERVAL, 30 * 86400).
+%% Seconds: send_after/3 and call/3 take no more than 49 days.
+-define(LONGEST_WAIT, 30 * 86400).
 
 -type opts() :: #{db_pool => atom(), event_cleaning_interval => pos_integer(),
                   event_max_age => pos_integer(), audit_interval => pos_integer(),
-                  max_connections => pos_integer(), http => mongoose_domain_http:opts(),
-                  _ => _}.
+                  max_connections => pos_integer(),
+                  %% Seconds that start/1 waits for the first load.
+                  initial_load_timeout => pos_integer(),
+                  http => mongoose_domain_http:opts(), _ => _}.
 
 %% What the node did and saw since its table was made.
 -type status() ::
@@ -102,13 +104,16 @@
                 %% Who waits for one, and how far it is: it has to begin; it runs; it found
                 %% suspects, which a check has to look at again; the check runs.
                 verifiers = [] :: [{gen_server:from(), wanted | runs | suspicious | judged}],
+                %% Who waits for the end of the first load or of its first attempt; `done': it is.
+                first_load = [] :: [gen_server:from()] | done,
                 index_request :: undefined | reference(),
                 reloads = false :: boolean()}).
 
 %% mongoose_service
 
-%% @doc Starts the service. `Opts' are those of `[services.service_domain_db]', each with a default.
-%% Raises `{database, Failure}' or `{http, Failure}' if what the configuration says of the database
+%% @doc Starts the service, and returns when the first load is in the table, when its first attempt
+%% has failed, or after `initial_load_timeout' seconds: who accepts clients then routes their domains.
+%% `Opts' are those of `[services.service_domain_db]', each with a default. Raises `{database, Failure}' or `{http, Failure}' if what the configuration says of the database
 %% or of the HTTP server is wrong or cannot be done; whether the database is there does not matter.
 -spec start(opts()) -> ok.
 start(SomeOpts) ->
@@ -121,7 +126,8 @@ start(SomeOpts) ->
                   shutdown => infinity, type => worker, modules => [?MODULE]},
     StockOpts = maps:with(maps:keys(stock_opts()), Opts),
     ok = mongoose_domain_host:start_service(ChildSpec, StockOpts),
-    start_http(Opts).
+    ok = start_http(Opts),
+    await_first_load(Opts).
 
 -spec stop() -> ok.
 stop() ->
@@ -138,6 +144,7 @@ config_spec() ->
               <<"event_max_age">> => {option, integer, positive, [], default},
               <<"audit_interval">> => {option, integer, positive, [], default},
               <<"max_connections">> => {option, integer, positive, [], default},
+              <<"initial_load_timeout">> => {option, integer, positive, [], default},
               <<"http">> => http_spec()},
     Defaults = maps:from_list([{atom_to_binary(Key), Value}
                                || {Key, Value} <- maps:to_list(default_opts())]),
@@ -249,6 +256,10 @@ handle_call(ping, From, State = #state{pings = Pings}) ->
         true -> {noreply, State#state{pings = [From | Pings]}};
         false -> {reply, pong, State}
     end;
+handle_call(await_first_load, _From, State = #state{first_load = done}) ->
+    {reply, ok, State};
+handle_call(await_first_load, From, State = #state{first_load = Waiting}) ->
+    {noreply, State#state{first_load = [From | Waiting]}};
 handle_call(verify, From, State = #state{verifiers = Verifiers}) ->
     {noreply, start_audit(State#state{verifiers = [{From, wanted} | Verifiers]})};
 handle_call(Request, From, State) ->
@@ -377,13 +388,19 @@ failed({Reason, Text}, State0 = #state{failures = Failures, max_retry = MaxRetry
     ?LOG_ERROR(#{what => domain_check_failed, reason => Reason, text => Text,
                  retry_after_milliseconds => Wait}),
     %% Who waits goes on waiting: what was asked for is not done.
-    State1 = later_pings_are_due(cancel_job(State0)),
+    State1 = later_pings_are_due(first_load_ended(cancel_job(State0))),
     State = answer_verifiers(judged, {error, {Reason, Text}}, State1),
     check_after(Wait, State#state{failures = Failures + 1, again = false}).
 
 job_ended(State = #state{job = {_Ref, Job, _StartedAt}}) ->
     lists:foreach(fun log_ignored/1, mongoose_domain_nif:take_ignored(Job)),
-    State#state{job = undefined}.
+    first_load_ended(State#state{job = undefined}).
+
+first_load_ended(State = #state{first_load = done}) ->
+    State;
+first_load_ended(State = #state{first_load = Waiting}) ->
+    lists:foreach(fun(From) -> gen_server:reply(From, ok) end, Waiting),
+    State#state{first_load = done}.
 
 cancel_job(State = #state{job = undefined}) ->
     State;
@@ -459,18 +476,25 @@ answer_verifiers(Whose, Answer, State = #state{verifiers = Verifiers}) ->
 next_audit(State = #state{audit_timer = Timer}) ->
     _ = is_reference(Timer) andalso erlang:cancel_timer(Timer),
     #{audit_interval := Seconds} = opts(),
-    Milliseconds = timer:seconds(min(Seconds, ?LONGEST_AUDIT_INTERVAL)),
+    Milliseconds = timer:seconds(min(Seconds, ?LONGEST_WAIT)),
     Next = Milliseconds - rand:uniform(Milliseconds div 10),
     State#state{audit_timer = erlang:send_after(Next, self(), audit)}.
 
 %% Internal
 
+%% It is said once: the operator knows it then.
 ask_for_missing_index(State = #state{database = Database}) ->
-    Ref = make_ref(),
-    _ = mongoose_domain_nif:request(Database, missing_index, Ref),
-    State#state{index_request = Ref}.
+    case persistent_term:get({?MODULE, told_of_index}, false) of
+        true ->
+            State;
+        false ->
+            Ref = make_ref(),
+            _ = mongoose_domain_nif:request(Database, missing_index, Ref),
+            State#state{index_request = Ref}
+    end.
 
 handle_missing_index({ok, Statement}) when is_binary(Statement) ->
+    persistent_term:put({?MODULE, told_of_index}, true),
     ?LOG_WARNING(#{what => domain_settings_without_index, statement => Statement,
                    text => <<"to find a domain the database reads the whole table; the statement "
                              "adds the index that is missing">>});
@@ -496,6 +520,18 @@ member(Node, {error, {erpc, _NoConnectionOrTimeout}}) ->
     {atom_to_binary(Node), false, false, undefined};
 member(Node, _OtherCode) ->
     {atom_to_binary(Node), false, true, undefined}.
+
+%% The process may be restarted meanwhile: no reason to wait again.
+await_first_load(#{initial_load_timeout := Seconds}) ->
+    Milliseconds = timer:seconds(min(Seconds, ?LONGEST_WAIT)),
+    try gen_server:call(?MODULE, await_first_load, Milliseconds)
+    catch
+        exit:{timeout, _} ->
+            ?LOG_WARNING(#{what => first_load_takes_long, seconds => Seconds,
+                           text => <<"the node starts; the rest of its domains routes as soon as "
+                                     "it is loaded">>});
+        exit:_ -> ok
+    end.
 
 check_http(#{http := Http}) ->
     case mongoose_domain_http:check(Http) of
@@ -538,7 +574,7 @@ opts() ->
     persistent_term:get({?MODULE, opts}, default_opts()).
 
 default_opts() ->
-    (stock_opts())#{audit_interval => 300, max_connections => 2}.
+    (stock_opts())#{audit_interval => 300, max_connections => 2, initial_load_timeout => 10}.
 
 %% The host's own parts know only these.
 stock_opts() ->

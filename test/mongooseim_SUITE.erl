@@ -190,7 +190,8 @@ an_uninstall_of_nothing_changes_nothing(Config) ->
 a_dry_run_says_what_would_change_and_changes_nothing(Config) ->
     Before = {snapshot(Config), times(Config)},
     {0, Install} = script("install --dry-run", Config),
-    says(Install, ["would make priv/", "would keep " ?CORE, "would write " ?CORE,
+    says(Install, ["would make priv/", "would keep " ?CORE " as " ?CORE ".stock\n",
+                   "would write " ?CORE,
                    "would write " ?LIBRARY]),
     ?assertEqual(Before, {snapshot(Config), times(Config)}),
     {0, _} = script("install", Config),
@@ -422,7 +423,7 @@ a_lost_stock_file_is_refused(Config) ->
     overwrite("ebin/mongoose_domain_nif.beam", "damaged", Config),
     refused("install", [?CORE ".stock, MongooseIM's own file, is missing or changed"], Config),
     shell(["rm ", lib("ebin/mongoose_domain_nif.beam", Config)]),
-    refused("uninstall", ["are missing or changed", ?CORE], Config),
+    refused("uninstall", ["are missing or changed", ?CORE ".stock"], Config),
     %% The way out.
     shell(["mv ", ?config(dir, Config), "/*.stock ", lib(?CORE, Config)]),
     {0, _} = script("install", Config),
@@ -545,6 +546,7 @@ a_source_tree_is_built_with_ours_and_without_a_trace_after_that(Config0) ->
     rebar3("release", Config),
     ?assert(filelib:is_file(Evaluated)),
     ?assert(runs_ours(built("default/rel/mongooseim", Config))),
+    is_told_of_what_was_built_in(built("default/rel/mongooseim", Config)),
     {0, Intact} = script("status", Config),
     says(Intact, ["service_domain_db.erl +set aside; MongooseIM's own is kept",
                   "_checkouts/mongoose_domain_native +links to us", "intact"]),
@@ -554,6 +556,24 @@ a_source_tree_is_built_with_ours_and_without_a_trace_after_that(Config0) ->
     same(Before, snapshot(Config)),
     rebar3("release", Config),
     ?assert(runs_stock(built("default/rel/mongooseim", Config))).
+
+is_told_of_what_was_built_in(Config) ->
+    Before = snapshot(Config),
+    {0, Whole} = script("status", Config),
+    says(Whole, ["MongooseIM 6.4.0, release",
+                 "mongoose_domain_native 0.1.0 is a part of this release, in .*"
+                 "/lib/mongoose_domain_native-0.1.0:",
+                 ?CORE " +ours\n", ?SERVICE " +ours\n", ?LIBRARY " +ours\n",
+                 "built from a source tree with us"]),
+    [refused(Command, ["0.1.0 is a part of this release, in .*: it was built from a source tree",
+                       "on the source tree, and build the release again"], Config)
+     || Command <- ["install", "install --dry-run", "uninstall"]],
+    same(Before, snapshot(Config)),
+    [BuiltIn] = filelib:wildcard(mim("lib/mongoose_domain_native-*", Config)),
+    shell(["mv ", BuiltIn, "/" ?CORE " ", BuiltIn, "/core"]),
+    {1, Damaged} = script("status", Config),
+    says(Damaged, [?CORE " +missing", "not whole: build the release again"]),
+    shell(["mv ", BuiltIn, "/core ", BuiltIn, "/" ?CORE]).
 
 a_source_tree_is_built_with_ours_at_another_place(Config0) ->
     Config = with_sources(Config0),
