@@ -20,7 +20,7 @@ CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
-.PHONY: build demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow bench-import sim sim-mutants chaos admin-fuzz clean
+.PHONY: build demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow bench-start bench-import sim sim-mutants chaos admin-fuzz clean
 
 build:
 	@script/install-deps </dev/null
@@ -102,6 +102,13 @@ bench-follow: build
 	@mkdir -p _build/bench
 	@erlc -o _build/bench test/test_helper.erl bench/bench_pairs.erl bench/follow.erl
 	@erl -noshell $(EBIN) -pa _build/bench -run follow main
+
+# The start of the service and a change after a quiet time, with TLS to the database and without.
+bench-start: build
+	@script/install-deps test </dev/null
+	@mkdir -p _build/bench
+	@erlc -o _build/bench test/test_helper.erl bench/bench_pairs.erl bench/start.erl
+	@erl -noshell $(EBIN) -pa _build/bench -run start main
 
 # 1,000,000 domains by /api/import into PostgreSQL, and how a second node follows.
 bench-import: build

@@ -639,14 +639,10 @@ nothing_that_is_no_name_crashes_a_function(_Config) ->
     NoNames = [a, 1, 1.5, "a.example", [], [?D | ?D], {?D}, #{}, self(), make_ref(), Any, <<1:7>>,
                1 bsl 100],
     [begin
-         refuses(fun() -> ?CORE:get_host_type(Bad) end),
-         refuses(fun() -> ?CORE:is_static(Bad) end),
-         refuses(fun() -> ?CORE:is_host_type_allowed(Bad) end),
          refuses(fun() -> ?CORE:get_domains_by_host_type(Bad) end),
          refuses(fun() -> ?CORE:for_each_domain(Bad, Any) end),
          refuses(fun() -> ?CORE:insert(Bad, ?T1, source) end),
-         refuses(fun() -> ?CORE:insert(?D, Bad, source) end),
-         refuses(fun() -> ?CORE:delete(Bad) end)
+         refuses(fun() -> ?CORE:insert(?D, Bad, source) end)
      end || Bad <- NoNames],
     [refuses(fun() -> ?CORE:for_each_domain(?T1, Bad) end)
      || Bad <- [a, fun() -> ok end, fun(_) -> ok end, {?MODULE, note_visit}]],

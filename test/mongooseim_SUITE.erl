@@ -673,15 +673,22 @@ a_changed_script_of_ours_is_refused(Config) ->
 
 %% Databases
 
+%% By a file of authorities, and by those of the system.
 domains_are_loaded_and_followed_by_the_pool_of_mongooseim(Config) ->
+    Ca = test_helper:certificate("ca", Config),
+    [domains_are_loaded_and_followed(Tls, Env, Config)
+     || {Tls, Env} <- [{#{cacertfile => Ca}, #{}}, {#{}, #{authorities => Ca}}]].
+
+domains_are_loaded_and_followed(Tls, MoreEnv, Config) ->
     Before = snapshot(Config),
     Url = test_helper:fresh_url(Config),
     test_helper:fill(Url, "d", ".example", 1000),
     {0, _} = script("install", Config),
-    Env = #{service_domain_db => #{db_pool => global, event_cleaning_interval => 1800,
-                                   event_max_age => 7200},
-            config => #{outgoing_pools => [pool(Url, Config)]}},
+    Pool = stand_in:pool(?config(kind, Config), Url, Tls),
+    Env = MoreEnv#{service_domain_db => #{}, config => #{outgoing_pools => [Pool]}},
     with_node(Env, Config, fun(Node) ->
+        ?assertEqual([[1001]], [Args || {mongooseim_app, accepts_clients, Args}
+                                            <- call(Node, mongooseim_app, calls, [])]),
         %% Without the section `http' no port is open.
         ?assertEqual(undefined, call(Node, erlang, whereis, [mongoose_domain_http])),
         pong = call(Node, service_domain_db, sync_local, []),
@@ -713,9 +720,10 @@ domains_are_changed_by_http_through_the_api_of_mongooseim(Config) ->
     %% As MongooseIM makes it of the section [services.service_domain_db.http].
     Http = #{ip_address => <<"127.0.0.1">>, port => 0, username => <<"admin">>,
              password => <<"secret">>},
-    Env = #{service_domain_db => #{db_pool => global, event_cleaning_interval => 1800,
-                                   event_max_age => 7200, http => Http},
-            config => #{outgoing_pools => [pool(Url, Config)]}, database_url => Url},
+    Tls = #{cacertfile => test_helper:certificate("ca", Config)},
+    Pool = stand_in:pool(?config(kind, Config), Url, Tls),
+    Env = #{service_domain_db => #{http => Http}, config => #{outgoing_pools => [Pool]},
+            database_url => Url},
     with_node(Env, Config, fun(Node) ->
         {_, Port} = call(Node, mongoose_domain_http, address, []),
         Server = "http://127.0.0.1:" ++ integer_to_list(Port),
@@ -759,19 +767,6 @@ domains_are_changed_by_http_through_the_api_of_mongooseim(Config) ->
     ?assertMatch({'EXIT', _}, catch with_node(Wrong, Config, fun(_) -> started end)),
     {ok, Log} = file:read_file(?config(mim, Config) ++ ".log"),
     ?assertMatch({match, _}, re:run(Log, "set a username and a password")).
-
-%% As MongooseIM's configuration has it.
-pool(Url, Config) ->
-    #{host := Host, port := Port, path := "/" ++ Database} = uri_string:parse(Url),
-    {Driver, Required} = case ?config(kind, Config) of
-                             postgres -> {pgsql, #{required => true}};
-                             mysql -> {mysql, #{}}
-                         end,
-    Ca = test_helper:certificate("ca", Config),
-    #{type => rdbms, scope => global, tag => default, opts => #{workers => 10},
-      conn_opts => #{driver => Driver, host => Host, port => Port, database => Database,
-                     username => "domains", password => "secret", query_timeout => 5000,
-                     tls => Required#{verify_mode => peer, cacertfile => Ca}}}.
 
 %% Our own directory
 

@@ -49,11 +49,12 @@ groups() ->
              a_restart_without_effect_leaves_the_differences_for_the_next_check,
              status_says_how_the_node_follows,
              the_start_returns_when_the_domains_route,
-             the_start_returns_when_the_first_attempt_fails,
              a_missing_index_is_noticed_at_the_start_with_its_statement],
     %% The same on every database; the second takes 30 s.
     Once = #{postgres => [a_load_waits_for_who_is_told, without_messages_it_checks_by_itself,
-                          the_start_does_not_wait_longer_than_it_is_told]},
+                          the_start_returns_when_the_first_attempt_fails,
+                          the_start_does_not_wait_longer_than_it_is_told],
+             mysql => [the_start_returns_when_the_first_attempt_fails]},
     [{Kind, [], Cases ++ maps:get(Kind, Once, [])} || {group, Kind} <- test_helper:databases()].
 
 init_per_group(Kind, Config) ->

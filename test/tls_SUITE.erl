@@ -20,6 +20,7 @@ groups() ->
              a_wrong_host_name_is_refused,
              a_wrong_host_name_is_accepted_without_server_name_indication,
              without_verification_any_certificate_is_accepted,
+             small_messages_are_not_held_back,
              a_client_certificate_is_shown,
              a_client_certificate_and_its_key_may_be_in_one_file,
              an_encrypted_key_is_decrypted_by_its_password,
@@ -110,6 +111,33 @@ without_verification_any_certificate_is_accepted(Config) ->
     ?assertEqual(ok, connect(Tls, #{host => "localhost"}, Config)),
     ?assertEqual(ok, connect(Tls, ?config(self_signed, Config))),
     ?assert(is_encrypted(Tls, Config)).
+
+%% Or each connection would wait 40 ms, twice, for nothing: no message of the TLS handshake is large.
+small_messages_are_not_held_back(Config) ->
+    {ok, Database} = open(pool(verified(peer, Config), Config)),
+    ok = ask(Database),
+    #{port := Port} = uri_string:parse(?config(server_url, Config)),
+    Ours = sockets_to(Port),
+    ?assertMatch([_ | _], Ours),
+    [begin
+         {ok, Socket} = socket:open(Fd, #{dup => true}),
+         ?assertEqual({ok, true}, socket:getopt(Socket, {tcp, nodelay})),
+         ok = socket:close(Socket)
+     end || Fd <- Ours],
+    ok = mongoose_domain_nif:close_database(Database).
+
+%% Of this VM, which are connected with the port: their file descriptors, by /proc (proc(5)).
+sockets_to(Port) ->
+    {ok, Table} = file:read_file("/proc/net/tcp"),
+    Remote = iolist_to_binary(io_lib:format(":~4.16.0B", [Port])),
+    Inodes = ["socket:[" ++ binary_to_list(Inode) ++ "]"
+              || Line <- binary:split(Table, <<"\n">>, [global, trim_all]),
+                 [_, _, Peer, <<"01">>, _, _, _, _, _, Inode | _]
+                     <- [binary:split(Line, <<" ">>, [global, trim_all])],
+                 binary:longest_common_suffix([Peer, Remote]) =:= 5],
+    [list_to_integer(filename:basename(File))
+     || File <- filelib:wildcard("/proc/self/fd/*"),
+        {ok, Link} <- [file:read_link(File)], lists:member(Link, Inodes)].
 
 %% Ourselves
 

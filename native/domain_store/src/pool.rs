@@ -5,7 +5,7 @@
 //! - goes on trying until the time limit is over when the server refuses connections, and then
 //!   cannot say why;
 //! - takes a connection back by a task, so that the next operation opens another one meanwhile;
-//! - closes every connection that is idle for long, or asks for one more as soon as one is lost.
+//! - closes every connection that is idle for long, unless it is to hold some from the start on.
 //!
 //! Here a refusal is an error at once, and of the connections that are idle one stays open: what
 //! comes after a quiet time need not wait for TCP, TLS and the login.
@@ -20,9 +20,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
-
-/// A connection that was lent so recently is not asked whether it still works.
-const RECENTLY: Duration = Duration::from_millis(100);
 
 /// The longest time to say goodbye to a server.
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -59,12 +56,10 @@ impl<DB: Database> managed::Manager for Manager<DB> {
     async fn recycle(
         &self,
         connection: &mut DB::Connection,
-        metrics: &Metrics,
+        _metrics: &Metrics,
     ) -> RecycleResult<sqlx::Error> {
-        if metrics.last_used() > RECENTLY {
-            connection.ping().await?;
-        }
-        Ok(())
+        // The server may have closed it.
+        Ok(connection.ping().await?)
     }
 }
 
