@@ -42,8 +42,9 @@
 
 %% Our other modules. A release loads what its boot script names and nothing later: MongooseIM's
 %% does not know these.
--define(PARTS, [mongoose_domain_nif, mongoose_domain_host, mongoose_domain_pool,
-                mongoose_domain_http]).
+-define(PARTS, [mongoose_domain_nif, mongoose_domain_host, mongoose_domain_config,
+                mongoose_domain_pool, mongoose_domain_database, mongoose_domain_cluster,
+                mongoose_domain_status, mongoose_domain_metrics, mongoose_domain_http]).
 
 %% The most transitions of which others are told in one time slice: by calls of their functions, and
 %% by one message.

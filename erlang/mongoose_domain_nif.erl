@@ -102,6 +102,7 @@
 -type statistics() :: #{position := integer() | undefined,
                         newest_event := integer() | undefined,
                         seconds_since_check := float() | undefined,
+                        checks := non_neg_integer(),
                         loads := non_neg_integer(),
                         reloads := #{atom() => pos_integer()},
                         gaps_settled := non_neg_integer(),

@@ -87,7 +87,8 @@ groups() ->
        another_place_while_installed_is_refused,
        a_changed_script_of_ours_is_refused]},
      {postgres, [], [domains_are_loaded_and_followed_by_the_pool_of_mongooseim,
-                     domains_are_changed_by_http_through_the_api_of_mongooseim]},
+                     domains_are_changed_by_http_through_the_api_of_mongooseim,
+                     the_metrics_of_mongooseim_have_the_state_of_the_service]},
      {mysql, [], [domains_are_loaded_and_followed_by_the_pool_of_mongooseim]}].
 
 %% The release and our own directory are made once, and copied or shared by the cases.
@@ -767,6 +768,41 @@ domains_are_changed_by_http_through_the_api_of_mongooseim(Config) ->
     ?assertMatch({'EXIT', _}, catch with_node(Wrong, Config, fun(_) -> started end)),
     {ok, Log} = file:read_file(?config(mim, Config) ++ ".log"),
     ?assertMatch({match, _}, re:run(Log, "set a username and a password")).
+
+%% By both forms of the probe; and also after a start that follows a start, or a crash.
+the_metrics_of_mongooseim_have_the_state_of_the_service(Config) ->
+    {0, _} = script("install", Config),
+    [metrics_have_the_state(ProbeArity, Config) || ProbeArity <- [2, 3]].
+
+metrics_have_the_state(ProbeArity, Config) ->
+    Url = test_helper:fresh_url(Config),
+    test_helper:fill(Url, "d", ".example", 20),
+    Pool = stand_in:pool(postgres, Url, #{cacertfile => test_helper:certificate("ca", Config)}),
+    Env = #{service_domain_db => #{}, config => #{outgoing_pools => [Pool]},
+            probe_arity => ProbeArity},
+    with_node(Env, Config, fun(Node) ->
+        Values = fun() -> call(Node, mongoose_instrument, values, []) end,
+        pong = call(Node, service_domain_db, sync_local, []),
+        ?assertMatch(#{"service_domain_db_domains" := 21, "service_domain_db_followed" := 20,
+                       "service_domain_db_position" := 0, "service_domain_db_lag" := 0,
+                       "service_domain_db_seconds_since_check" := _,
+                       "service_domain_db_checks" := 1, "service_domain_db_loads" := 1,
+                       "service_domain_db_reloads" := 0, "service_domain_db_audits" := 0,
+                       "service_domain_db_gaps_settled" := 0,
+                       "service_domain_db_dummies_written" := 0,
+                       "service_domain_db_errors" := 0}, Values()),
+        ?assertEqual(12, map_size(Values())),
+        test_helper:sql(Url, "DELETE FROM domain_settings WHERE domain = 'd1.example'; "
+                             "INSERT INTO domain_events (domain) VALUES ('d1.example')"),
+        ok = call(Node, service_domain_db, force_check_for_updates, []),
+        pong = call(Node, service_domain_db, sync_local, []),
+        ?assertMatch(#{"service_domain_db_domains" := 20, "service_domain_db_position" := 1},
+                     Values()),
+        ok = call(Node, service_domain_db, start, [#{}]),
+        ?assertMatch(#{"service_domain_db_domains" := 20}, Values()),
+        ok = call(Node, service_domain_db, stop, []),
+        ?assertEqual(#{}, Values())
+    end).
 
 %% Our own directory
 

@@ -82,7 +82,7 @@ a_host_type_means_its_own_pool_then_one_of_each_host_type_then_the_global_one(_C
     start_mongooseim(#{outgoing_pools => [named(global), named(host_type)],
                        {outgoing_pools, <<"type1">>} => [named(<<"type1">>)]}),
     [?assertMatch({DbPool, {ok, #{options := #{database := Database}}}},
-                  {DbPool, mongoose_domain_host:database(opts(DbPool))})
+                  {DbPool, mongoose_domain_database:find(opts(DbPool))})
      || {DbPool, Database} <- [{global, <<"db of global">>}, {type1, <<"db of type1">>},
                                {type2, <<"db of host_type">>}]].
 

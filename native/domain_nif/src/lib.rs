@@ -75,6 +75,7 @@ rustler::atoms! {
     position,
     newest_event,
     seconds_since_check,
+    checks,
     loads,
     reloads,
     gaps_settled,

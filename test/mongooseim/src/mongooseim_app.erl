@@ -10,6 +10,7 @@
 
 start(_Type, _Args) ->
     ?MODULE = ets:new(?MODULE, [named_table, public, ordered_set]),
+    mongooseim_metrics = ets:new(mongooseim_metrics, [named_table, public]),
     {ok, Pid} = ejabberd_sup:start_link(),
     case application:get_env(authorities) of
         {ok, File} -> ok = public_key:cacerts_load(File);
