@@ -10,10 +10,10 @@
 
 -include_lib("common_test/include/ct.hrl").
 
--define(ROUNDS, 15).
--define(QUIET_ROUNDS, 3).
+-define(ROUNDS, bench_pairs:quick(15, 1)).
+-define(QUIET_ROUNDS, bench_pairs:quick(3, 1)).
 %% Milliseconds.
--define(QUIET, 30000).
+-define(QUIET, bench_pairs:quick(30000, 100)).
 
 -spec main() -> no_return().
 main() ->
@@ -38,9 +38,9 @@ run(Kind, Config) ->
     Changes = [{change_time(Url), quiet(fun() -> change_time(Url) end)}
                || _ <- lists:seq(1, ?QUIET_ROUNDS)],
     {Busy, Quiet} = lists:unzip(Changes),
-    io:format("a change, with TLS: ~.1f ms after another one, ~.1f ms after 30 s of quiet "
+    io:format("a change, with TLS: ~.1f ms after another one, ~.1f ms after ~.1f s of quiet "
               "(medians of ~b)~n",
-              [bench_pairs:median(Busy), bench_pairs:median(Quiet), ?QUIET_ROUNDS]),
+              [bench_pairs:median(Busy), bench_pairs:median(Quiet), ?QUIET / 1000, ?QUIET_ROUNDS]),
     test_helper:stop_standalone(),
     test_helper:end_database(Server).
 
