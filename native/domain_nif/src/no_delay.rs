@@ -31,7 +31,13 @@ unsafe extern "C" fn __wrap_connect(
     // socket that is not TCP's it fails and changes nothing.
     unsafe {
         let value = (&raw const on).cast::<c_void>();
-        libc::setsockopt(socket, libc::IPPROTO_TCP, libc::TCP_NODELAY, value, size_of_val(&on) as _);
+        libc::setsockopt(
+            socket,
+            libc::IPPROTO_TCP,
+            libc::TCP_NODELAY,
+            value,
+            size_of_val(&on) as _,
+        );
     }
     // SAFETY: as the caller promises.
     unsafe { __real_connect(socket, address, length) }
