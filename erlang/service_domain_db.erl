@@ -273,12 +273,12 @@ handle_job({ok, loaded}, State) ->
                   milliseconds => erlang:monotonic_time(millisecond) - StartedAt}),
     %% What changed while the load ran. Whoever waits for the load waits for this check, too.
     start_check(later_pings_are_due(job_ended(ask_for_missing_index(State))));
-handle_job({ok, current}, State = #state{again = Again}) ->
-    Ended = answer_pings(job_ended(State#state{failures = 0})),
-    Current = answer_verifiers(judged, ok, Ended),
-    case Again of
-        true -> start_check(later_pings_are_due(Current));
-        false -> check_after(?CHECK_INTERVAL, Current)
+handle_job({ok, current}, State) ->
+    %% Who waits for the check waits until others know of the changes, too.
+    try mongoose_domain_core:await_notified() of
+        ok -> current(State)
+    catch
+        exit:_ -> failed({no_table, <<"mongoose_domain_core is not running">>}, State)
     end;
 handle_job({reload, Reason}, State) ->
     ?LOG_WARNING(#{what => domains_must_be_reloaded, reason => Reason}),
@@ -293,6 +293,14 @@ handle_job({differs, Differences}, State) ->
     reload(answer_verifiers(all, {differs, Count, First}, State));
 handle_job({error, Failure}, State) ->
     failed(Failure, State).
+
+current(State = #state{again = Again}) ->
+    Ended = answer_pings(job_ended(State#state{failures = 0})),
+    Current = answer_verifiers(judged, ok, Ended),
+    case Again of
+        true -> start_check(later_pings_are_due(Current));
+        false -> check_after(?CHECK_INTERVAL, Current)
+    end.
 
 reload(State) ->
     Ended = check_after(?CHECK_INTERVAL, later_pings_are_due(job_ended(State))),

@@ -41,6 +41,7 @@ groups() ->
        a_cancelled_job_is_answered_once,
        a_job_that_nobody_refers_to_is_cancelled,
        a_batch_for_a_table_that_is_gone_is_stale,
+       changes_of_several_processes_wait_for_each_other_and_are_all_made,
        a_caller_that_is_killed_harms_nobody,
        bad_names_are_refused_before_any_sql_runs]},
      {threads, [],
@@ -254,13 +255,36 @@ a_batch_for_a_table_that_is_gone_is_stale(Config) ->
         {ok, Database} = open(Url),
         {_Job, _Ref, Batch} = waiting_load(Database),
         ?assertEqual(more, ?NIF:apply_batch(Batch, 1)),
-        ?assertMatch([{_, undefined, ?T1}], ?NIF:untold(10)),
+        ?assertMatch({0, [{_, undefined, ?T1}], 0}, ?NIF:pending(0, 10)),
         {ok, _} = ?SUP:restart_core(?CORE:get_start_args()),
         ?assertEqual({error, stale}, ?CORE:apply_batch(Batch)),
         ok = supervisor:terminate_child(?SUP, ?CORE),
         ?assertEqual({error, stale}, ?NIF:apply_batch(Batch, 1)),
         ?assertMatch({error, {no_table, _}},
                      ?NIF:check(Database, self(), ?MAX_AGE, make_ref()))
+    end).
+
+changes_of_several_processes_wait_for_each_other_and_are_all_made(Config) ->
+    %% What would wait goes on on a dirty scheduler, and has the same answers.
+    on_peer(Config, fun() ->
+        start_core(),
+        Before = ?NIF:domains_count(),
+        Write = fun(Worker) ->
+                    lists:foreach(fun(N) ->
+                        Domain = <<(integer_to_binary(N))/binary, ".", Worker/binary>>,
+                        inserted = ?NIF:insert(Domain, ?T1, Worker),
+                        refreshed = ?NIF:insert(Domain, ?T1, other),
+                        {error, bad_insert} = ?NIF:insert(Domain, ?T2, other),
+                        N rem 2 =:= 0 andalso (removed = ?NIF:delete(Domain))
+                    end, lists:seq(1, 2000))
+                end,
+        Workers = [spawn_monitor(fun() -> Write(Worker) end)
+                   || Worker <- [<<"a">>, <<"b">>, <<"c">>]],
+        [receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end
+         || {Pid, Monitor} <- Workers],
+        ?assertEqual(Before + 3 * 1000, ?NIF:domains_count()),
+        ?assertMatch({0, [], 9000}, ?NIF:pending(0, 0)),
+        ?assertMatch({9000, [], 0}, ?NIF:pending(all, 10))
     end).
 
 a_caller_that_is_killed_harms_nobody(Config) ->
@@ -709,6 +733,8 @@ fitting(Count) when Count =:= count_error; Count =:= count_failed_check ->
 fitting(cancel) -> ['$job'];
 fitting(take_ignored) -> ['$job'];
 fitting(apply_batch) -> ['$batch', number()];
+fitting(pending) -> [oneof([all, number()]), number()];
+fitting(keep) -> [anything()];
 fitting(get_all_outdated) -> [anything()];
 fitting(Function) when Function =:= check_name; Function =:= get_host_type;
                        Function =:= is_static; Function =:= is_host_type_allowed;

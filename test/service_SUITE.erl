@@ -41,6 +41,7 @@ groups() ->
              unknown_host_types_are_logged_with_a_count_and_the_first_ten,
              a_missing_id_is_settled_by_a_dummy,
              a_core_that_is_killed_while_it_tells_leaves_the_rest_to_its_successor,
+             what_a_killed_core_left_is_notified_at_the_end_of_a_check,
              verify_finds_nothing_wrong_with_a_table_that_follows,
              verify_finds_what_changed_without_an_event_and_heals_it,
              verify_leaves_the_domains_of_others_alone,
@@ -51,7 +52,9 @@ groups() ->
              the_start_returns_when_the_domains_route,
              a_missing_index_is_noticed_at_the_start_with_its_statement],
     %% The same on every database; the second takes 30 s.
-    Once = #{postgres => [a_load_waits_for_who_is_told, without_messages_it_checks_by_itself,
+    Once = #{postgres => [a_load_does_not_flood_who_is_notified,
+                          the_table_is_full_before_others_are_notified_and_a_ping_waits_for_both,
+                          without_messages_it_checks_by_itself,
                           the_start_returns_when_the_first_attempt_fails,
                           the_start_does_not_wait_longer_than_it_is_told],
              mysql => [the_start_returns_when_the_first_attempt_fails]},
@@ -312,7 +315,7 @@ the_hooks_of_a_load_come_from_the_core_once_per_domain(Config) ->
     pong = service_domain_db:sync_local(),
     ?assertEqual([], flush()).
 
-a_load_waits_for_who_is_told(Config) ->
+a_load_does_not_flood_who_is_notified(Config) ->
     %% MongooseIM's process of this name, that takes its time with each message (I7).
     Longest = counters:new(1, []),
     Told = counters:new(1, []),
@@ -336,10 +339,48 @@ a_load_waits_for_who_is_told(Config) ->
     ok = service_domain_db:restart(),
     pong = service_domain_db:sync_local(),
     test_helper:wait_until(fun() -> counters:get(Told, 1) =:= Count end),
-    %% A slice of a thousand changes, and what was left of the one before.
-    ?assert(counters:get(Longest, 1) =< 1100),
+    %% A step of 500, what was left of the one before, and 200 that are notified at once.
+    ?assert(counters:get(Longest, 1) =< 800),
     true = unlink(Slow),
     true = exit(Slow, kill).
+
+the_table_is_full_before_others_are_notified_and_a_ping_waits_for_both(Config) ->
+    %% MongooseIM's process of this name, that handles nothing until it is told to.
+    Handled = counters:new(1, []),
+    Waiting = spawn_link(fun() ->
+                             receive go -> ok end,
+                             (fun Loop() ->
+                                  receive {add_domain, _Domain} -> counters:add(Handled, 1, 1) end,
+                                  Loop()
+                              end)()
+                         end),
+    true = register(mongoose_subdomain_core, Waiting),
+    ok = meck:new(mongoose_subdomain_core, [non_strict, no_link]),
+    ok = meck:expect(mongoose_subdomain_core, add_domain,
+                     fun(_HostType, Domain) -> Waiting ! {add_domain, Domain}, ok end),
+    Count = 20000,
+    Before = mongoose_domain_core:domains_count(),
+    "" = test_helper:fill(?config(url, Config), "d", ".example", Count),
+    ok = service_domain_db:restart(),
+    {Pinging, Monitor} = spawn_monitor(fun() -> pong = service_domain_db:sync_local() end),
+    test_helper:wait_until(fun() -> mongoose_domain_core:domains_count() =:= Before + Count end),
+    ?assertEqual(0, counters:get(Handled, 1)),
+    ?assert(is_process_alive(Pinging)),
+    Waiting ! go,
+    receive {'DOWN', Monitor, process, Pinging, Reason} -> ?assertEqual(normal, Reason) end,
+    test_helper:wait_until(fun() -> counters:get(Handled, 1) =:= Count end),
+    true = unlink(Waiting),
+    true = exit(Waiting, kill).
+
+what_a_killed_core_left_is_notified_at_the_end_of_a_check(_Config) ->
+    %% As if it had been killed while its insertion ran on a dirty scheduler (I7).
+    witness_hooks(),
+    inserted = mongoose_domain_nif:insert(?D, ?T1, somebody),
+    ?assertEqual([], flush()),
+    ok = service_domain_db:force_check_for_updates(),
+    pong = service_domain_db:sync_local(),
+    Core = whereis(mongoose_domain_core),
+    ?assertEqual([{Core, add_domain, ?T1, ?D}], flush()).
 
 domains_of_others_are_left_alone_but_not_by_a_reload(_Config) ->
     ok = mongoose_domain_core:insert(<<"foreign.example">>, ?T1, somebody_else),

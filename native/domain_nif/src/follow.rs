@@ -1,18 +1,22 @@
 //! Checks, loads and audits: a task reads the database and sends batches to the process that asked.
 
 use crate::database::{Database, Open};
+use crate::raw::{Answer, raw_nif};
 use crate::runtime::{Address, Reply};
 use crate::table::routing;
 use crate::term::{KeptTerm, binary, database_failure, failure, optional};
 use crate::{
-    batch, busy, current, differs, done, error, loaded, more, no_table, ok, reload, same, stale,
+    batch, current, differs, done, error, loaded, more, no_table, ok, reload, same, stale,
 };
 use crate::{stopped, too_old, unsettled, went_backwards};
 use domain_sync::audit::Difference;
+use domain_sync::batch::Batch;
 use domain_sync::check::{Outcome, Reason};
 use domain_sync::driver::{Ended, audit, run};
-use domain_sync::routing::{Batch, Ignored, IgnoredRow, Kind, Routing};
+use domain_sync::ignored::{Ignored, IgnoredRow, Kind};
+use domain_sync::routing::Routing;
 use domain_table::Name;
+use rustler::schedule::consume_timeslice;
 use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +39,9 @@ impl Drop for Job {
 
 /// The most changes that are applied at a time on a normal scheduler: 0.1 - 0.2 ms.
 const FEW: usize = 200;
+
+/// The part of a time slice that they take.
+const FEW_PERCENT: i32 = 15;
 
 /// A batch as a term.
 struct BatchResource(Batch<KeptTerm>);
@@ -175,35 +182,33 @@ fn cancel(job: ResourceArc<Job>) -> Atom {
     ok()
 }
 
+raw_nif!("apply_batch" / 2, apply_batch, waits);
+
 /// Applies up to `limit` changes of a batch, and returns `more` or `done`; or `{error, stale}` if the
-/// table that the batch was made for is gone. Only for the process that writes the table, which then
-/// tells others what is untold.
-#[rustler::nif(schedule = "DirtyCpu")]
-fn apply_batch<'a>(env: Env<'a>, next: ResourceArc<BatchResource>, limit: usize) -> Term<'a> {
-    apply_by(env, &next.0, |batch| Some(batch.apply(limit)))
-}
-
-/// As `apply_batch`, for few changes at a time, on a normal scheduler; or `busy`, when that would wait
-/// or take long.
-#[rustler::nif]
-fn try_apply_batch<'a>(env: Env<'a>, next: ResourceArc<BatchResource>, limit: usize) -> Term<'a> {
-    apply_by(env, &next.0, |batch| batch.try_apply(limit.min(FEW)))
-}
-
-fn apply_by<'a>(
-    env: Env<'a>,
-    batch: &Batch<KeptTerm>,
-    apply: impl FnOnce(&Batch<KeptTerm>) -> Option<bool>,
-) -> Term<'a> {
-    if !routing().is_some_and(|routing| batch.is_for(&routing)) {
-        return (error(), stale()).encode(env);
-    }
-    let answer = match apply(batch) {
-        Some(true) => more(),
-        Some(false) => done(),
-        None => busy(),
+/// table that the batch was made for is gone. Only for the process that writes the table. A few
+/// changes are made on a normal scheduler, unless that would wait or take long.
+fn apply_batch<'a>(env: Env<'a>, [next, limit]: [Term<'a>; 2], may_wait: bool) -> Answer<'a> {
+    let (Ok(next), Ok(limit)) =
+        (next.decode::<ResourceArc<BatchResource>>(), limit.decode::<usize>())
+    else {
+        return Answer::BadArg;
     };
-    answer.encode(env)
+    let batch = &next.0;
+    if !routing().is_some_and(|routing| batch.is_for(&routing)) {
+        return Answer::Term((error(), stale()).encode(env));
+    }
+    let is_more = if may_wait {
+        Some(batch.apply(limit))
+    } else if limit <= FEW {
+        let _ends = consume_timeslice(env, FEW_PERCENT);
+        batch.try_apply(limit)
+    } else {
+        None
+    };
+    match is_more {
+        Some(is_more) => Answer::Term(if is_more { more() } else { done() }.encode(env)),
+        None => Answer::WouldWait,
+    }
 }
 
 /// What a job ignored so far: `[{What, Count, [{Domain, CoreHostType | undefined, DbHostType}]}]`,

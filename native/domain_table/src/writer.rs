@@ -211,5 +211,7 @@ impl<'a, S: Clone + Eq + Hash> Writer<'a, S> {
             self.table.map.update(moved.as_bytes(), |entry| entry.at(slot));
         }
         self.table.sources.release(source);
+        // At the end: a list that still has the domain comes with the number from before.
+        self.table.removals.fetch_add(1, Ordering::Release);
     }
 }

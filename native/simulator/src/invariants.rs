@@ -10,7 +10,7 @@ use crate::node::{Check, Node};
 use domain_store::Status;
 use domain_sync::audit::Difference;
 use domain_sync::driver::BATCHES_WAITING;
-use domain_sync::routing::Transition;
+use domain_sync::pending::Transition;
 use domain_table::{Name, Pair};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -95,7 +95,7 @@ pub fn always(node: &Node) -> Result<(), Violation> {
         let text = format!("node {}: {waiting} batches wait", node.number);
         return Err(violation("I6 outages", text));
     }
-    if !node.routing.untold(1).is_empty() {
+    if node.routing.pending_len() > 0 {
         return Ok(());
     }
     let owned = |(domain, host_type): (Name, &Name)| (domain, host_type.clone());

@@ -10,9 +10,12 @@ use crate::coverage::{Corner, Coverage};
 use crate::database::Database;
 use crate::invariants::{self, Told, Violation, violation};
 use crate::job::{Facts, Job};
+use domain_sync::batch::Batch;
 use domain_sync::driver::{Ended, audit, run};
+use domain_sync::ignored::Ignored;
+use domain_sync::pending::Transition;
 use domain_sync::position::{Position, TAIL};
-use domain_sync::routing::{Batch, Ignored, Routing, Transition};
+use domain_sync::routing::Routing;
 use domain_table::{Name, Table};
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -160,7 +163,7 @@ impl Node {
     /// Is nothing in progress?
     pub fn is_idle(&self) -> bool {
         let idle = self.check.is_none() && self.audit.is_none() && self.applying.is_none();
-        idle && !self.restarting && !self.again && self.routing.untold(1).is_empty()
+        idle && !self.restarting && !self.again && self.routing.pending_len() == 0
     }
 
     /// `check_for_updates`; `false` if one had been asked for already.
@@ -343,14 +346,14 @@ impl Node {
     /// Tells others of some transitions; `false` if there are none.
     fn tell(&mut self, limit: usize, coverage: &mut Coverage) -> Result<bool, Violation> {
         if self.telling.is_empty() {
-            self.telling = self.routing.untold(limit.max(2)).into();
+            self.telling = self.routing.pending(limit.max(2)).into();
         }
         let told = self.telling.len().min(limit);
         for transition in self.telling.drain(..told) {
             let replaced = transition.removed.is_some() && transition.added.is_some();
             coverage.add(Corner::HostTypeReplaced, u64::from(replaced));
             self.told.tell(&transition)?;
-            self.routing.told(1);
+            self.routing.acknowledge(1);
         }
         Ok(told > 0)
     }

@@ -1,0 +1,103 @@
+//! The atoms that cross the border.
+
+rustler::atoms! {
+    ok,
+    error,
+    undefined,
+    mongoose_domain_nif,
+    service_domain_db,
+
+    // the table
+    fresh,
+    kept,
+    inserted,
+    refreshed,
+    absent,
+    removed,
+    all,
+    unknown_host_type,
+    is_static = "static",
+    bad_insert,
+
+    // following
+    batch,
+    current,
+    loaded,
+    reload,
+    too_old,
+    went_backwards,
+    more,
+    done,
+    stale,
+    no_table,
+    unsettled,
+    stopped,
+    domain_static_but_in_db,
+    domain_static_but_was_in_db,
+    ignore_domain_from_db_with_different_host_type,
+    ignore_domain_from_db_with_unknown_host_type,
+    ignore_domain_from_db_with_invalid_name,
+
+    // audits
+    same,
+    suspicious,
+    differs,
+
+    // statistics
+    position,
+    newest_event,
+    seconds_since_check,
+    checks,
+    loads,
+    reloads,
+    gaps_settled,
+    dummies_written,
+    audits,
+    errors,
+    last_error,
+    failing,
+    followed,
+
+    // rows
+    disabled,
+    enabled,
+    deleting,
+    exists,
+    not_found,
+    wrong_host_type,
+    none,
+
+    // options of databases
+    url,
+    driver,
+    host,
+    port,
+    database,
+    username,
+    password,
+    tls,
+    mode,
+    ca,
+    client,
+    max_connections,
+    query_timeout,
+    idle_timeout,
+
+    // errors of the HTTP server
+    bad_http_option,
+    http_failed,
+
+    // errors of databases
+    bad_database_url,
+    bad_database_option,
+    unknown_database_scheme,
+    database_unavailable,
+    tls_failed,
+    access_denied,
+    missing_tables,
+    not_a_database,
+    read_only,
+    timeout,
+    query_failed,
+    invalid_name,
+}
