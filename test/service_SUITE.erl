@@ -557,7 +557,7 @@ status_says_how_the_node_follows(Config) ->
     {Seconds0, Status0} = maps:take(seconds_since_check, service_domain_db:status()),
     ?assertEqual(#{state => following, position => 0, newest_event => undefined, lag => 0,
                    loads => 1, reloads => #{}, errors => #{}, last_error => undefined,
-                   gaps_settled => 0, dummies_written => 0, audits => 0,
+                   gaps_settled => 0, dummies_written => 0, audits => 0, checks => 1,
                    domains => 1, followed => 0}, Status0),
     ?assert(Seconds0 >= 0.0 andalso Seconds0 < 10.0),
     insert(?D, ?T1),
