@@ -63,8 +63,8 @@ check() ->
                                "not have; it is made for 6.3 - 6.8">>}),
     ok.
 
-%% @doc Who is notified of changes? Functions of MongooseIM (and then listeners, if there are any), or
-%% only the listeners of the standalone application, or nobody.
+%% @doc Who is notified of changes? Functions of MongooseIM (and then listeners, if there are
+%% any), or only the listeners of the standalone application, or nobody.
 -spec whom_to_notify() -> functions | listeners | nobody.
 whom_to_notify() ->
     case erlang:function_exported(mongoose_subdomain_core, add_domain, 2)
@@ -140,7 +140,8 @@ change(Change) ->
         {Reason, Text} when is_atom(Reason) -> {Reason, iodata_to_text(Text)}
     end.
 
-%% @doc Asks the services of the cluster beside us to look at the event log, if this node is a sidecar.
+%% @doc Asks the services of the cluster beside us to look at the event log, if this node is a
+%% sidecar.
 -spec request_checks_beside() -> ok.
 request_checks_beside() ->
     call(mongoose_domain_sidecar, tell, [], ok).

@@ -65,10 +65,11 @@
 
 %% mongoose_service
 
-%% @doc Starts the service, and returns when the first load is in the table, when its first attempt
-%% has failed, or after `initial_load_timeout' seconds: who accepts clients then routes their domains.
-%% `Opts' are those of `[services.service_domain_db]', each with a default. Raises `{database, Failure}' or `{http, Failure}' if what the configuration says of the database
-%% or of the HTTP server is wrong or cannot be done; whether the database is there does not matter.
+%% @doc Starts the service, and returns when the first load is in the table, when its first
+%% attempt has failed, or after `initial_load_timeout' seconds: who accepts clients then routes
+%% their domains. `Opts' are those of `[services.service_domain_db]', each with a default. Raises
+%% `{database, Failure}' or `{http, Failure}' if what the configuration says of the database or of
+%% the HTTP server is wrong or cannot be done; whether the database is there does not matter.
 -spec start(mongoose_domain_config:opts()) -> ok.
 start(SomeOpts) ->
     Opts = mongoose_domain_config:with_defaults(SomeOpts),

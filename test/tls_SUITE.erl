@@ -92,7 +92,8 @@ authorities_of_the_system_that_are_of_no_use_do_no_harm(Config) ->
     #{cert := Good} = public_key:pkix_test_root_cert("Authority", []),
     #'Certificate'{} = Certificate = public_key:pkix_decode_cert(Good, plain),
     Other = #'AlgorithmIdentifier'{algorithm = ?'ecdsa-with-SHA384', parameters = asn1_NOVALUE},
-    Der = public_key:der_encode('Certificate', Certificate#'Certificate'{signatureAlgorithm = Other}),
+    Bad = Certificate#'Certificate'{signatureAlgorithm = Other},
+    Der = public_key:der_encode('Certificate', Bad),
     ok = file:write_file(Odd, public_key:pem_encode([{'Certificate', Der, not_encrypted}])),
     ?assertMatch({error, {tls_failed, _}},
                  connect((verified(peer, Config))#{cacertfile => Odd}, Config)),
@@ -112,7 +113,8 @@ without_verification_any_certificate_is_accepted(Config) ->
     ?assertEqual(ok, connect(Tls, ?config(self_signed, Config))),
     ?assert(is_encrypted(Tls, Config)).
 
-%% Or each connection would wait 40 ms, twice, for nothing: no message of the TLS handshake is large.
+%% Or each connection would wait 40 ms, twice, for nothing: no message of the TLS handshake is
+%% large.
 small_messages_are_not_held_back(Config) ->
     {ok, Database} = open(pool(verified(peer, Config), Config)),
     ok = ask(Database),
