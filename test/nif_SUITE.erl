@@ -18,7 +18,7 @@
 -define(T1, <<"type1">>).
 -define(T2, <<"type2">>).
 -define(MAX_AGE, 7200).
--define(WAIT, 20000).
+-define(WAIT, 60000).
 %% In every URL with a password here.
 -define(PASSWORD, "hunter2").
 
@@ -76,7 +76,7 @@ no_term_passed_to_any_function_crashes_the_node(Config) ->
     Url = ?config(url, Config),
     put(peer, ?config(peer, Config)),
     Survives = fun(Calls) ->
-                   try peer:call(get(peer), ?MODULE, survive, [Calls, Url], 60000) of
+                   try peer:call(get(peer), ?MODULE, survive, [Calls, Url], 300000) of
                        Survived -> Survived =:= length(Calls)
                    catch
                        Class:Reason ->
@@ -441,7 +441,7 @@ failures_of_wrong_urls(Good, Config) ->
              {error, Failure} = ask(Database, newest_event),
              shows_no_password(Url, Failure),
              element(1, Failure)
-         end || {Urls, Timeout} <- [{[Wrong, Stranger, NoDatabase, Good], 10000}, {Nowhere, 500}],
+         end || {Urls, Timeout} <- [{[Wrong, Stranger, NoDatabase, Good], 60000}, {Nowhere, 500}],
                 Url <- Urls]
     end).
 
@@ -540,7 +540,7 @@ stop_peer(Peer) ->
 
 %% Runs there, in a process of its own.
 on_peer(Config, Fun) ->
-    peer:call(?config(peer, Config), erlang, apply, [Fun, []], 120000).
+    peer:call(?config(peer, Config), erlang, apply, [Fun, []], 600000).
 
 %% Linked to the process of the case there.
 start_core() ->
@@ -553,7 +553,7 @@ open(Url) ->
     open(Url, #{}).
 
 open(Url, Options) ->
-    Defaults = #{url => iolist_to_binary(Url), max_connections => 2, query_timeout => 5000,
+    Defaults = #{url => iolist_to_binary(Url), max_connections => 2, query_timeout => 60000,
                  idle_timeout => 60000},
     ?NIF:open_database(maps:merge(Defaults, Options)).
 
@@ -641,7 +641,7 @@ no_threads(OsPid) ->
             [] -> true;
             Threads -> Threads
         end
-    end, 10000).
+    end).
 
 %% Helpers: the module under load
 
