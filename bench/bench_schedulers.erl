@@ -4,8 +4,8 @@
 %% (`long_schedule'). Every exported function of `mongoose_domain_core' and of
 %% `mongoose_domain_nif' is called by a process of its own, which does nothing else, with random
 %% terms and, where they are known, with right ones, while lists are made and everything is loaded
-%% again and again; then lists run beside reads and writes, everything is loaded again, and the table
-%% is dropped and made anew, while somebody reads.
+%% again and again; then lists run beside reads and writes, everything is loaded again, and the
+%% table is dropped and made anew, while somebody reads.
 %%
 %% The time is that of the clock on the wall: a process also ran long when the operating system
 %% took the processor away meanwhile. So a control process, which reads a small ETS table, runs

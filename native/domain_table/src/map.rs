@@ -1,11 +1,9 @@
 //! The map from a domain to its entry, for look-ups without locks.
 
 use crate::entry::Entry;
-use crate::name::Name;
+use crate::stored::StoredName;
 use foldhash::fast::RandomState;
 use scc::HashIndex;
-use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A look-up waits for nobody and writes nothing that others read. (While the map grows or shrinks it
@@ -16,23 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Default)]
 pub(crate) struct Map {
     /// Keyed at random, so that nobody can choose names that fall together.
-    entries: HashIndex<Key, AtomicU64, RandomState>,
-}
-
-/// A domain that can be looked up by bytes, UTF-8 or not.
-#[derive(PartialEq, Eq)]
-struct Key(Name);
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.as_bytes().hash(state);
-    }
-}
-
-impl Borrow<[u8]> for Key {
-    fn borrow(&self) -> &[u8] {
-        self.0.as_bytes()
-    }
+    entries: HashIndex<StoredName, AtomicU64, RandomState>,
 }
 
 impl Map {
@@ -42,8 +24,8 @@ impl Map {
     }
 
     /// Adds a domain that is not there.
-    pub fn insert(&self, domain: Name, entry: Entry) {
-        let added = self.entries.insert_sync(Key(domain), AtomicU64::new(entry.bits()));
+    pub fn insert(&self, domain: StoredName, entry: Entry) {
+        let added = self.entries.insert_sync(domain, AtomicU64::new(entry.bits()));
         debug_assert!(added.is_ok(), "the domain was there");
     }
 
