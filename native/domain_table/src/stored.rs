@@ -1,8 +1,6 @@
 //! A name as the table keeps it, in the map and in the index.
 
 use crate::name::Name;
-use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// As large as a [`Name`]: a short name lies in the value, a longer one is shared by its clones.
@@ -52,19 +50,6 @@ impl PartialEq for StoredName {
 }
 
 impl Eq for StoredName {}
-
-impl Hash for StoredName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_bytes().hash(state);
-    }
-}
-
-/// So that it can be looked up by bytes, UTF-8 or not.
-impl Borrow<[u8]> for StoredName {
-    fn borrow(&self) -> &[u8] {
-        self.as_bytes()
-    }
-}
 
 #[cfg(test)]
 mod tests {
