@@ -63,8 +63,8 @@ check() ->
                                "not have; it is made for 6.3 - 6.8">>}),
     ok.
 
-%% @doc Who is notified of changes? Functions of MongooseIM (and then listeners, if there are
-%% any), or only the listeners of the standalone application, or nobody.
+%% @doc Who is notified of changes? Functions of MongooseIM (and then listeners, if there are any),
+%% or only the listeners of the standalone application, or nobody.
 -spec whom_to_notify() -> functions | listeners | nobody.
 whom_to_notify() ->
     case erlang:function_exported(mongoose_subdomain_core, add_domain, 2)

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use std::hash::Hash;
 use std::num::NonZeroU32;
 
-/// What became visible in the table: a domain lost a host type, got one, or both. Others are to be
-/// told the loss first.
+/// What became visible in the table: a domain lost a host type, got one, or both. Others are
+/// notified of the loss first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     /// The domain.

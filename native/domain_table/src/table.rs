@@ -5,6 +5,7 @@ use crate::index::{Domains, Index};
 use crate::map::Map;
 use crate::name::{Name, Pair};
 use crate::sources::{SourceId, Sources};
+use crate::stored::StoredName;
 use crate::writer::Writer;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
@@ -65,8 +66,8 @@ impl<S: Clone + Eq + Hash> Table<S> {
         for (domain, host_type) in statics {
             let host_type = table.intern_host_type(host_type);
             if table.find(domain.as_bytes()).is_none() {
-                table.host_types[host_type as usize].statics.push(domain.clone());
-                table.map.insert(domain, Entry::of_static(host_type));
+                table.map.insert(StoredName::from(&*domain), Entry::of_static(host_type));
+                table.host_types[host_type as usize].statics.push(domain);
                 *table.count.get_mut() += 1;
             }
         }
@@ -161,7 +162,8 @@ impl<S: Clone + Eq + Hash> Table<S> {
         let statics = &self.host_types[id as usize].statics;
         let dynamics = self.index.snapshot(id).names;
         let mut domains = Vec::with_capacity(statics.len() + dynamics.len());
-        domains.extend(statics.iter().chain(dynamics.iter()).cloned());
+        domains.extend(statics.iter().cloned());
+        domains.extend(dynamics.iter().map(StoredName::to_name));
         domains
     }
 
@@ -223,7 +225,7 @@ impl<S: Clone + Eq + Hash> Table<S> {
         for (host_type, domains) in snapshots {
             let host_type = &self.host_types[*host_type as usize].name;
             let selected = domains.iter().filter(|(_, source)| is_selected(*source));
-            pairs.extend(selected.map(|(domain, _)| (domain.clone(), host_type)));
+            pairs.extend(selected.map(|(domain, _)| (domain.to_name(), host_type)));
         }
         pairs
     }
