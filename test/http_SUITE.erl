@@ -382,6 +382,11 @@ large_and_deep_queries_are_refused(_Config) ->
 the_status_says_how_the_node_is(Config) ->
     ?assertEqual(204, put(?A, ?TYPE1)),
     pong = service_domain_db:sync_local(),
+    %% The first sample of the lag is taken when the server has begun to listen.
+    test_helper:wait_until(fun() ->
+        {200, Sofar} = get("/api/status"),
+        binary:match(Sofar, <<"\"history\":[{">>) =/= nomatch
+    end),
     {200, Status} = get("/api/status"),
     Kind = ?config(kind, Config),
     [?assertMatch({Part, {_, _}}, {Part, binary:match(Status, iolist_to_binary(Part))})
@@ -390,7 +395,7 @@ the_status_says_how_the_node_is(Config) ->
                  "\"last_error\":null", "\"domains\":2", "\"followed\":1",
                  "{\"host_type\":\"type1\",\"allowed\":true,\"domains\":2}",
                  "{\"host_type\":\"type2\",\"allowed\":true,\"domains\":0}",
-                 ["\"database\":{\"kind\":\"", atom_to_list(Kind), "\""], "\"history\":[{"]],
+                 ["\"database\":{\"kind\":\"", atom_to_list(Kind), "\""]]],
     ?assertMatch({200, <<"{\"nodes\":[{\"node\":\"nonode@nohost\",\"this\":true,\"reachable\":true,"
                          "\"status\":{\"state\":\"following\",\"lag\":0,\"domains\":2,",
                          _/binary>>},
@@ -450,11 +455,12 @@ a_node_is_ready_when_its_domains_are_loaded(_Config) ->
 
 changes_by_many_at_once_are_all_made(Config) ->
     Self = self(),
-    Names = ["d" ++ integer_to_list(N) ++ ".example" || N <- lists:seq(1, 200)],
+    %% Twice as many as are made at a time; who waits for longer than 5 s is refused.
+    Names = ["d" ++ integer_to_list(N) ++ ".example" || N <- lists:seq(1, 64)],
     Pids = [spawn_link(fun() -> Self ! {self(), put("/api/domains/" ++ Name, ?TYPE1)} end)
             || Name <- Names],
     [?assertEqual(204, receive {Pid, Code} -> Code end) || Pid <- Pids],
-    ?assertEqual("200", sql("SELECT COUNT(*) FROM domain_settings", Config)).
+    ?assertEqual("64", sql("SELECT COUNT(*) FROM domain_settings", Config)).
 
 removals_that_take_long_keep_no_change_waiting(_Config) ->
     Self = self(),

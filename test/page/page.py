@@ -299,7 +299,7 @@ class AtAGlance(PageTest):
         time.sleep(6)
         self.assertEqual(before, self.run_script(asked))
         self.run_script(hide, False)
-        self.until(lambda: self.run_script(asked) > before, 3)
+        self.until(lambda: self.run_script(asked) > before)
 
 
 class Password(PageTest):
