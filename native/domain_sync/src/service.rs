@@ -198,7 +198,7 @@ impl<H: Host> Service<H> {
         let run = async move {
             let deliver = |batch| sender.send(batch).is_ok();
             let ended = driver::run(&*database, of_run, source, ignored_by_run, max_age, deliver);
-            check_end(ended.await)
+            ended.await.map_err(Into::into)
         };
         let task = Some(Task(tokio::spawn(run)));
         self.check = Some(Check { routing, ignored, batches, ready: VecDeque::new(), task });
@@ -227,12 +227,7 @@ impl<H: Host> Service<H> {
                 self.inputs.push_back(Input::BatchReady);
             }
             Progress::Ended(end) => {
-                let end = match (end, self.host.routing()) {
-                    (CheckEnd::Failed(failure), _) => CheckEnd::Failed(failure),
-                    (end, Some(current)) if Arc::ptr_eq(&current, &check.routing) => end,
-                    (_, Some(_)) => CheckEnd::TableReplaced,
-                    (_, None) => CheckEnd::NoTable,
-                };
+                let end = check_end(end, &check.routing, self.host.routing());
                 self.inputs.push_back(Input::CheckEnded(end));
             }
         }
@@ -256,12 +251,12 @@ struct Check<S> {
     /// Those that wait to be applied.
     ready: VecDeque<Batch<S>>,
     /// `None` when its end has been seen.
-    task: Option<Task<CheckEnd>>,
+    task: Option<Task<Result<Ended, Failure>>>,
 }
 
 enum Progress<S> {
     Batch(Batch<S>),
-    Ended(CheckEnd),
+    Ended(Result<Ended, Failure>),
 }
 
 /// The next thing that comes of a check.
@@ -271,24 +266,35 @@ async fn progress<S>(check: &mut Option<Check<S>>) -> Progress<S> {
         Some(batch) => Progress::Batch(batch),
         None => {
             let end = end(task).await;
-            Progress::Ended(end.unwrap_or_else(|error| CheckEnd::Failed(failure(&error))))
+            Progress::Ended(end.unwrap_or_else(|error| Err(failure(&error))))
         }
     }
 }
 
-fn check_end<E: Into<Failure>>(ended: Result<Ended, E>) -> CheckEnd {
-    match ended {
-        Ok(Ended::With(Outcome::Current)) => CheckEnd::Current,
-        Ok(Ended::With(Outcome::Loaded)) => CheckEnd::Loaded,
-        Ok(Ended::With(Outcome::Reload(reason))) => CheckEnd::Reload(reason),
-        Ok(Ended::With(Outcome::Unsettled)) => {
-            CheckEnd::Failed(Failure::new("unsettled", "the event log changed while it was read"))
+/// How a check ended for the node: one for another table than the `current` one says nothing of that.
+pub fn check_end<S>(
+    ended: Result<Ended, Failure>,
+    checked: &Arc<Routing<S>>,
+    current: Option<Arc<Routing<S>>>,
+) -> CheckEnd {
+    match (ended, current) {
+        (Err(failure), _) => CheckEnd::Failed(failure),
+        (Ok(_), None) => CheckEnd::NoTable,
+        (Ok(_), Some(current)) if !Arc::ptr_eq(checked, &current) => CheckEnd::TableReplaced,
+        (Ok(Ended::With(outcome)), _) => match outcome {
+            Outcome::Current => CheckEnd::Current,
+            Outcome::Loaded => CheckEnd::Loaded,
+            Outcome::Reload(reason) => CheckEnd::Reload(reason),
+            Outcome::Unsettled => {
+                let text = "the event log changed while it was read";
+                CheckEnd::Failed(Failure::new("unsettled", text))
+            }
+        },
+        (Ok(Ended::Differs(differences)), _) => CheckEnd::Differs(differences),
+        (Ok(Ended::Abandoned), _) => {
+            let text = "nobody waits for the changes any more";
+            CheckEnd::Failed(Failure::new("stopped", text))
         }
-        Ok(Ended::Differs(differences)) => CheckEnd::Differs(differences),
-        Ok(Ended::Abandoned) => {
-            CheckEnd::Failed(Failure::new("stopped", "nobody waits for the changes any more"))
-        }
-        Err(error) => CheckEnd::Failed(error.into()),
     }
 }
 
