@@ -15,15 +15,19 @@ SEED ?=
 # For make sim-mutants.
 MUTANT ?=
 CHECK ?=
-# Anything, and make bench takes under two minutes; and the groups that it runs (bench/bench.erl).
-QUICK ?=
+# Anything, and make bench, every other benchmark, make chaos and make admin-fuzz are short: they show
+# that they run, and little else.
+export QUICK ?=
+# The groups that make bench runs (bench/bench.erl).
 ONLY ?=
+# The suites that make test-otp27 runs, such as core_SUITE; all by default.
+SUITES ?=
 # What make chaos runs on.
 CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
-.PHONY: build demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow bench-import sim sim-mutants chaos admin-fuzz clean
+.PHONY: build demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow bench-start bench-import sim sim-mutants chaos admin-fuzz quick clean
 
 build:
 	@script/install-deps </dev/null
@@ -72,11 +76,12 @@ test-rust:
 
 test-erlang:
 	@script/install-deps browser </dev/null
-	rebar3 ct
+	@rebar3 compile </dev/null
+	@script/suites </dev/null
 
-# The Common Test suites on OTP 27, in a Debian trixie that the first run installs.
+# The Common Test suites on OTP 27, or some of them, in a Debian trixie that the first run installs.
 test-otp27: build ctl
-	@script/otp27 </dev/null
+	@script/otp27 $(SUITES) </dev/null
 
 lint:
 	@script/install-deps test </dev/null
@@ -97,7 +102,7 @@ bench: build
 # The crates below, by Criterion; the table beside DashMap.
 bench-native:
 	@script/install-deps </dev/null
-	cargo bench --locked -p domain_table -p domain_sync --benches
+	cargo bench --locked -p domain_table -p domain_sync --benches $(if $(QUICK),-- --test)
 
 # Following 1,000 new events among 100,000 domains, on PostgreSQL and MariaDB.
 bench-follow: build
@@ -105,6 +110,13 @@ bench-follow: build
 	@mkdir -p _build/bench
 	@erlc -o _build/bench test/test_helper.erl bench/bench_pairs.erl bench/follow.erl
 	@erl -noshell $(EBIN) -pa _build/bench -run follow main
+
+# The start of the service and a change after a quiet time, with TLS to the database and without.
+bench-start: build
+	@script/install-deps test </dev/null
+	@mkdir -p _build/bench
+	@erlc -o _build/bench test/test_helper.erl bench/bench_pairs.erl bench/start.erl
+	@erl -noshell $(EBIN) -pa _build/bench -run start main
 
 # 1,000,000 domains by /api/import into PostgreSQL, and how a second node follows.
 bench-import: build
@@ -135,6 +147,10 @@ chaos: build
 admin-fuzz: build
 	@script/install-deps fuzz </dev/null
 	@script/admin-fuzz
+
+# A short form of each target that neither lint nor test runs.
+quick:
+	$(MAKE) bench bench-native bench-follow bench-start bench-import admin-fuzz QUICK=1
 
 clean:
 	rm -rf _build target priv/*.so data

@@ -41,13 +41,13 @@ steps(#{sizes := Sizes} = Plan, Urls) ->
 -spec measure(Size :: pos_integer(), Url :: string(), bench:plan()) -> [bench_pairs:result()].
 measure(Size, Url, #{processes := Processes, middle := Middle} = Plan) ->
     ok = bench_node:load_both(Url),
-    [get_host_type(Kind, Size, Count, Plan) || Kind <- [hit, miss], Count <- Processes]
+    lists:append([with_scaling(Kind, Size, [get_host_type(Kind, Size, Count, Plan)
+                                           || Count <- Processes]) || Kind <- [hit, miss]])
     ++ [other(Function, Size, Plan) || Size =:= Middle,
                                        Function <- [is_static, is_host_type_allowed,
                                                     domains_count]].
 
-get_host_type(Kind, Size, Processes, #{middle := Middle} = Plan) ->
-    Target = if Size < Middle -> none; true -> {at_least, 2.0} end,
+get_host_type(Kind, Size, Processes, Plan) ->
     At = io_lib:format("~ts domains, ~b ~ts",
                        [bench_report:amount(Size), Processes,
                         case Processes of 1 -> "process"; _ -> "processes" end]),
@@ -55,8 +55,21 @@ get_host_type(Kind, Size, Processes, #{middle := Middle} = Plan) ->
               hit -> fun bench_database:name/1;
               miss -> fun bench_database:missing_name/1
           end,
-    result(io_lib:format("get_host_type, ~ts", [Kind]), At, Target,
+    result(io_lib:format("get_host_type, ~ts", [Kind]), At, {at_least, target(Kind, Size)},
            fun() -> Key(rand:uniform(Size)) end, Size, Processes, get_host_type, Plan).
+
+target(hit, Size) when Size > 100000 -> 2.7;
+target(hit, _Size) -> 3.0;
+target(miss, Size) when Size < 100000 -> 2.5;
+target(miss, _Size) -> 4.0.
+
+%% How much two processes of ours look up together, to one alone.
+with_scaling(Kind, Size, [#{ours := One}, #{ours := Two} | _] = Results) ->
+    Factors = lists:zipwith(fun(Alone, Together) -> Together / Alone end, One, Two),
+    Scaling = bench_pairs:finding(io_lib:format("get_host_type, ~ts, 2 processes to 1", [Kind]),
+                                  [bench_report:amount(Size), " domains"], <<"times">>,
+                                  {at_least, 1.7}, bench_pairs:median(Factors), Factors),
+    Results ++ [Scaling].
 
 other(Function, Size, Plan) ->
     Key = case Function of

@@ -4,7 +4,7 @@
 %% for both; each pair gives one ratio. A result is the median of the ratios and their spread.
 -module(bench_pairs).
 
--export([samples/3, result/5, finding/6, median/1, timed/1]).
+-export([samples/3, result/5, finding/6, median/1, timed/1, quick/2]).
 
 -export_type([result/0, unit/0, target/0, pair/0]).
 
@@ -62,6 +62,14 @@ timed(Fun) ->
     _ = Fun(),
     Ended = erlang:monotonic_time(),
     (Ended - Began) / erlang:convert_time_unit(1, second, native).
+
+%% @doc How much is measured: with `QUICK=1' the second, which only shows that it can be measured.
+-spec quick(Full, Quick) -> Full | Quick.
+quick(Full, Quick) ->
+    case os:getenv("QUICK", "") of
+        "" -> Full;
+        _ -> Quick
+    end.
 
 %% What was too short for the clock still has a ratio.
 ratio(time, {Reference, Ours}) -> Reference / max(Ours, 1.0e-9);

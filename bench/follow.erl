@@ -7,11 +7,11 @@
 
 -export([main/0]).
 
--define(DOMAINS, 100000).
--define(EVENTS, 1000).
+-define(DOMAINS, bench_pairs:quick(100000, 2000)).
+-define(EVENTS, bench_pairs:quick(1000, 20)).
 %% The join takes so long on MariaDB that it gets only some of them.
--define(JOINED, #{postgres => ?EVENTS, mysql => 100}).
--define(ROUNDS, 5).
+-define(JOINED, #{postgres => ?EVENTS, mysql => bench_pairs:quick(100, 2)}).
+-define(ROUNDS, bench_pairs:quick(5, 1)).
 
 -spec main() -> no_return().
 main() ->

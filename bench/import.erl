@@ -10,7 +10,7 @@
 
 -ignore_xref(?MODULE).
 
--define(COUNT, 1000000).
+-define(COUNT, bench_pairs:quick(1000000, 2000)).
 %% Milliseconds between two looks at the second node.
 -define(LOOK, 200).
 
@@ -70,7 +70,7 @@ watch(Port, Url, Follower, Last, Lags) ->
             look_later(Port),
             watch(Port, Url, Follower, Last, [lag(Url, Follower) | Lags]);
         {Port, {exit_status, _Status}} ->
-            {Last, Lags}
+            {Last, [lag(Url, Follower) | Lags]}
     end.
 
 look_later(Port) ->

@@ -42,8 +42,9 @@
 
 %% Our other modules. A release loads what its boot script names and nothing later: MongooseIM's
 %% does not know these.
--define(PARTS, [mongoose_domain_nif, mongoose_domain_host, mongoose_domain_pool,
-                mongoose_domain_http]).
+-define(PARTS, [mongoose_domain_nif, mongoose_domain_host, mongoose_domain_config,
+                mongoose_domain_pool, mongoose_domain_database, mongoose_domain_cluster,
+                mongoose_domain_status, mongoose_domain_metrics, mongoose_domain_http]).
 
 %% The most transitions of which others are told in one time slice: by calls of their functions, and
 %% by one message.
@@ -72,15 +73,16 @@ start_loaded(Pairs, AllowedHostTypes) ->
             bad_argument([Pairs, AllowedHostTypes], Argument, Text)
     end.
 
--spec get_host_type(domain()) -> {ok, host_type()} | {error, not_found}.
+%% @doc A read of one name takes any term: what is no name of a domain is not found.
+-spec get_host_type(term()) -> {ok, host_type()} | {error, not_found}.
 get_host_type(Domain) ->
     mongoose_domain_nif:get_host_type(Domain).
 
--spec is_static(domain()) -> boolean().
+-spec is_static(term()) -> boolean().
 is_static(Domain) ->
     mongoose_domain_nif:is_static(Domain).
 
--spec is_host_type_allowed(host_type()) -> boolean().
+-spec is_host_type_allowed(term()) -> boolean().
 is_host_type_allowed(HostType) ->
     mongoose_domain_nif:is_host_type_allowed(HostType).
 
@@ -129,9 +131,9 @@ insert(Domain, HostType, Source) when is_binary(Domain), is_binary(HostType) ->
         {error, Text} -> bad_argument([Domain, HostType, Source], 1, Text)
     end.
 
-%% @doc Deletes a dynamic domain, if it is there.
--spec delete(domain()) -> ok | {error, static}.
-delete(Domain) when is_binary(Domain) ->
+%% @doc Deletes a dynamic domain, if it is there; so any term will do.
+-spec delete(term()) -> ok | {error, static}.
+delete(Domain) ->
     gen_server:call(?MODULE, {delete, Domain}, infinity).
 
 %% @doc The arguments of `start_link/2', as given.

@@ -15,14 +15,16 @@
 %%   `{outgoing_pools, HostType}': where the database is;
 %% - `mongoose_domain_api:insert_domain/2', `delete_domain/2', `request_delete_domain/2',
 %%   `enable_domain/1' and `disable_domain/1': changes that come by HTTP;
+%% - `mongoose_instrument:set_up/1' and `tear_down/1': metrics, if they are there;
 %% - the supervisor `ejabberd_sup', under which the service runs, and the scope `mim_scope' of `pg'.
 -module(mongoose_domain_host).
 
 -include_lib("kernel/include/logger.hrl").
 
 -export([check/0, who_is_told/0, tell_functions/1, tell_listeners/1, let_catch_up/0]).
--export([start_service/2, stop_service/1, is_service_loaded/1, database/1, open_database/1]).
--export([start_process/1, stop_process/1, change/1, ask_all_to_look/0, nodes_beside/0]).
+-export([start_service/2, stop_service/1, is_service_loaded/1]).
+-export([start_process/1, stop_process/1, change/1, request_checks_beside/0, nodes_beside/0]).
+-export([is_mongooseim/0, pools/1, database_url/0, set_up_metrics/1, tear_down_metrics/1]).
 -export([is_clean_stop/1]).
 
 %% Functions of MongooseIM that are told of domains that route now, those that are told of domains
@@ -148,10 +150,9 @@ change(Change) ->
         {Reason, Text} when is_atom(Reason) -> {Reason, iodata_to_text(Text)}
     end.
 
-%% @doc Asks the services of all nodes to look at the event log, those beside us, too.
--spec ask_all_to_look() -> ok.
-ask_all_to_look() ->
-    ok = service_domain_db:force_check_for_updates(),
+%% @doc Asks the services of the cluster beside us to look at the event log, if this node is a sidecar.
+-spec request_checks_beside() -> ok.
+request_checks_beside() ->
     call(mongoose_domain_sidecar, tell, [], ok).
 
 %% @doc The nodes of the cluster that this node runs beside, if it is a sidecar.
@@ -174,41 +175,33 @@ is_service_loaded(Service) ->
     _ = code:ensure_loaded(mongoose_service),
     call(mongoose_service, is_loaded, [Service], whereis(Service) =/= undefined).
 
-%% @doc Where the database is, for a service with these options. Inside MongooseIM that is in the
-%% pool of its configuration that `db_pool' names.
--spec database(#{db_pool := atom() | binary(), max_connections := pos_integer(), _ => _}) ->
-    {ok, mongoose_domain_pool:database()} | {error, mongoose_domain_nif:failure()}.
-database(#{db_pool := DbPool, max_connections := MaxConnections}) ->
-    Found = case is_mongooseim() of
-                true -> database_of_pool(DbPool);
-                false -> database_of_url()
-            end,
-    case Found of
-        {ok, #{options := Options} = Database} ->
-            {ok, Database#{options := Options#{max_connections => MaxConnections}}};
-        {error, Failure} ->
-            {error, Failure}
-    end.
+%% @doc Is the host MongooseIM?
+-spec is_mongooseim() -> boolean().
+is_mongooseim() ->
+    lists:any(fun(Module) -> code:ensure_loaded(Module) =:= {module, Module} end,
+              [mongoose_config, mongoose_service]).
 
-%% @doc Opens the database of {@link database/1}.
--spec open_database(map()) ->
-    {ok, mongoose_domain_nif:database(), mongoose_domain_pool:database()}
-  | {error, mongoose_domain_nif:failure()}.
-open_database(Opts) ->
-    case database(Opts) of
-        {ok, #{options := Options} = Found} ->
-            %% An error that it raises would show its argument, with the password.
-            try mongoose_domain_nif:open_database(Options) of
-                {ok, Database} -> {ok, Database, Found};
-                {error, Failure} -> {error, Failure}
-            catch
-                error:Reason when is_atom(Reason) ->
-                    {error, {Reason, <<"mongoose_domain_nif:open_database/1 does not take the "
-                                       "options of the database, or is not loaded">>}}
-            end;
-        {error, Failure} ->
-            {error, Failure}
-    end.
+%% @doc The pools of MongooseIM's configuration: of all host types, or of one only.
+-spec pools(global | binary()) -> [mongoose_domain_pool:pool()].
+pools(global) ->
+    call(mongoose_config, get_opt, [outgoing_pools], []);
+pools(HostType) ->
+    call(mongoose_config, get_opt, [{outgoing_pools, HostType}, []], []).
+
+%% @doc The URL of the database of the standalone application.
+-spec database_url() -> term() | undefined.
+database_url() ->
+    application:get_env(mongoose_domain_standalone, database, undefined).
+
+%% @doc Registers metrics (contract, section 5); does nothing without MongooseIM's registry.
+-spec set_up_metrics([tuple()]) -> ok.
+set_up_metrics(Metrics) ->
+    load_and_call(mongoose_instrument, set_up, [Metrics]).
+
+%% @doc Takes them back.
+-spec tear_down_metrics([tuple()]) -> ok.
+tear_down_metrics(Metrics) ->
+    load_and_call(mongoose_instrument, tear_down, [Metrics]).
 
 %% @doc Does a process that ends for this reason end in good order, and not by a crash?
 -spec is_clean_stop(Reason :: term()) -> boolean().
@@ -218,43 +211,6 @@ is_clean_stop({shutdown, _}) -> true;
 is_clean_stop(_) -> false.
 
 %% Internal
-
-is_mongooseim() ->
-    lists:any(fun(Module) -> code:ensure_loaded(Module) =:= {module, Module} end,
-              [mongoose_config, mongoose_service]).
-
-database_of_pool(DbPool) ->
-    case mongoose_domain_pool:find(DbPool, pools(DbPool)) of
-        {ok, Pool} -> mongoose_domain_pool:database(Pool);
-        {error, Failure} -> {error, Failure}
-    end.
-
-pools(global) ->
-    call(mongoose_config, get_opt, [outgoing_pools], []);
-pools(DbPool) ->
-    Key = {outgoing_pools, mongoose_domain_pool:host_type(DbPool)},
-    call(mongoose_config, get_opt, [Key, []], []) ++ pools(global).
-
-database_of_url() ->
-    case application:get_env(mongoose_domain_standalone, database) of
-        {ok, Url} ->
-            try unicode:characters_to_binary(Url) of
-                Binary when is_binary(Binary) ->
-                    {ok, #{options => #{url => Binary, query_timeout => 5000,
-                                        idle_timeout => 10000},
-                           max_retry => 30000, notes => []}};
-                _ ->
-                    bad_url()
-            catch
-                error:badarg -> bad_url()
-            end;
-        undefined ->
-            {error, {no_database, <<"no database is configured: set 'database' of the application "
-                                    "mongoose_domain_standalone to its URL">>}}
-    end.
-
-bad_url() ->
-    {error, {bad_database_url, <<"the database URL must be a string or a binary">>}}.
 
 tell_functions(Functions, HostType, Domain) ->
     lists:foreach(fun({Module, Function, 2}) -> tell(Module, Function, HostType, Domain) end,

@@ -175,7 +175,7 @@ failed(Failure = {Reason, Text}, State = #state{failure = Last}) ->
 open(undefined, _State) ->
     {ok, undefined};
 open(ServiceOpts, #state{database = undefined}) ->
-    case mongoose_domain_host:open_database(ServiceOpts#{max_connections => ?CONNECTIONS}) of
+    case mongoose_domain_database:open(ServiceOpts#{max_connections => ?CONNECTIONS}) of
         {ok, Database, _Found} -> {ok, Database};
         {error, Failure} -> {error, Failure}
     end;
@@ -195,16 +195,16 @@ answer(Question, Request) ->
     mongoose_domain_nif:answer(Question, Reply).
 
 reply(look) ->
-    ok = mongoose_domain_host:ask_all_to_look(),
+    ok = mongoose_domain_cluster:request_checks_everywhere(),
     done;
 reply({failed, Reason, Text}) ->
     ?LOG_ERROR(#{what => domain_http_database_failed, reason => Reason, text => Text}),
     ok = mongoose_domain_nif:count_error(Reason, Text),
     done;
 reply(verify) ->
-    verify(service_domain_db:enabled());
+    verify(mongoose_domain_host:is_service_loaded(service_domain_db));
 reply(members) ->
-    {members, service_domain_db:members()};
+    {members, mongoose_domain_cluster:members()};
 reply(Change) ->
     case mongoose_domain_host:change(Change) of
         ok ->
@@ -221,7 +221,7 @@ reply(Change) ->
 verify(false) ->
     refused(service_disabled, <<"there is no database">>);
 verify(true) ->
-    case service_domain_db:verify() of
+    case mongoose_domain_status:verify() of
         ok -> {verified, 0, []};
         {differs, Count, First} -> {verified, Count, First};
         {error, {_Reason, Text}} -> refused(db_error, Text)

@@ -1,7 +1,8 @@
 %% @doc The functions in Rust, and the loader of their library. Nothing else.
 %%
 %% A function that needs the routing table raises `badarg' when there is none, as a read of a
-%% missing ETS table does. Terms of the wrong type raise `badarg', too.
+%% missing ETS table does. Terms of the wrong type raise `badarg', too; but where a domain or a host
+%% type is only looked for, any term is taken, and what is no binary is not found.
 %%
 %% Requests to databases are answered by messages `{mongoose_domain_nif, Ref, Reply}' to the process
 %% that called, where `Ref' is the reference it gave: always, and the final one exactly once.
@@ -59,8 +60,10 @@
 %% Each mode accepts less than the one before: no TLS; if the server offers it; always; by a
 %% certificate of the authorities; and for the host. Files are PEM, and read by each connection.
 -type tls() :: #{mode := off | preferred | required | verify_ca | verify_full,
-                 ca => File :: binary(),
-                 client => {CertificateFile :: binary(), Key :: {file | pem, binary()}}}.
+                 ca => pem(), client => {CertificateFile :: binary(), Key :: pem()}}.
+
+%% The name of a file, or what could be in one.
+-type pem() :: {file | pem, binary()}.
 
 -type failure() :: {Reason :: atom(), Text :: binary()}.
 
@@ -99,6 +102,7 @@
 -type statistics() :: #{position := integer() | undefined,
                         newest_event := integer() | undefined,
                         seconds_since_check := float() | undefined,
+                        checks := non_neg_integer(),
                         loads := non_neg_integer(),
                         reloads := #{atom() => pos_integer()},
                         gaps_settled := non_neg_integer(),
@@ -161,13 +165,13 @@ check_start_args(_Pairs, _AllowedHostTypes) -> erlang:nif_error(not_loaded).
 -spec check_name(term()) -> ok | {error, binary()}.
 check_name(_Name) -> erlang:nif_error(not_loaded).
 
--spec get_host_type(domain()) -> {ok, host_type()} | {error, not_found}.
+-spec get_host_type(term()) -> {ok, host_type()} | {error, not_found}.
 get_host_type(_Domain) -> erlang:nif_error(not_loaded).
 
--spec is_static(domain()) -> boolean().
+-spec is_static(term()) -> boolean().
 is_static(_Domain) -> erlang:nif_error(not_loaded).
 
--spec is_host_type_allowed(host_type()) -> boolean().
+-spec is_host_type_allowed(term()) -> boolean().
 is_host_type_allowed(_HostType) -> erlang:nif_error(not_loaded).
 
 -spec domains_count() -> non_neg_integer().
@@ -202,10 +206,10 @@ try_insert(_Domain, _HostType, _Source) -> erlang:nif_error(not_loaded).
     inserted | refreshed | {error, unknown_host_type | static | bad_insert}.
 insert(_Domain, _HostType, _Source) -> erlang:nif_error(not_loaded).
 
--spec try_delete(domain()) -> removed | absent | busy | {error, static}.
+-spec try_delete(term()) -> removed | absent | busy | {error, static}.
 try_delete(_Domain) -> erlang:nif_error(not_loaded).
 
--spec delete(domain()) -> removed | absent | {error, static}.
+-spec delete(term()) -> removed | absent | {error, static}.
 delete(_Domain) -> erlang:nif_error(not_loaded).
 
 %% Checks the options; connects only when the first request needs it.

@@ -6,6 +6,8 @@
 %% weakened. `doc/mongooseim.md' has the table.
 -module(mongoose_domain_pool).
 
+-include_lib("public_key/include/public_key.hrl").
+
 -export([find/2, host_type/1, database/1]).
 
 -export_type([pool/0, database/0]).
@@ -27,7 +29,7 @@
 -define(OPTIONS, [driver, host, port, database, username, password, query_timeout,
                   keepalive_interval, max_start_interval, tls]).
 -define(TLS_OPTIONS, [verify_mode, cacertfile, certfile, keyfile, password, versions, ciphers,
-                      server_name_indication, required]).
+                      server_name_indication, required, crl_files, disconnect_on_failure]).
 -define(KEY_TYPES, ['RSAPrivateKey', 'ECPrivateKey', 'DSAPrivateKey', 'PrivateKeyInfo']).
 
 %% @doc The pool that `db_pool' names: `global', or a host type, whose own pool comes before one for
@@ -99,6 +101,8 @@ tls(Driver, #{tls := #{} = Tls} = Opts) ->
     known(Tls, ?TLS_OPTIONS, "tls."),
     ciphers(Tls),
     versions(Tls),
+    crl_files(Tls),
+    disconnect_on_failure(Tls),
     {Mode, Notes} = mode(Driver, Tls, Opts),
     {maps:merge(#{mode => Mode}, maps:merge(authorities(Mode, Tls), client(Tls))), Notes};
 tls(_Driver, #{}) ->
@@ -119,6 +123,21 @@ versions(#{versions := Versions}) ->
                     "remove the option. Older ones are never used", [Versions])
     end;
 versions(#{}) ->
+    ok.
+
+%% These two are in every section of MongooseIM 6.4 and newer, with values that ask for nothing.
+
+crl_files(#{crl_files := Files}) when Files =/= [] ->
+    refuse("tls.crl_files", "lists of revoked certificates are not read here, so none could be "
+           "relied on. Remove the option", []);
+crl_files(#{}) ->
+    ok.
+
+disconnect_on_failure(#{disconnect_on_failure := Value}) when Value =/= true ->
+    refuse("tls.disconnect_on_failure", "~tp: a server that fails the verification is always "
+           "disconnected. It must be true; use verify_mode = \"none\" for a server that is not to "
+           "be verified", [Value]);
+disconnect_on_failure(#{}) ->
     ok.
 
 mode(Driver, Tls, Opts) ->
@@ -179,12 +198,24 @@ protocol(Other) ->
 
 authorities(Mode, Tls) when Mode =:= verify_ca; Mode =:= verify_full ->
     case Tls of
-        #{cacertfile := _} -> #{ca => valid_authorities(path(cacertfile, Tls))};
-        #{} -> refuse("tls.cacertfile", "missing: to verify the server it needs the certificate "
-                      "authorities to trust", [])
+        #{cacertfile := _} -> #{ca => {file, valid_authorities(path(cacertfile, Tls))}};
+        #{} -> #{ca => {pem, system_authorities()}}
     end;
 authorities(_NotVerified, _Tls) ->
     #{}.
+
+%% Those that OTP trusts: of the operating system, or loaded by public_key:cacerts_load/1.
+system_authorities() ->
+    Certificates = try public_key:cacerts_get() catch error:_ -> [] end,
+    case [{'Certificate', Der, not_encrypted}
+          || #cert{der = Der, otp = Decoded} <- Certificates, is_in_force(Decoded)] of
+        [] ->
+            refuse("tls.cacertfile", "missing, and the operating system has no certificate "
+                   "authorities to trust: name a file of them, or install the system's (as "
+                   "Debian's package ca-certificates)", []);
+        Authorities ->
+            public_key:pem_encode(Authorities)
+    end.
 
 %% OTP's ssl refuses an authority that has expired, rustls trusts it. A file that cannot be read is
 %% left to Rust.
@@ -196,8 +227,28 @@ valid_authorities(File) ->
     _ = [refuse("tls.cacertfile", "~ts: an authority in it has expired or is not valid yet: remove "
                 "it", [File])
          || {'Certificate', Der, not_encrypted} <- public_key:pem_decode(Pem),
-            {error, {bad_cert, cert_expired}} <- [public_key:pkix_path_validation(Der, [Der], [])]],
+            not is_in_force(decoded(Der, File))],
     File.
+
+decoded(Der, File) ->
+    try public_key:pkix_decode_cert(Der, otp)
+    catch
+        error:_ -> refuse("tls.cacertfile", "~ts: a certificate in it is damaged: remove it",
+                          [File])
+    end.
+
+is_in_force(#'OTPCertificate'{tbsCertificate = #'OTPTBSCertificate'{validity = Validity}}) ->
+    #'Validity'{notBefore = From, notAfter = Until} = Validity,
+    Now = calendar:system_time_to_rfc3339(erlang:system_time(second), [{offset, "Z"}]),
+    Digits = [Char || Char <- Now, Char >= $0, Char =< $9],
+    time(From) =< Digits andalso Digits =< time(Until).
+
+%% As YYYYMMDDHHMMSS; RFC 5280, 4.1.2.5.
+time({utcTime, [Tens, Ones | Rest]}) ->
+    Century = if Tens >= $5 -> "19"; true -> "20" end,
+    Century ++ [Tens, Ones | lists:droplast(Rest)];
+time({generalTime, Text}) ->
+    lists:droplast(Text).
 
 %% Our own certificate. Its key may be in the same file.
 client(#{certfile := _, keyfile := _} = Tls) ->

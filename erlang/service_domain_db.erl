@@ -28,11 +28,6 @@
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -ignore_xref([config_spec/0, ping/1, start_link/0, status/0, verify/0]).
-%% The exact type would say no more than the function does.
--dialyzer({no_underspecs, [config_spec/0]}).
-
--define(SCOPE, mim_scope).
--define(GROUP, service_domain_db_group).
 %% Milliseconds from the end of one check to the next, if nobody asks for one.
 -define(CHECK_INTERVAL, 30000).
 %% Milliseconds: after a failure the next try comes after 0.5 s, 1 s, 2 s … (as long as the host
@@ -40,49 +35,10 @@
 -define(FIRST_RETRY, 500).
 %% Milliseconds that a ping waits for its answer, as the other nodes of a cluster do.
 -define(PING_TIMEOUT, 15000).
-%% Milliseconds that another node gets to say how it is.
--define(STATUS_TIMEOUT, 2000).
-%% Milliseconds that sync_local/0 waits for this node's process to come back.
--define(COMEBACK, 5000).
-
 %% Seconds; a hundred years are enough, and the NIF takes no big integers.
 -define(LONGEST_AGE, 100 * 365 * 86400).
-%% Seconds: send_after/3 takes no more than 49 days.
--define(LONGEST_AUDIT_INTERVAL, 30 * 86400).
-
--type opts() :: #{db_pool => atom(), event_cleaning_interval => pos_integer(),
-                  event_max_age => pos_integer(), audit_interval => pos_integer(),
-                  max_connections => pos_integer(), http => mongoose_domain_http:opts(),
-                  _ => _}.
-
-%% What the node did and saw since its table was made.
--type status() ::
-    #{%% `retrying': the last check failed, and the next one comes by itself.
-      state := loading | following | retrying | stopped,
-      %% The newest event id up to which the table has everything; 0 if the log was empty.
-      position := non_neg_integer() | undefined,
-      %% The newest event id when the log was last looked at, and how far it is ahead.
-      newest_event := pos_integer() | undefined,
-      lag := non_neg_integer() | undefined,
-      %% Since a check last ended well.
-      seconds_since_check := float() | undefined,
-      loads := non_neg_integer(),
-      %% By reason: `too_old', `went_backwards', `differs' (an audit), `requested' (restart/0).
-      reloads := #{atom() => pos_integer()},
-      %% Missing event ids that are settled, and the dummies written for them.
-      gaps_settled := non_neg_integer(),
-      dummies_written := non_neg_integer(),
-      audits := non_neg_integer(),
-      errors := #{atom() => pos_integer()},
-      last_error := mongoose_domain_nif:failure() | undefined,
-      %% The domains of the table: all, and those of the database.
-      domains := non_neg_integer(),
-      followed := non_neg_integer()}.
-
-%% Domains for which the table was wrong: how many were found, and the first ten.
--type differences() :: {differs, Count :: pos_integer(), [mongoose_domain_nif:difference()]}.
-
--export_type([opts/0, status/0, differences/0]).
+%% Seconds: send_after/3 and call/3 take no more than 49 days.
+-define(LONGEST_WAIT, 30 * 86400).
 
 -record(state, {database :: mongoose_domain_nif:database() | undefined,
                 max_retry = 30000 :: pos_integer(),
@@ -102,57 +58,41 @@
                 %% Who waits for one, and how far it is: it has to begin; it runs; it found
                 %% suspects, which a check has to look at again; the check runs.
                 verifiers = [] :: [{gen_server:from(), wanted | runs | suspicious | judged}],
+                %% Who waits for the end of the first load or of its first attempt; `done': it is.
+                first_load = [] :: [gen_server:from()] | done,
                 index_request :: undefined | reference(),
                 reloads = false :: boolean()}).
 
 %% mongoose_service
 
-%% @doc Starts the service. `Opts' are those of `[services.service_domain_db]', each with a default.
-%% Raises `{database, Failure}' or `{http, Failure}' if what the configuration says of the database
+%% @doc Starts the service, and returns when the first load is in the table, when its first attempt
+%% has failed, or after `initial_load_timeout' seconds: who accepts clients then routes their domains.
+%% `Opts' are those of `[services.service_domain_db]', each with a default. Raises `{database, Failure}' or `{http, Failure}' if what the configuration says of the database
 %% or of the HTTP server is wrong or cannot be done; whether the database is there does not matter.
--spec start(opts()) -> ok.
+-spec start(mongoose_domain_config:opts()) -> ok.
 start(SomeOpts) ->
-    Opts = maps:merge(default_opts(), SomeOpts),
-    ok = check_database(Opts),
+    Opts = mongoose_domain_config:with_defaults(SomeOpts),
+    ok = mongoose_domain_database:check(Opts),
     ok = check_http(Opts),
     ok = stop_http(),
-    persistent_term:put({?MODULE, opts}, Opts),
+    ok = mongoose_domain_config:use(Opts),
     ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, []}, restart => permanent,
                   shutdown => infinity, type => worker, modules => [?MODULE]},
-    StockOpts = maps:with(maps:keys(stock_opts()), Opts),
-    ok = mongoose_domain_host:start_service(ChildSpec, StockOpts),
-    start_http(Opts).
+    ok = mongoose_domain_host:start_service(ChildSpec, mongoose_domain_config:of_host(Opts)),
+    ok = mongoose_domain_metrics:start(),
+    ok = start_http(Opts),
+    await_first_load(Opts).
 
 -spec stop() -> ok.
 stop() ->
     ok = stop_http(),
+    ok = mongoose_domain_metrics:stop(),
     mongoose_domain_host:stop_service(?MODULE).
 
-%% @doc The options, as MongooseIM's records of its configuration: tuples, because the records are
-%% not ours. `{section, Items, ValidateKeys, Required, Validate, FormatItems, Process, Defaults,
-%% Wrap, Include}' and `{option, Type, Validate, Process, Wrap}'.
+%% @doc The options, as MongooseIM's records of its configuration.
 -spec config_spec() -> tuple().
 config_spec() ->
-    Items = #{<<"db_pool">> => {option, atom, pool_name, [], default},
-              <<"event_cleaning_interval">> => {option, integer, positive, [], default},
-              <<"event_max_age">> => {option, integer, positive, [], default},
-              <<"audit_interval">> => {option, integer, positive, [], default},
-              <<"max_connections">> => {option, integer, positive, [], default},
-              <<"http">> => http_spec()},
-    Defaults = maps:from_list([{atom_to_binary(Key), Value}
-                               || {Key, Value} <- maps:to_list(default_opts())]),
-    {section, Items, any, [], any, map, [], Defaults, default, when_present}.
-
-http_spec() ->
-    Files = #{<<"certfile">> => {option, binary, any, [], default},
-              <<"keyfile">> => {option, binary, any, [], default}},
-    Items = #{<<"ip_address">> => {option, binary, any, [], default},
-              <<"port">> => {option, integer, any, [], default},
-              <<"username">> => {option, binary, any, [], default},
-              <<"password">> => {option, binary, any, [], default},
-              <<"tls">> => {section, Files, any, [<<"certfile">>, <<"keyfile">>], any, map, [], #{},
-                            default, when_present}},
-    {section, Items, any, [], any, map, [], #{}, default, when_present}.
+    mongoose_domain_config:spec().
 
 %% API
 
@@ -183,44 +123,32 @@ enabled() ->
 %% @doc Asks the services of all nodes to look at the event log now.
 -spec force_check_for_updates() -> ok.
 force_check_for_updates() ->
-    lists:foreach(fun(Pid) -> Pid ! check_for_updates end, group()).
+    mongoose_domain_cluster:request_checks().
 
 %% @doc When it returns, every check that any node had asked for before is done on this node. Goes
 %% over a restart of this node's process.
 -spec sync_local() -> pong.
 sync_local() ->
-    sync_local(erlang:monotonic_time(millisecond) + ?COMEBACK).
+    mongoose_domain_cluster:sync_local().
 
 -spec ping(pid()) -> pong.
 ping(Pid) ->
     gen_server:call(Pid, ping, ?PING_TIMEOUT).
 
-%% @doc Compares the table with the database now. `ok': all domains that follow the database are as
-%% it says. `differs': they were not, although no event was pending; they are being loaded again.
--spec verify() -> ok | differences() | {error, mongoose_domain_nif:failure()}.
+%% @doc Compares the table with the database now.
+-spec verify() -> mongoose_domain_status:verified().
 verify() ->
-    gen_server:call(?MODULE, verify, infinity).
+    mongoose_domain_status:verify().
 
-%% @doc How this node follows the database. Asks neither the process nor the database. Raises
-%% `badarg' when there is no routing table.
--spec status() -> status().
+%% @doc How this node follows the database.
+-spec status() -> mongoose_domain_status:status().
 status() ->
-    Statistics = mongoose_domain_nif:statistics(),
-    #{position := Position, newest_event := Newest, failing := IsFailing} = Statistics,
-    Status = maps:without([failing], Statistics),
-    Status#{state => state(whereis(?MODULE), IsFailing, Position), lag => lag(Position, Newest),
-            domains => mongoose_domain_core:domains_count()}.
+    mongoose_domain_status:status().
 
-%% @doc The nodes whose services follow the database, this one first, and how they are. A node with
-%% other code cannot say.
+%% @doc The nodes whose services follow the database, and how they are.
 -spec members() -> [mongoose_domain_nif:member()].
 members() ->
-    Beside = mongoose_domain_host:nodes_beside(),
-    Reachable = [node(Pid) || Pid <- group()] ++ [Node || {Node, true} <- Beside],
-    Nodes = lists:usort(Reachable) -- [node()],
-    Answers = erpc:multicall(Nodes, ?MODULE, status, [], ?STATUS_TIMEOUT),
-    [member(node(), {ok, status()}) | lists:zipwith(fun member/2, Nodes, Answers)]
-        ++ [member(Node, {error, {erpc, noconnection}}) || {Node, false} <- Beside].
+    mongoose_domain_cluster:members().
 
 %% gen_server
 
@@ -229,8 +157,8 @@ members() ->
 init([]) ->
     %% So that a clean stop is told from a crash, in terminate/2.
     process_flag(trap_exit, true),
-    ok = pg:join(?SCOPE, ?GROUP, self()),
-    #{event_max_age := MaxAge} = opts(),
+    ok = mongoose_domain_cluster:join(),
+    #{event_max_age := MaxAge} = mongoose_domain_config:used(),
     State = #state{max_age = min(MaxAge, ?LONGEST_AGE)},
     {ok, next_audit(State), {continue, open}}.
 
@@ -249,6 +177,10 @@ handle_call(ping, From, State = #state{pings = Pings}) ->
         true -> {noreply, State#state{pings = [From | Pings]}};
         false -> {reply, pong, State}
     end;
+handle_call(await_first_load, _From, State = #state{first_load = done}) ->
+    {reply, ok, State};
+handle_call(await_first_load, From, State = #state{first_load = Waiting}) ->
+    {noreply, State#state{first_load = [From | Waiting]}};
 handle_call(verify, From, State = #state{verifiers = Verifiers}) ->
     {noreply, start_audit(State#state{verifiers = [{From, wanted} | Verifiers]})};
 handle_call(Request, From, State) ->
@@ -297,8 +229,7 @@ handle_info(Message, State) ->
 terminate(Reason, State) ->
     _ = cancel_job(State),
     _ = answer_verifiers(all, {error, {stopped, <<"the service stops">>}}, State),
-    %% The group would notice by itself, but later.
-    _ = try pg:leave(?SCOPE, ?GROUP, self()) catch _:_ -> ok end,
+    ok = mongoose_domain_cluster:leave(),
     case mongoose_domain_host:is_clean_stop(Reason) of
         true -> mongoose_domain_nif:forget_position();
         false -> ok
@@ -312,7 +243,7 @@ terminate(Reason, State) ->
 
 %% Never with a job running.
 start_check(State = #state{database = undefined}) ->
-    case mongoose_domain_host:open_database(opts()) of
+    case mongoose_domain_database:open(mongoose_domain_config:used()) of
         {ok, Database, #{max_retry := MaxRetry}} ->
             start_check(State#state{database = Database, max_retry = MaxRetry});
         {error, Failure} ->
@@ -377,13 +308,19 @@ failed({Reason, Text}, State0 = #state{failures = Failures, max_retry = MaxRetry
     ?LOG_ERROR(#{what => domain_check_failed, reason => Reason, text => Text,
                  retry_after_milliseconds => Wait}),
     %% Who waits goes on waiting: what was asked for is not done.
-    State1 = later_pings_are_due(cancel_job(State0)),
+    State1 = later_pings_are_due(first_load_ended(cancel_job(State0))),
     State = answer_verifiers(judged, {error, {Reason, Text}}, State1),
     check_after(Wait, State#state{failures = Failures + 1, again = false}).
 
 job_ended(State = #state{job = {_Ref, Job, _StartedAt}}) ->
     lists:foreach(fun log_ignored/1, mongoose_domain_nif:take_ignored(Job)),
-    State#state{job = undefined}.
+    first_load_ended(State#state{job = undefined}).
+
+first_load_ended(State = #state{first_load = done}) ->
+    State;
+first_load_ended(State = #state{first_load = Waiting}) ->
+    lists:foreach(fun(From) -> gen_server:reply(From, ok) end, Waiting),
+    State#state{first_load = done}.
 
 cancel_job(State = #state{job = undefined}) ->
     State;
@@ -458,44 +395,43 @@ answer_verifiers(Whose, Answer, State = #state{verifiers = Verifiers}) ->
 %% Up to a tenth sooner, so that the nodes of a cluster do not all come at once.
 next_audit(State = #state{audit_timer = Timer}) ->
     _ = is_reference(Timer) andalso erlang:cancel_timer(Timer),
-    #{audit_interval := Seconds} = opts(),
-    Milliseconds = timer:seconds(min(Seconds, ?LONGEST_AUDIT_INTERVAL)),
+    #{audit_interval := Seconds} = mongoose_domain_config:used(),
+    Milliseconds = timer:seconds(min(Seconds, ?LONGEST_WAIT)),
     Next = Milliseconds - rand:uniform(Milliseconds div 10),
     State#state{audit_timer = erlang:send_after(Next, self(), audit)}.
 
 %% Internal
 
+%% It is said once: the operator knows it then.
 ask_for_missing_index(State = #state{database = Database}) ->
-    Ref = make_ref(),
-    _ = mongoose_domain_nif:request(Database, missing_index, Ref),
-    State#state{index_request = Ref}.
+    case persistent_term:get({?MODULE, told_of_index}, false) of
+        true ->
+            State;
+        false ->
+            Ref = make_ref(),
+            _ = mongoose_domain_nif:request(Database, missing_index, Ref),
+            State#state{index_request = Ref}
+    end.
 
 handle_missing_index({ok, Statement}) when is_binary(Statement) ->
+    persistent_term:put({?MODULE, told_of_index}, true),
     ?LOG_WARNING(#{what => domain_settings_without_index, statement => Statement,
                    text => <<"to find a domain the database reads the whole table; the statement "
                              "adds the index that is missing">>});
 handle_missing_index(_NoneOrFailure) ->
     ok.
 
-state(undefined, _IsFailing, _Position) -> stopped;
-state(_Pid, true, _Position) -> retrying;
-state(_Pid, false, undefined) -> loading;
-state(_Pid, false, _Position) -> following.
-
-lag(undefined, _Newest) -> undefined;
-lag(_Position, undefined) -> 0;
-lag(Position, Newest) -> max(0, Newest - Position).
-
-group() ->
-    pg:get_members(?SCOPE, ?GROUP).
-
-member(Node, {ok, #{state := State, lag := Lag, domains := Domains,
-                    seconds_since_check := Seconds}}) ->
-    {atom_to_binary(Node), Node =:= node(), true, {atom_to_binary(State), Lag, Domains, Seconds}};
-member(Node, {error, {erpc, _NoConnectionOrTimeout}}) ->
-    {atom_to_binary(Node), false, false, undefined};
-member(Node, _OtherCode) ->
-    {atom_to_binary(Node), false, true, undefined}.
+%% The process may be restarted meanwhile: no reason to wait again.
+await_first_load(#{initial_load_timeout := Seconds}) ->
+    Milliseconds = timer:seconds(min(Seconds, ?LONGEST_WAIT)),
+    try gen_server:call(?MODULE, await_first_load, Milliseconds)
+    catch
+        exit:{timeout, _} ->
+            ?LOG_WARNING(#{what => first_load_takes_long, seconds => Seconds,
+                           text => <<"the node starts; the rest of its domains routes as soon as "
+                                     "it is loaded">>});
+        exit:_ -> ok
+    end.
 
 check_http(#{http := Http}) ->
     case mongoose_domain_http:check(Http) of
@@ -512,68 +448,12 @@ start_http(_Opts) ->
 
 %% The one that the service started; a standalone node has one of its own.
 stop_http() ->
-    case is_map_key(http, opts()) of
+    case is_map_key(http, mongoose_domain_config:used()) of
         true -> mongoose_domain_http:stop();
         false -> ok
     end.
-
-check_database(Opts) ->
-    case mongoose_domain_host:open_database(Opts) of
-        {ok, Database, Found} ->
-            ok = mongoose_domain_nif:close_database(Database),
-            log_database(Found);
-        {error, Failure} ->
-            error({database, Failure})
-    end.
-
-%% One of a pool in the host's configuration. No password and no key here.
-log_database(#{options := #{host := Host, port := Port, database := Name, tls := #{mode := Tls}},
-               notes := Notes}) ->
-    ?LOG_NOTICE(#{what => domain_database, host => Host, port => Port, database => Name,
-                  tls => Tls, notes => Notes});
-log_database(_OfUrl) ->
-    ok.
-
-opts() ->
-    persistent_term:get({?MODULE, opts}, default_opts()).
-
-default_opts() ->
-    (stock_opts())#{audit_interval => 300, max_connections => 2}.
-
-%% The host's own parts know only these.
-stock_opts() ->
-    #{db_pool => global, event_cleaning_interval => 1800, event_max_age => 7200}.
 
 log_ignored({What, Count, Rows}) ->
     ?LOG_WARNING(#{what => What, count => Count, domains => [Domain || {Domain, _, _} <- Rows],
                    core_host_type => [OfCore || {_, OfCore, _} <- Rows],
                    db_host_type => [OfDb || {_, _, OfDb} <- Rows]}).
-
-sync_local(Deadline) ->
-    case whereis(?MODULE) of
-        undefined -> come_back(noproc, Deadline);
-        Local -> sync_local(Local, Deadline)
-    end.
-
-sync_local(Local, Deadline) ->
-    Nodes = lists:usort([node() | [node(Pid) || Pid <- group()]]),
-    Answers = erpc:multicall(Nodes, ?MODULE, ping, [Local]),
-    case {lists:flatmap(fun problem/1, Answers), is_process_alive(Local)} of
-        {[], _} -> pong;
-        {[Problem | _], true} -> exit(Problem);
-        {[Problem | _], false} -> come_back(Problem, Deadline)
-    end.
-
-%% The messages of a node that is gone have arrived before that was known.
-problem({ok, pong}) -> [];
-problem({error, {erpc, noconnection}}) -> [];
-problem({_Class, Reason}) -> [Reason].
-
-come_back(Problem, Deadline) ->
-    case erlang:monotonic_time(millisecond) < Deadline of
-        true ->
-            timer:sleep(20),
-            sync_local(Deadline);
-        false ->
-            exit(Problem)
-    end.

@@ -191,7 +191,7 @@ a_database_that_does_not_exist_is_named(Config) ->
 
 a_refused_connection_is_named(Config) ->
     Address = "://domains:secret@127.0.0.1:" ++ integer_to_list(free_port()) ++ "/domains",
-    [fails_at_run_time(Scheme ++ Address, database_unavailable, "the database server is down",
+    [fails_at_run_time(Scheme ++ Address, database_unavailable, "Connection refused",
                        test_helper:fresh_url(Server), Config)
      || {Server, Scheme} <- [{Config, "postgres"}, {?config(mysql, Config), "mysql"}]].
 

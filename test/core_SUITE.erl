@@ -36,6 +36,7 @@ groups() ->
       [reads_are_answered_in_any_process_while_the_core_is_busy,
        every_read_raises_badarg_before_the_start,
        every_read_raises_badarg_after_a_clean_stop,
+       any_term_may_be_looked_for,
        domains_are_listed_by_host_type,
        the_list_of_a_host_type_takes_only_a_binary,
        domains_are_counted_static_and_dynamic]},
@@ -180,6 +181,18 @@ every_read_raises_badarg_after_a_clean_stop(_Config) ->
     ok = ?CORE:insert(?D, ?T1, source),
     ok = supervisor:terminate_child(?SUP, ?CORE),
     ?assertEqual(all_badarg(), outcomes_of_reads()).
+
+%% As in an ETS table: MongooseIM asks for `null' when an argument was left out.
+any_term_may_be_looked_for(_Config) ->
+    Terms = [null, undefined, 1, 1.5, [], "a.example", [?D], {?D}, #{}, self(), make_ref(), <<1:3>>,
+             fun() -> ok end, <<>>, <<255>>, <<0>>, binary:copy(<<"a">>, 100000)],
+    [begin
+         ?assertEqual({Term, {error, not_found}}, {Term, ?CORE:get_host_type(Term)}),
+         ?assertEqual({Term, false}, {Term, ?CORE:is_static(Term)}),
+         ?assertEqual({Term, false}, {Term, ?CORE:is_host_type_allowed(Term)}),
+         ?assertEqual({Term, ok}, {Term, ?CORE:delete(Term)})
+     end || Term <- Terms],
+    ?assertEqual(1, ?CORE:domains_count()).
 
 domains_are_listed_by_host_type(_Config) ->
     {ok, _} = ?SUP:restart_core([[{?STATIC, ?T1}], ?TYPES]),
@@ -626,14 +639,10 @@ nothing_that_is_no_name_crashes_a_function(_Config) ->
     NoNames = [a, 1, 1.5, "a.example", [], [?D | ?D], {?D}, #{}, self(), make_ref(), Any, <<1:7>>,
                1 bsl 100],
     [begin
-         refuses(fun() -> ?CORE:get_host_type(Bad) end),
-         refuses(fun() -> ?CORE:is_static(Bad) end),
-         refuses(fun() -> ?CORE:is_host_type_allowed(Bad) end),
          refuses(fun() -> ?CORE:get_domains_by_host_type(Bad) end),
          refuses(fun() -> ?CORE:for_each_domain(Bad, Any) end),
          refuses(fun() -> ?CORE:insert(Bad, ?T1, source) end),
-         refuses(fun() -> ?CORE:insert(?D, Bad, source) end),
-         refuses(fun() -> ?CORE:delete(Bad) end)
+         refuses(fun() -> ?CORE:insert(?D, Bad, source) end)
      end || Bad <- NoNames],
     [refuses(fun() -> ?CORE:for_each_domain(?T1, Bad) end)
      || Bad <- [a, fun() -> ok end, fun(_) -> ok end, {?MODULE, note_visit}]],
@@ -732,7 +741,9 @@ serves_as_before(Core) ->
 %% Helpers: reads
 
 reads() ->
-    [{get_host_type, [?D]}, {is_static, [?D]}, {is_host_type_allowed, [?T1]}, {get_all_static, []},
+    [{get_host_type, [?D]}, {is_static, [?D]}, {is_host_type_allowed, [?T1]},
+     {get_host_type, [null]}, {is_static, [null]}, {is_host_type_allowed, [null]},
+     {get_all_static, []},
      {get_all_dynamic, []}, {get_all_outdated, [source]}, {get_domains_by_host_type, [?T1]},
      {domains_count, []}, {for_each_domain, [?T1, fun(_, _) -> ok end]}, {get_start_args, []}].
 

@@ -87,7 +87,8 @@ groups() ->
        another_place_while_installed_is_refused,
        a_changed_script_of_ours_is_refused]},
      {postgres, [], [domains_are_loaded_and_followed_by_the_pool_of_mongooseim,
-                     domains_are_changed_by_http_through_the_api_of_mongooseim]},
+                     domains_are_changed_by_http_through_the_api_of_mongooseim,
+                     the_metrics_of_mongooseim_have_the_state_of_the_service]},
      {mysql, [], [domains_are_loaded_and_followed_by_the_pool_of_mongooseim]}].
 
 %% The release and our own directory are made once, and copied or shared by the cases.
@@ -190,7 +191,8 @@ an_uninstall_of_nothing_changes_nothing(Config) ->
 a_dry_run_says_what_would_change_and_changes_nothing(Config) ->
     Before = {snapshot(Config), times(Config)},
     {0, Install} = script("install --dry-run", Config),
-    says(Install, ["would make priv/", "would keep " ?CORE, "would write " ?CORE,
+    says(Install, ["would make priv/", "would keep " ?CORE " as " ?CORE ".stock\n",
+                   "would write " ?CORE,
                    "would write " ?LIBRARY]),
     ?assertEqual(Before, {snapshot(Config), times(Config)}),
     {0, _} = script("install", Config),
@@ -422,7 +424,7 @@ a_lost_stock_file_is_refused(Config) ->
     overwrite("ebin/mongoose_domain_nif.beam", "damaged", Config),
     refused("install", [?CORE ".stock, MongooseIM's own file, is missing or changed"], Config),
     shell(["rm ", lib("ebin/mongoose_domain_nif.beam", Config)]),
-    refused("uninstall", ["are missing or changed", ?CORE], Config),
+    refused("uninstall", ["are missing or changed", ?CORE ".stock"], Config),
     %% The way out.
     shell(["mv ", ?config(dir, Config), "/*.stock ", lib(?CORE, Config)]),
     {0, _} = script("install", Config),
@@ -545,6 +547,7 @@ a_source_tree_is_built_with_ours_and_without_a_trace_after_that(Config0) ->
     rebar3("release", Config),
     ?assert(filelib:is_file(Evaluated)),
     ?assert(runs_ours(built("default/rel/mongooseim", Config))),
+    is_told_of_what_was_built_in(built("default/rel/mongooseim", Config)),
     {0, Intact} = script("status", Config),
     says(Intact, ["service_domain_db.erl +set aside; MongooseIM's own is kept",
                   "_checkouts/mongoose_domain_native +links to us", "intact"]),
@@ -554,6 +557,24 @@ a_source_tree_is_built_with_ours_and_without_a_trace_after_that(Config0) ->
     same(Before, snapshot(Config)),
     rebar3("release", Config),
     ?assert(runs_stock(built("default/rel/mongooseim", Config))).
+
+is_told_of_what_was_built_in(Config) ->
+    Before = snapshot(Config),
+    {0, Whole} = script("status", Config),
+    says(Whole, ["MongooseIM 6.4.0, release",
+                 "mongoose_domain_native 0.1.0 is a part of this release, in .*"
+                 "/lib/mongoose_domain_native-0.1.0:",
+                 ?CORE " +ours\n", ?SERVICE " +ours\n", ?LIBRARY " +ours\n",
+                 "built from a source tree with us"]),
+    [refused(Command, ["0.1.0 is a part of this release, in .*: it was built from a source tree",
+                       "on the source tree, and build the release again"], Config)
+     || Command <- ["install", "install --dry-run", "uninstall"]],
+    same(Before, snapshot(Config)),
+    [BuiltIn] = filelib:wildcard(mim("lib/mongoose_domain_native-*", Config)),
+    shell(["mv ", BuiltIn, "/" ?CORE " ", BuiltIn, "/core"]),
+    {1, Damaged} = script("status", Config),
+    says(Damaged, [?CORE " +missing", "not whole: build the release again"]),
+    shell(["mv ", BuiltIn, "/core ", BuiltIn, "/" ?CORE]).
 
 a_source_tree_is_built_with_ours_at_another_place(Config0) ->
     Config = with_sources(Config0),
@@ -653,15 +674,22 @@ a_changed_script_of_ours_is_refused(Config) ->
 
 %% Databases
 
+%% By a file of authorities, and by those of the system.
 domains_are_loaded_and_followed_by_the_pool_of_mongooseim(Config) ->
+    Ca = test_helper:certificate("ca", Config),
+    [domains_are_loaded_and_followed(Tls, Env, Config)
+     || {Tls, Env} <- [{#{cacertfile => Ca}, #{}}, {#{}, #{authorities => Ca}}]].
+
+domains_are_loaded_and_followed(Tls, MoreEnv, Config) ->
     Before = snapshot(Config),
     Url = test_helper:fresh_url(Config),
     test_helper:fill(Url, "d", ".example", 1000),
     {0, _} = script("install", Config),
-    Env = #{service_domain_db => #{db_pool => global, event_cleaning_interval => 1800,
-                                   event_max_age => 7200},
-            config => #{outgoing_pools => [pool(Url, Config)]}},
+    Pool = stand_in:pool(?config(kind, Config), Url, Tls),
+    Env = MoreEnv#{service_domain_db => #{}, config => #{outgoing_pools => [Pool]}},
     with_node(Env, Config, fun(Node) ->
+        ?assertEqual([[1001]], [Args || {mongooseim_app, accepts_clients, Args}
+                                            <- call(Node, mongooseim_app, calls, [])]),
         %% Without the section `http' no port is open.
         ?assertEqual(undefined, call(Node, erlang, whereis, [mongoose_domain_http])),
         pong = call(Node, service_domain_db, sync_local, []),
@@ -693,9 +721,10 @@ domains_are_changed_by_http_through_the_api_of_mongooseim(Config) ->
     %% As MongooseIM makes it of the section [services.service_domain_db.http].
     Http = #{ip_address => <<"127.0.0.1">>, port => 0, username => <<"admin">>,
              password => <<"secret">>},
-    Env = #{service_domain_db => #{db_pool => global, event_cleaning_interval => 1800,
-                                   event_max_age => 7200, http => Http},
-            config => #{outgoing_pools => [pool(Url, Config)]}, database_url => Url},
+    Tls = #{cacertfile => test_helper:certificate("ca", Config)},
+    Pool = stand_in:pool(?config(kind, Config), Url, Tls),
+    Env = #{service_domain_db => #{http => Http}, config => #{outgoing_pools => [Pool]},
+            database_url => Url},
     with_node(Env, Config, fun(Node) ->
         {_, Port} = call(Node, mongoose_domain_http, address, []),
         Server = "http://127.0.0.1:" ++ integer_to_list(Port),
@@ -740,18 +769,40 @@ domains_are_changed_by_http_through_the_api_of_mongooseim(Config) ->
     {ok, Log} = file:read_file(?config(mim, Config) ++ ".log"),
     ?assertMatch({match, _}, re:run(Log, "set a username and a password")).
 
-%% As MongooseIM's configuration has it.
-pool(Url, Config) ->
-    #{host := Host, port := Port, path := "/" ++ Database} = uri_string:parse(Url),
-    {Driver, Required} = case ?config(kind, Config) of
-                             postgres -> {pgsql, #{required => true}};
-                             mysql -> {mysql, #{}}
-                         end,
-    Ca = test_helper:certificate("ca", Config),
-    #{type => rdbms, scope => global, tag => default, opts => #{workers => 10},
-      conn_opts => #{driver => Driver, host => Host, port => Port, database => Database,
-                     username => "domains", password => "secret", query_timeout => 5000,
-                     tls => Required#{verify_mode => peer, cacertfile => Ca}}}.
+%% By both forms of the probe; and also after a start that follows a start, or a crash.
+the_metrics_of_mongooseim_have_the_state_of_the_service(Config) ->
+    {0, _} = script("install", Config),
+    [metrics_have_the_state(ProbeArity, Config) || ProbeArity <- [2, 3]].
+
+metrics_have_the_state(ProbeArity, Config) ->
+    Url = test_helper:fresh_url(Config),
+    test_helper:fill(Url, "d", ".example", 20),
+    Pool = stand_in:pool(postgres, Url, #{cacertfile => test_helper:certificate("ca", Config)}),
+    Env = #{service_domain_db => #{}, config => #{outgoing_pools => [Pool]},
+            probe_arity => ProbeArity},
+    with_node(Env, Config, fun(Node) ->
+        Values = fun() -> call(Node, mongoose_instrument, values, []) end,
+        pong = call(Node, service_domain_db, sync_local, []),
+        ?assertMatch(#{"service_domain_db_domains" := 21, "service_domain_db_followed" := 20,
+                       "service_domain_db_position" := 0, "service_domain_db_lag" := 0,
+                       "service_domain_db_seconds_since_check" := _,
+                       "service_domain_db_checks" := 1, "service_domain_db_loads" := 1,
+                       "service_domain_db_reloads" := 0, "service_domain_db_audits" := 0,
+                       "service_domain_db_gaps_settled" := 0,
+                       "service_domain_db_dummies_written" := 0,
+                       "service_domain_db_errors" := 0}, Values()),
+        ?assertEqual(12, map_size(Values())),
+        test_helper:sql(Url, "DELETE FROM domain_settings WHERE domain = 'd1.example'; "
+                             "INSERT INTO domain_events (domain) VALUES ('d1.example')"),
+        ok = call(Node, service_domain_db, force_check_for_updates, []),
+        pong = call(Node, service_domain_db, sync_local, []),
+        ?assertMatch(#{"service_domain_db_domains" := 20, "service_domain_db_position" := 1},
+                     Values()),
+        ok = call(Node, service_domain_db, start, [#{}]),
+        ?assertMatch(#{"service_domain_db_domains" := 20}, Values()),
+        ok = call(Node, service_domain_db, stop, []),
+        ?assertEqual(#{}, Values())
+    end).
 
 %% Our own directory
 

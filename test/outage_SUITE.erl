@@ -12,7 +12,8 @@ all() ->
     test_helper:databases() -- [{group, sqlite}].
 
 groups() ->
-    Cases = [routing_goes_on_and_a_change_made_meanwhile_arrives_by_itself,
+    Cases = [a_refused_connection_is_said_at_once_and_why,
+             routing_goes_on_and_a_change_made_meanwhile_arrives_by_itself,
              a_server_that_hangs_does_not_block_the_node,
              a_node_that_starts_without_its_database_loads_when_it_comes,
              an_open_transaction_holds_up_nobody_else,
@@ -40,6 +41,20 @@ end_per_testcase(_Case, Config) ->
     _ = test_helper:control("start", Config).
 
 %% Cases
+
+%% And not when a time limit is over, which would be all that could be said then.
+a_refused_connection_is_said_at_once_and_why(Config) ->
+    _ = test_helper:control("stop", Config),
+    ok = service_domain_db:force_check_for_updates(),
+    test_helper:wait_until(fun() -> test_helper:logged(domain_check_failed) =/= [] end),
+    ?assertMatch(#{state := retrying}, service_domain_db:status()),
+    ok = service_domain_db:force_check_for_updates(),
+    test_helper:wait_until(fun() -> length(test_helper:logged(domain_check_failed)) >= 2 end),
+    [Last | _] = lists:reverse(test_helper:logged(domain_check_failed)),
+    ?assertMatch(#{reason := database_unavailable}, Last),
+    ?assertNotEqual({Last, nomatch}, {Last, string:find(maps:get(text, Last), "refused")}),
+    {db_error, Text} = mongoose_domain_api:get_domain_details(<<"b.example">>),
+    ?assertNotEqual({Text, nomatch}, {Text, string:find(Text, "refused")}).
 
 routing_goes_on_and_a_change_made_meanwhile_arrives_by_itself(Config) ->
     Reader = start_reader(<<"a.example">>),

@@ -24,6 +24,8 @@ all() ->
      an_unknown_option_is_noted,
      without_tls_there_is_none,
      tls_that_verifies_the_server,
+     without_a_file_of_authorities_those_of_the_system_are_trusted,
+     what_mongooseim_configures_by_itself_is_accepted,
      tls_that_does_not_verify_the_server,
      what_does_not_mean_quite_the_same_is_noted,
      a_client_certificate_may_hold_its_key,
@@ -80,7 +82,7 @@ a_host_type_means_its_own_pool_then_one_of_each_host_type_then_the_global_one(_C
     start_mongooseim(#{outgoing_pools => [named(global), named(host_type)],
                        {outgoing_pools, <<"type1">>} => [named(<<"type1">>)]}),
     [?assertMatch({DbPool, {ok, #{options := #{database := Database}}}},
-                  {DbPool, mongoose_domain_host:database(opts(DbPool))})
+                  {DbPool, mongoose_domain_database:find(opts(DbPool))})
      || {DbPool, Database} <- [{global, <<"db of global">>}, {type1, <<"db of type1">>},
                                {type2, <<"db of host_type">>}]].
 
@@ -144,11 +146,49 @@ tls_that_verifies_the_server(Config) ->
     Https = #{server_name_indication => #{enabled => true, host => "db.example",
                                           protocol => https}},
     Required = #{required => true, versions => ['tlsv1.3', 'tlsv1.2', 'tlsv1.1']},
-    [?assertEqual({Driver, #{mode => verify_full, ca => Path}, []},
+    [?assertEqual({Driver, #{mode => verify_full, ca => {file, Path}}, []},
                   {Driver, tls(Driver, maps:merge(Tls, Required)),
                    notes(Driver, maps:merge(maps:merge(Tls, Required), Https))})
      || Driver <- [pgsql, cockroachdb, mysql],
         Tls <- [Ca, Ca#{verify_mode => peer}, Ca#{ciphers => []}]].
+
+%% The file of the system, less the authorities that have expired.
+without_a_file_of_authorities_those_of_the_system_are_trusted(Config) ->
+    #{cert := Expired} = public_key:pkix_test_root_cert("Expired", [{validity, {{2020, 1, 1},
+                                                                              {2021, 1, 1}}}]),
+    [{_, Der, _}] = Ours = pem(file("ca", Config)),
+    Decoded = [{cert, D, public_key:pkix_decode_cert(D, otp)} || D <- [Expired, Der]],
+    with_system_authorities(fun() -> Decoded end, fun() ->
+        [begin
+             #{mode := verify_full, ca := {pem, Pem}} = tls(Driver, Tls),
+             ?assertEqual(Ours, public_key:pem_decode(Pem))
+         end || Driver <- [pgsql, cockroachdb, mysql],
+                Tls <- [#{}, #{verify_mode => peer}, #{verify_mode => selfsigned_peer}]]
+    end),
+    None = [fun() -> [] end, fun() -> [hd(Decoded)] end,
+            fun() -> error({failed_load_cacerts, enoent}) end],
+    [with_system_authorities(Get, fun() ->
+         refused("tls.cacertfile", database(#{tls => #{verify_mode => peer}}))
+     end) || Get <- None],
+    %% Nothing is verified, nobody is asked.
+    with_system_authorities(fun() -> error(asked) end, fun() ->
+        ?assertEqual(#{mode => required}, tls(mysql, #{verify_mode => none}))
+    end).
+
+%% As delivered by MongooseIM 6.8, but for the paths.
+what_mongooseim_configures_by_itself_is_accepted(Config) ->
+    Tls = #{cacertfile => file("ca", Config), verify_mode => peer, crl_files => [],
+            disconnect_on_failure => true},
+    Postgres = Tls#{required => true,
+                    server_name_indication => #{enabled => false, protocol => default}},
+    Mysql = Tls#{versions => ['tlsv1.2', 'tlsv1.3'],
+                 server_name_indication => #{enabled => true, protocol => default}},
+    ?assertMatch(#{mode := verify_ca}, tls(pgsql, Postgres)),
+    ?assertMatch(#{mode := verify_full}, tls(mysql, Mysql)),
+    ?assertMatch([<<"tls.server_name_indication.enabled", _/binary>>], notes(pgsql, Postgres)),
+    ?assertMatch([<<"tls.server_name_indication.protocol", _/binary>>], notes(mysql, Mysql)),
+    ?assertMatch({ok, #{notes := []}}, database(#{max_start_interval => 30, port => 5432,
+                                                  query_timeout => 5000})).
 
 tls_that_does_not_verify_the_server(_Config) ->
     None = #{verify_mode => none},
@@ -190,7 +230,7 @@ an_encrypted_key_is_decrypted(Config) ->
 
 paths_are_relative_to_the_working_directory(_Config) ->
     Path = list_to_binary(filename:absname("priv/ca.pem")),
-    ?assertMatch(#{ca := Path}, tls(mysql, #{cacertfile => "priv/ca.pem"})).
+    ?assertMatch(#{ca := {file, Path}}, tls(mysql, #{cacertfile => "priv/ca.pem"})).
 
 %% What is refused
 
@@ -219,8 +259,6 @@ tls_options_that_cannot_be_done_are_refused_with_their_name(Config) ->
                {"tls.versions", Ca#{versions => ['tlsv1.1', tlsv1]}},
                {"tls.versions", Ca#{versions => 'tlsv1.3'}},
                {"tls.verify_mode", Ca#{verify_mode => sometimes}},
-               {"tls.cacertfile", #{}},
-               {"tls.cacertfile", #{verify_mode => selfsigned_peer}},
                {"tls.cacertfile", #{cacertfile => undefined}},
                {"tls.cacertfile", #{cacertfile => ""}},
                {"tls.server_name_indication", Ca#{server_name_indication => undefined}},
@@ -233,7 +271,11 @@ tls_options_that_cannot_be_done_are_refused_with_their_name(Config) ->
                {"tls.server_name_indication.protocol", Sni(#{protocol => smtp})},
                {"tls.server_name_indication.enabled", Sni(#{enabled => sometimes})},
                {"tls.server_name_indication.colour", Sni(#{colour => red})},
-               {"tls.crl_files", Ca#{crl_files => []}}],
+               {"tls.colour", Ca#{colour => red}},
+               {"tls.crl_files", Ca#{crl_files => ["priv/ssl/crl.pem"]}},
+               {"tls.crl_files", Ca#{crl_files => undefined}},
+               {"tls.disconnect_on_failure", Ca#{disconnect_on_failure => false}},
+               {"tls.disconnect_on_failure", Ca#{disconnect_on_failure => sometimes}}],
     [refused(Option, database(#{driver => Driver, tls => Tls}))
      || {Option, Tls} <- Refused, Driver <- [pgsql, cockroachdb, mysql]],
     refused("tls.required", database(#{driver => pgsql, tls => Ca#{required => maybe_so}})).
@@ -274,7 +316,7 @@ no_refusal_shows_a_password(Config) ->
     Wrong = [#{password => <<"secret", 255>>}, #{password => [list_to_atom(Secret)]},
              #{password => {Secret}},
              #{password => Secret, tls => Secret}, #{password => Secret, port => 0},
-             #{tls => #{password => Secret}},
+             #{tls => #{password => Secret, versions => ['tlsv1.3']}},
              #{tls => #{verify_mode => none, certfile => file("client", Config), password => Secret,
                         keyfile => file("client-key-encrypted", Config)}},
              #{tls => #{verify_mode => none, certfile => file("client", Config),
@@ -413,6 +455,15 @@ tls(Driver, Tls) ->
 notes(Driver, Tls) ->
     {ok, #{notes := Notes}} = database(#{driver => Driver, tls => Tls}),
     Notes.
+
+pem(File) ->
+    {ok, Pem} = file:read_file(File),
+    public_key:pem_decode(Pem).
+
+with_system_authorities(Get, Test) ->
+    ok = meck:new(public_key, [unstick, passthrough, no_link]),
+    ok = meck:expect(public_key, cacerts_get, Get),
+    try Test() after meck:unload(public_key) end.
 
 refused(Option, Answer) ->
     Format = "the option ~s of the connection in outgoing_pools.rdbms: ",

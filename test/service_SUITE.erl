@@ -48,9 +48,13 @@ groups() ->
              audits_run_by_themselves,
              a_restart_without_effect_leaves_the_differences_for_the_next_check,
              status_says_how_the_node_follows,
+             the_start_returns_when_the_domains_route,
              a_missing_index_is_noticed_at_the_start_with_its_statement],
     %% The same on every database; the second takes 30 s.
-    Once = #{postgres => [a_load_waits_for_who_is_told, without_messages_it_checks_by_itself]},
+    Once = #{postgres => [a_load_waits_for_who_is_told, without_messages_it_checks_by_itself,
+                          the_start_returns_when_the_first_attempt_fails,
+                          the_start_does_not_wait_longer_than_it_is_told],
+             mysql => [the_start_returns_when_the_first_attempt_fails]},
     [{Kind, [], Cases ++ maps:get(Kind, Once, [])} || {group, Kind} <- test_helper:databases()].
 
 init_per_group(Kind, Config) ->
@@ -84,10 +88,11 @@ config_spec_is_a_section_of_mongooseim(_Config) ->
                    <<"event_max_age">> => Positive,
                    <<"audit_interval">> => Positive,
                    <<"max_connections">> => Positive,
+                   <<"initial_load_timeout">> => Positive,
                    <<"http">> => http_section()}, Items),
     ?assertEqual(#{<<"db_pool">> => global, <<"event_cleaning_interval">> => 1800,
                    <<"event_max_age">> => 7200, <<"audit_interval">> => 300,
-                   <<"max_connections">> => 2}, Defaults).
+                   <<"max_connections">> => 2, <<"initial_load_timeout">> => 10}, Defaults).
 
 %% It is not there unless it is written.
 http_section() ->
@@ -363,13 +368,16 @@ only_enabled_rows_of_allowed_host_types_route(Config) ->
 
 static_domains_win_and_are_logged_once_per_kind(Config) ->
     sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ",
-                 "('static.example', 'type2');"]),
+                 "('static.example', 'type1');"]),
+    ok = service_domain_db:restart(),
+    pong = service_domain_db:sync_local(),
+    sql(Config, "UPDATE domain_settings SET host_type = 'type2';"),
     ok = service_domain_db:restart(),
     pong = service_domain_db:sync_local(),
     ?assertEqual({ok, ?T1}, host_type(?STATIC)),
     ?assertMatch([#{level := warning, count := 1, domains := [?STATIC]}],
                  test_helper:logged(domain_static_but_in_db)),
-    ?assertMatch([#{count := 1, core_host_type := [?T1], db_host_type := [?T2]}],
+    ?assertMatch([#{level := warning, count := 1, core_host_type := [?T1], db_host_type := [?T2]}],
                  test_helper:logged(ignore_domain_from_db_with_different_host_type)),
     sql(Config, ["DELETE FROM domain_settings;",
                  "INSERT INTO domain_events (domain) VALUES ('static.example');"]),
@@ -535,21 +543,69 @@ status_says_how_the_node_follows(Config) ->
     ok = service_domain_db:stop(),
     ?assertMatch(#{state := stopped}, service_domain_db:status()).
 
-a_missing_index_is_noticed_at_the_start_with_its_statement(Config) ->
-    %% MongooseIM's schema for MySQL has none on the domain.
-    Expected = case ?config(kind, Config) of mysql -> 1; _ -> 0 end,
-    Logged = fun() -> test_helper:logged(domain_settings_without_index) end,
-    test_helper:wait_until(fun() -> length(Logged()) =:= Expected end),
-    Noticed = Logged(),
+%% Not a look-up comes between the first start and the last.
+the_start_returns_when_the_domains_route(Config) ->
+    test_helper:fill(?config(url, Config), "d", ".example", 20000),
     [begin
-         sql(Config, Statement),
-         ok = service_domain_db:restart(),
-         pong = service_domain_db:sync_local(),
-         %% An audit takes longer than the look for the index before it.
-         ok = service_domain_db:verify(),
-         ?assertEqual(Noticed, Logged())
-     end || #{statement := Statement} <- Noticed],
-    insert(?D, ?T1).
+         ok = service_domain_db:stop(),
+         {ok, _} = mongoose_domain_sup:restart_core([[{?STATIC, ?T1}], [?T1, ?T2]]),
+         ok = service_domain_db:start(Opts),
+         ?assertEqual(20001, mongoose_domain_core:domains_count())
+     end || Opts <- [opts(), (opts())#{initial_load_timeout => 1000000000}]].
+
+the_start_returns_when_the_first_attempt_fails(Config) ->
+    sql(Config, "DROP TABLE domain_events; DROP TABLE domain_settings;"),
+    ok = service_domain_db:stop(),
+    ok = service_domain_db:start((opts())#{initial_load_timeout => 1000000000}),
+    ?assertMatch([#{reason := missing_tables} | _], test_helper:logged(domain_check_failed)),
+    ?assertMatch(#{state := retrying}, service_domain_db:status()).
+
+%% The first attempt waits for a lock, up to the 5 s of a statement.
+the_start_does_not_wait_longer_than_it_is_told(Config) ->
+    Self = self(),
+    Locker = spawn_link(fun() ->
+                 sql(Config, ["BEGIN; LOCK TABLE domain_settings;", "SELECT pg_sleep(4); COMMIT;"]),
+                 Self ! {self(), unlocked}
+             end),
+    Locked = ["SELECT COUNT(*) FROM pg_locks WHERE relation = 'domain_settings'::regclass "
+              "AND mode = 'AccessExclusiveLock' AND granted"],
+    test_helper:wait_until(fun() -> sql(Config, Locked) =:= "1" end),
+    ok = service_domain_db:stop(),
+    ok = service_domain_db:start((opts())#{initial_load_timeout => 1}),
+    ?assertMatch([#{level := warning, seconds := 1}], test_helper:logged(first_load_takes_long)),
+    ?assertMatch(#{state := loading}, service_domain_db:status()),
+    receive {Locker, unlocked} -> ok end,
+    pong = service_domain_db:sync_local(),
+    ?assertMatch(#{state := following}, service_domain_db:status()).
+
+%% Once, whatever is restarted; so on a node of its own.
+a_missing_index_is_noticed_at_the_start_with_its_statement(Config) ->
+    Node = test_helper:start_peer(index),
+    Noticed = test_helper:call(Node, ?MODULE, notices_of_a_missing_index, [?config(url, Config)]),
+    test_helper:stop_node(Node),
+    case ?config(kind, Config) of
+        mysql ->
+            %% MongooseIM's schema for MySQL has none on the domain.
+            [#{statement := Statement}] = Noticed,
+            sql(Config, Statement),
+            insert(?D, ?T1);
+        _ ->
+            ?assertEqual([], Noticed)
+    end.
+
+notices_of_a_missing_index(Url) ->
+    test_helper:capture_logs(),
+    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    %% An audit takes longer than the look for the index before it.
+    ok = service_domain_db:verify(),
+    ok = service_domain_db:restart(),
+    pong = service_domain_db:sync_local(),
+    ok = service_domain_db:verify(),
+    test_helper:stop_standalone(),
+    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    ok = service_domain_db:verify(),
+    test_helper:stop_standalone(),
+    test_helper:logged(domain_settings_without_index).
 
 %% Helpers
 

@@ -548,10 +548,8 @@ start_mim(Dir, Config) ->
 
 start_mim(Dir, Name, Config) ->
     Url = ?config(url, Config),
-    #{host := Host, port := Port, path := "/" ++ Database} = uri_string:parse(Url),
-    Pool = #{type => rdbms, scope => global, tag => default, opts => #{workers => 1},
-             conn_opts => #{driver => pgsql, host => Host, port => Port, database => Database,
-                            username => "domains", password => "secret"}},
+    #{conn_opts := Opts} = WithTls = stand_in:pool(postgres, Url, #{}),
+    Pool = WithTls#{conn_opts => maps:remove(tls, Opts)},
     Env = #{service_domain_db => #{}, config => #{outgoing_pools => [Pool]}, database_url => Url},
     stand_in:start(Dir, Name, Env, ?config(asker, Config)).
 

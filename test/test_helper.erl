@@ -101,11 +101,14 @@ client(Url, _) ->
 
 %% @doc Inserts enabled domains, without events: the prefix, the numbers from 1 on, the suffix.
 fill(Url, Prefix, Suffix, Count) ->
-    sql(Url, ["INSERT INTO domain_settings (domain, host_type) SELECT CONCAT('", Prefix,
-              "', n.seq, '", Suffix, "'), 'type1' FROM ", numbers(Url, Count)]).
+    sql(Url, ["INSERT INTO domain_settings (domain, host_type) SELECT '", Prefix,
+              "' || n.seq || '", Suffix, "', 'type1' FROM ", numbers(Url, Count)]).
 
 %% @doc The numbers from 1 on, in SQL, as `n.seq'.
 numbers("mysql:" ++ _, Count) -> io_lib:format("seq_1_to_~b AS n", [Count]);
+numbers("sqlite:" ++ _, Count) ->
+    io_lib:format("(WITH RECURSIVE numbers(seq) AS (VALUES (1) UNION ALL SELECT seq + 1 FROM numbers "
+                  "WHERE seq < ~b) SELECT seq FROM numbers) AS n", [Count]);
 numbers(_Url, Count) -> io_lib:format("generate_series(1, ~b) AS n(seq)", [Count]).
 
 %% @doc Runs the server's control script: "start", "stop" (at once), "kill" or "pid".

@@ -6,6 +6,7 @@
 
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
+-include_lib("public_key/include/public_key.hrl").
 
 all() ->
     [{group, postgres}, {group, mysql}].
@@ -13,10 +14,13 @@ all() ->
 groups() ->
     Cases = [the_right_authority_is_trusted,
              a_wrong_authority_is_not_trusted,
-             the_authorities_of_the_system_are_not_trusted,
+             the_authorities_of_the_system_are_not_trusted_beside_others,
+             without_others_the_authorities_of_the_system_are_trusted,
+             authorities_of_the_system_that_are_of_no_use_do_no_harm,
              a_wrong_host_name_is_refused,
              a_wrong_host_name_is_accepted_without_server_name_indication,
              without_verification_any_certificate_is_accepted,
+             small_messages_are_not_held_back,
              a_client_certificate_is_shown,
              a_client_certificate_and_its_key_may_be_in_one_file,
              an_encrypted_key_is_decrypted_by_its_password,
@@ -68,12 +72,32 @@ a_wrong_authority_is_not_trusted(Config) ->
      || Tls <- [verified(peer, Config), verified(selfsigned_peer, Config), any_host(Config)]].
 
 %% Else it would be enough to be certified by any of them. For this node ours is one.
-the_authorities_of_the_system_are_not_trusted(Config) ->
+the_authorities_of_the_system_are_not_trusted_beside_others(Config) ->
     Node = test_helper:start_peer(system, [{"SSL_CERT_FILE", file("ca", Config)}]),
     Pools = [pool(verified(peer, Config, Ca), Config) || Ca <- ["ca", "other-ca"]],
     Answers = [test_helper:call(Node, ?MODULE, connect_pool, [Pool]) || Pool <- Pools],
     test_helper:stop_node(Node),
     ?assertMatch([ok, {error, {tls_failed, _}}], Answers).
+
+%% As in MongooseIM since 6.4.
+without_others_the_authorities_of_the_system_are_trusted(Config) ->
+    ?assertEqual(ok, connect_trusting([file("ca", Config)], Config)),
+    ?assertMatch({error, {tls_failed, _}}, connect_trusting([file("other-ca", Config)], Config)),
+    %% The real ones.
+    ?assertMatch({error, {tls_failed, _}}, connect(#{verify_mode => peer}, Config)).
+
+%% One that rustls does not take: it says twice by which algorithm it is signed, and not the same.
+authorities_of_the_system_that_are_of_no_use_do_no_harm(Config) ->
+    Odd = filename:join(?config(priv_dir, Config), "odd.pem"),
+    #{cert := Good} = public_key:pkix_test_root_cert("Authority", []),
+    #'Certificate'{} = Certificate = public_key:pkix_decode_cert(Good, plain),
+    Other = #'AlgorithmIdentifier'{algorithm = ?'ecdsa-with-SHA384', parameters = asn1_NOVALUE},
+    Der = public_key:der_encode('Certificate', Certificate#'Certificate'{signatureAlgorithm = Other}),
+    ok = file:write_file(Odd, public_key:pem_encode([{'Certificate', Der, not_encrypted}])),
+    ?assertMatch({error, {tls_failed, _}},
+                 connect((verified(peer, Config))#{cacertfile => Odd}, Config)),
+    ?assertEqual(ok, connect_trusting([Odd, file("ca", Config)], Config)),
+    ?assertMatch({error, {bad_database_option, _}}, connect_trusting([Odd], Config)).
 
 a_wrong_host_name_is_refused(Config) ->
     {error, {tls_failed, Text}} = connect(verified(peer, Config), #{host => "localhost"}, Config),
@@ -87,6 +111,33 @@ without_verification_any_certificate_is_accepted(Config) ->
     ?assertEqual(ok, connect(Tls, #{host => "localhost"}, Config)),
     ?assertEqual(ok, connect(Tls, ?config(self_signed, Config))),
     ?assert(is_encrypted(Tls, Config)).
+
+%% Or each connection would wait 40 ms, twice, for nothing: no message of the TLS handshake is large.
+small_messages_are_not_held_back(Config) ->
+    {ok, Database} = open(pool(verified(peer, Config), Config)),
+    ok = ask(Database),
+    #{port := Port} = uri_string:parse(?config(server_url, Config)),
+    Ours = sockets_to(Port),
+    ?assertMatch([_ | _], Ours),
+    [begin
+         {ok, Socket} = socket:open(Fd, #{dup => true}),
+         ?assertEqual({ok, true}, socket:getopt(Socket, {tcp, nodelay})),
+         ok = socket:close(Socket)
+     end || Fd <- Ours],
+    ok = mongoose_domain_nif:close_database(Database).
+
+%% Of this VM, which are connected with the port: their file descriptors, by /proc (proc(5)).
+sockets_to(Port) ->
+    {ok, Table} = file:read_file("/proc/net/tcp"),
+    Remote = iolist_to_binary(io_lib:format(":~4.16.0B", [Port])),
+    Inodes = ["socket:[" ++ binary_to_list(Inode) ++ "]"
+              || Line <- binary:split(Table, <<"\n">>, [global, trim_all]),
+                 [_, _, Peer, <<"01">>, _, _, _, _, _, Inode | _]
+                     <- [binary:split(Line, <<" ">>, [global, trim_all])],
+                 binary:longest_common_suffix([Peer, Remote]) =:= 5],
+    [list_to_integer(filename:basename(File))
+     || File <- filelib:wildcard("/proc/self/fd/*"),
+        {ok, Link} <- [file:read_link(File)], lists:member(Link, Inodes)].
 
 %% Ourselves
 
@@ -231,6 +282,17 @@ connect_certified(Tls, Config) ->
 
 connect(Tls, Changes, Config) ->
     connect_pool(pool(Tls, Changes, Config)).
+
+%% On a node whose system trusts the certificates of these files.
+connect_trusting(Files, Config) ->
+    Bundle = filename:join(?config(priv_dir, Config), "bundle.pem"),
+    ok = file:write_file(Bundle, [element(2, file:read_file(File)) || File <- Files]),
+    Node = test_helper:start_peer(system),
+    ok = test_helper:call(Node, public_key, cacerts_load, [Bundle]),
+    Pool = pool(#{verify_mode => peer}, Config),
+    Answer = test_helper:call(Node, ?MODULE, connect_pool, [Pool]),
+    test_helper:stop_node(Node),
+    Answer.
 
 connect_pool(Opts) ->
     case open(Opts) of

@@ -2,7 +2,26 @@
 %% as a source tree for rebar3. Its node can be started and asked.
 -module(stand_in).
 
--export([build/2, copy_tree/1, start/3, start/4, stop/1, signal/2, name/1, call/4]).
+-export([pool/3, build/2, copy_tree/1, start/3, start/4, stop/1, signal/2, name/1, call/4]).
+
+%% @doc A pool as the configuration of MongooseIM 6.8 delivers it, with every option that it has by
+%% default; those of `tls' come in place of, or beside, the defaults.
+pool(Kind, Url, Tls) ->
+    #{host := Host, port := Port, path := "/" ++ Database} = uri_string:parse(Url),
+    Driver = case Kind of postgres -> pgsql; mysql -> mysql end,
+    #{scope => global, tag => default, type => rdbms,
+      opts => #{strategy => best_worker, workers => 5, call_timeout => 60000},
+      conn_opts => #{driver => Driver, port => Port, host => Host, username => "domains",
+                     password => "secret", database => Database, max_start_interval => 30,
+                     query_timeout => 5000, tls => maps:merge(tls(Driver), Tls)}}.
+
+tls(pgsql) ->
+    #{verify_mode => peer, crl_files => [], disconnect_on_failure => true, required => true,
+      server_name_indication => #{enabled => false, protocol => default}};
+tls(mysql) ->
+    #{verify_mode => peer, crl_files => [], disconnect_on_failure => true,
+      versions => ['tlsv1.2', 'tlsv1.3'],
+      server_name_indication => #{enabled => true, protocol => default}}.
 
 %% @doc Builds a release of this version, with a VM of its own.
 build(Dir, Version) ->

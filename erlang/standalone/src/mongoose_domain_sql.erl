@@ -95,7 +95,7 @@ terminate(_Reason, Database) ->
     mongoose_domain_nif:close_database(Database).
 
 open(Opts) ->
-    case mongoose_domain_host:open_database(maps:merge(#{max_connections => 2}, Opts)) of
+    case mongoose_domain_database:open(maps:merge(#{max_connections => 2}, Opts)) of
         {ok, Database, _Found} -> {ok, Database};
         {error, Failure} -> {error, Failure}
     end.

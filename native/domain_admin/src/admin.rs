@@ -1,7 +1,7 @@
 //! The operations, the same for REST and GraphQL.
 
+use crate::lag::History;
 use crate::node::{Answer, Change, Difference, Node, Refusal};
-use crate::status::History;
 use domain_store::{Filter, Setting, Status};
 use domain_table::check_text;
 use serde::Serialize;

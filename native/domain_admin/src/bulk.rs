@@ -7,9 +7,9 @@
 
 use crate::admin::{Admin, Details, DomainStatus, prepared};
 use crate::error::{Error, ErrorBody};
+use crate::lag::Lag;
 use crate::node::Refusal;
 use crate::rest::filter;
-use crate::status::Lag;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;

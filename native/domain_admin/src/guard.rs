@@ -8,7 +8,7 @@
 //!   ("DNS rebinding") and then even read: so the server must be called by its address, or localhost.
 
 use crate::error::Error;
-use crate::server::Credentials;
+use crate::options::Credentials;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;

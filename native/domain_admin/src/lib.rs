@@ -6,7 +6,9 @@
 //! - `node`: the trait, and what is asked and answered.
 //! - `admin`: the operations, the same for REST and GraphQL.
 //! - `rest`, `graphql`, `bulk`, `status`, `metrics`, `page`: the routes.
+//! - `lag`: how far the node is behind, and was.
 //! - `guard`: who may ask, and from where.
+//! - `options`: of the server.
 //! - `server`: the listener, its limits, its start and its end.
 //!
 //! Reads are answered from the table and the database. A change of one domain is made by the node,
@@ -17,8 +19,10 @@ mod bulk;
 mod error;
 mod graphql;
 mod guard;
+mod lag;
 mod metrics;
 mod node;
+mod options;
 mod page;
 mod rest;
 mod server;
@@ -26,4 +30,5 @@ mod status;
 
 pub use node::{Answer, Change, Difference, HostType, Member, MemberStatus, Node, Refusal, Route};
 pub use node::{Snapshot, Status};
-pub use server::{Credentials, Options, Server, StartError, TlsFiles};
+pub use options::{Credentials, Options, StartError, TlsFiles};
+pub use server::Server;

@@ -4,8 +4,8 @@
 //! `mongoose_domain_core`) begins at 0 again, as counters may.
 
 use crate::admin::Admin;
+use crate::lag::Lag;
 use crate::node::Snapshot;
-use crate::status::Lag;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::Next;

@@ -1,11 +1,12 @@
-//! The listener: its options, its limits, its start and its end.
+//! The listener: its limits, its start and its end.
 
 use crate::admin::Admin;
 use crate::error::Error;
 use crate::guard::{Guard, guard};
+use crate::lag::SAMPLE;
 use crate::metrics::{Requests, count};
 use crate::node::Node;
-use crate::status::SAMPLE;
+use crate::options::{Credentials, Options, StartError};
 use crate::{bulk, graphql, metrics, page, rest, status};
 use axum::Router;
 use axum::http::StatusCode;
@@ -15,11 +16,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -29,8 +26,6 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::{self, ServerConfig};
 
 /// The most connections at a time; the next one waits in the system's queue.
 const CONNECTIONS: usize = 256;
@@ -49,98 +44,6 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 /// How long a port may be taken still, by a server of ours that just stopped.
 const BIND_LIMIT: Duration = Duration::from_secs(2);
 
-/// Where the server listens, and whom it lets in.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Port 0: any that is free; see [`Server::address`].
-    pub address: SocketAddr,
-    /// Without them everybody is let in: only on a loopback address.
-    pub credentials: Option<Credentials>,
-    /// Without them it speaks plain HTTP.
-    pub tls: Option<TlsFiles>,
-}
-
-/// Who is let in.
-#[derive(Clone)]
-pub struct Credentials {
-    /// The name, without a colon.
-    pub username: String,
-    /// The password.
-    pub password: String,
-}
-
-/// Not the password.
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
-    }
-}
-
-/// PEM files of the server.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// Its certificate, and those of the authorities between.
-    pub certificate: PathBuf,
-    /// Its private key, not encrypted.
-    pub key: PathBuf,
-}
-
-/// Why the server could not be started.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// It would let everybody in.
-    #[error(
-        "it would let everybody in at {0}: set a username and a password, or listen on a loopback \
-         address such as 127.0.0.1"
-    )]
-    Open(SocketAddr),
-    /// An option cannot be used.
-    #[error("{0}")]
-    Option(String),
-    /// The address cannot be had.
-    #[error("cannot listen on {0}: {1}")]
-    Bind(SocketAddr, std::io::Error),
-    /// A file for TLS is missing or wrong.
-    #[error("{0}")]
-    Tls(String),
-    /// Something inside.
-    #[error("{0}")]
-    Other(String),
-}
-
-impl StartError {
-    /// Is the configuration wrong, rather than the moment?
-    pub fn is_option(&self) -> bool {
-        matches!(self, StartError::Open(_) | StartError::Option(_) | StartError::Tls(_))
-    }
-}
-
-fn option(text: &str) -> StartError {
-    StartError::Option(text.to_owned())
-}
-
-impl Options {
-    /// Checks everything but the address.
-    pub fn check(&self) -> Result<(), StartError> {
-        match &self.credentials {
-            None if !self.address.ip().is_loopback() => {
-                return Err(StartError::Open(self.address));
-            }
-            Some(Credentials { username, .. }) if username.is_empty() => {
-                return Err(option("username must not be empty"));
-            }
-            Some(Credentials { username, .. }) if username.contains(':') => {
-                return Err(option("username must not contain a colon"));
-            }
-            Some(Credentials { password, .. }) if password.is_empty() => {
-                return Err(option("password must not be empty"));
-            }
-            _ => {}
-        }
-        self.tls.as_ref().map(acceptor).transpose().map(drop)
-    }
-}
-
 /// A server that runs. It stops when it is dropped, too.
 pub struct Server {
     address: SocketAddr,
@@ -157,7 +60,7 @@ impl Server {
         runtime: &Handle,
     ) -> Result<Server, StartError> {
         options.check()?;
-        let acceptor = options.tls.as_ref().map(acceptor).transpose()?;
+        let acceptor = options.acceptor()?;
         let failed = |error| StartError::Bind(options.address, error);
         let listener = bind(options.address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
@@ -300,23 +203,4 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         .max_headers(HEAD_LINES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
     watcher.watch(connection).await
-}
-
-fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
-    let wrong = |path: &Path, text: String| StartError::Tls(format!("{}: {text}", path.display()));
-    let of_certificate = |text: String| wrong(&files.certificate, text);
-    let chain = CertificateDer::pem_file_iter(&files.certificate);
-    let chain = chain.and_then(|pem| pem.collect::<Result<Vec<_>, _>>());
-    let chain = chain.map_err(|error| of_certificate(error.to_string()))?;
-    if chain.is_empty() {
-        return Err(of_certificate("there is no certificate in it".to_owned()));
-    }
-    let key = PrivateKeyDer::from_pem_file(&files.key);
-    let key = key.map_err(|error| wrong(&files.key, error.to_string()))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map(|builder| builder.with_no_client_auth())
-        .and_then(|builder| builder.with_single_cert(chain, key));
-    let config = config.map_err(|error: rustls::Error| of_certificate(error.to_string()))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -2,20 +2,17 @@
 
 use crate::admin::Admin;
 use crate::error::{Error, ErrorBody};
+use crate::lag::Lag;
 use crate::node::{Difference, HostType, Member, Snapshot, Status};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use parking_lot::Mutex;
 use serde::Serialize;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Samples of the lag are taken so often, and so many are kept: 15 minutes.
-pub const SAMPLE: Duration = Duration::from_secs(5);
-const SAMPLES: usize = 180;
 /// A node whose last good check is older is not ready. There is one every 30 s at least.
 const CHECK_AGE: f64 = 120.0;
 
@@ -26,19 +23,6 @@ pub fn routes() -> Router<Arc<Admin>> {
         .route("/api/verify", post(verify))
         .route("/healthz", get(health))
         .route("/readyz", get(readiness))
-}
-
-/// The lag over the last minutes.
-#[derive(Default)]
-pub struct History(Mutex<VecDeque<(Instant, Lag)>>);
-
-/// How far the node is behind.
-#[derive(Debug, Clone, Copy, Serialize, utoipa::ToSchema)]
-pub struct Lag {
-    /// Events that are known and not applied yet.
-    pub lag: Option<u64>,
-    /// 0, or seconds since the node was last known to be current.
-    pub lag_seconds: Option<f64>,
 }
 
 /// The lag some time ago.
@@ -63,25 +47,7 @@ impl Admin {
 
     /// Takes a sample of the lag.
     pub fn sample(&self) {
-        let lag = self.node.snapshot().as_ref().map_or(Lag::UNKNOWN, Lag::of);
-        let mut history = self.history.0.lock();
-        if history.len() == SAMPLES {
-            history.pop_front();
-        }
-        history.push_back((Instant::now(), lag));
-    }
-}
-
-impl Lag {
-    const UNKNOWN: Lag = Lag { lag: None, lag_seconds: None };
-
-    pub fn of(snapshot: &Snapshot) -> Lag {
-        let Some(position) = snapshot.position else { return Lag::UNKNOWN };
-        let behind = snapshot.newest_event.map_or(0, |newest| newest.saturating_sub(position));
-        let lag = u64::try_from(behind).unwrap_or(0);
-        let is_current = lag == 0 && !snapshot.failing;
-        let lag_seconds = if is_current { Some(0.0) } else { snapshot.seconds_since_check };
-        Lag { lag: Some(lag), lag_seconds }
+        self.history.add(self.node.snapshot().as_ref().map_or(Lag::UNKNOWN, Lag::of));
     }
 }
 
@@ -148,10 +114,8 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<StatusBody> {
         let connections = store.connections();
         Database { kind: store.kind(), connections: connections.open, idle: connections.idle }
     });
-    let samples = admin.history.0.lock();
-    let sample =
-        |(at, lag): &(Instant, Lag)| Sample { seconds_ago: at.elapsed().as_secs_f64(), lag: *lag };
-    let history = samples.iter().map(sample).collect();
+    let sample = |(age, lag): (Duration, Lag)| Sample { seconds_ago: age.as_secs_f64(), lag };
+    let history = admin.history.samples().into_iter().map(sample).collect();
     Json(StatusBody {
         node: admin.name.clone(),
         version: env!("CARGO_PKG_VERSION"),

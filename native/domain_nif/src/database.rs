@@ -5,7 +5,7 @@ use crate::term::{KeptTerm, binary, database_failure, failure, row};
 use crate::{bad_database_option, deleting, done, exists, inserted, invalid_name, not_found, ok};
 use crate::{ca, client, database, driver, host, mode, password, port, tls, username};
 use crate::{idle_timeout, max_connections, none, query_timeout, stopped, url, wrong_host_type};
-use domain_store::{Change, Client, Config, Driver, Insert, Key, Place, Server, Setting, Status};
+use domain_store::{Change, Client, Config, Driver, Insert, Pem, Place, Server, Setting, Status};
 use domain_store::{Store, Tls, TlsMode};
 use domain_table::check_name;
 use parking_lot::Mutex;
@@ -95,12 +95,14 @@ fn server(options: Term<'_>) -> NifResult<Server> {
 }
 
 fn tls_options(options: Term<'_>) -> NifResult<Tls> {
-    let client = optional(options, client())?.map(|(certificate, key): (String, _)| Client {
+    let pem = |pem| match pem {
+        PemTerm::File(path) => Pem::File(path.into()),
+        PemTerm::Pem(text) => Pem::Text(text),
+    };
+    let client = optional(options, client())?;
+    let client = client.map(|(certificate, key): (String, _)| Client {
         certificate: certificate.into(),
-        key: match key {
-            KeyKind::File(path) => Key::File(path.into()),
-            KeyKind::Pem(pem) => Key::Pem(pem),
-        },
+        key: pem(key),
     });
     let mode = match options.map_get(mode())?.decode()? {
         Mode::Off => TlsMode::Off,
@@ -109,7 +111,7 @@ fn tls_options(options: Term<'_>) -> NifResult<Tls> {
         Mode::VerifyCa => TlsMode::VerifyCa,
         Mode::VerifyFull => TlsMode::VerifyFull,
     };
-    let ca = optional::<String>(options, ca())?.map(Into::into);
+    let ca = optional(options, ca())?.map(pem);
     Ok(Tls { mode, ca, client })
 }
 
@@ -129,7 +131,7 @@ enum Mode {
 }
 
 #[derive(NifTaggedEnum)]
-enum KeyKind {
+enum PemTerm {
     File(String),
     Pem(String),
 }

@@ -7,6 +7,7 @@
 //! - `status`: what the follower did and saw.
 //! - `term`: Erlang terms kept on the Rust side; names and rows as terms.
 //! - `raw`: functions without rustler's wrapper.
+//! - `no_delay`: the sockets of databases do not hold small messages back.
 //! - `runtime`: tokio's threads, which live as long as any database is open.
 //!
 //! Rust never calls into Erlang; it sends messages, and only from tokio's threads. What grows with
@@ -18,6 +19,8 @@
 mod admin;
 mod database;
 mod follow;
+#[cfg(target_os = "linux")]
+mod no_delay;
 mod raw;
 mod runtime;
 mod status;
@@ -72,6 +75,7 @@ rustler::atoms! {
     position,
     newest_event,
     seconds_since_check,
+    checks,
     loads,
     reloads,
     gaps_settled,

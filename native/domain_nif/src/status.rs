@@ -2,7 +2,7 @@
 
 use crate::table::routing;
 use crate::term::binary;
-use crate::{audits, ok, position, reloads, seconds_since_check, undefined};
+use crate::{audits, checks, ok, position, reloads, seconds_since_check, undefined};
 use crate::{
     dummies_written, errors, failing, followed, gaps_settled, last_error, loads, newest_event,
 };
@@ -39,6 +39,7 @@ fn statistics(env: Env<'_>) -> NifResult<Term<'_>> {
             (position(), position_term),
             (newest_event(), id(counts.newest_event)),
             (seconds_since_check(), seconds),
+            (checks(), counts.checks.encode(env)),
             (loads(), counts.loads.encode(env)),
             (reloads(), map(env, reload_counts)?),
             (gaps_settled(), counts.gaps_settled.encode(env)),

@@ -68,9 +68,15 @@ raw_nif!("has_host_type" / 2, has_host_type);
 raw_nif!("is_host_type_allowed" / 1, is_host_type_allowed);
 raw_nif!("domains_count" / 0, domains_count);
 
+/// The bytes of a name that is looked for. Any term may be, as in an ETS table: what is no binary is
+/// the empty name, which nothing has.
+fn sought<'a>(name: Term<'a>) -> &'a [u8] {
+    Binary::from_term(name).map_or(&[], |binary| binary.as_slice())
+}
+
 fn get_host_type<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {
-    let domain = Binary::from_term(domain).ok()?;
-    let answer = with_table(|table| match table.host_type(&domain) {
+    let domain = sought(domain);
+    let answer = with_table(|table| match table.host_type(domain) {
         Some(host_type) => tuple(env, [ok().to_term(env), binary(env, host_type.as_bytes())]),
         None => tuple(env, [error().to_term(env), crate::not_found().to_term(env)]),
     });
@@ -78,8 +84,7 @@ fn get_host_type<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> 
 }
 
 fn is_static_domain<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {
-    let domain = Binary::from_term(domain).ok()?;
-    with_table(|table| table.is_static(&domain).encode(env)).ok()
+    with_table(|table| table.is_static(sought(domain)).encode(env)).ok()
 }
 
 fn has_host_type<'a>(env: Env<'a>, [domain, host_type]: [Term<'a>; 2]) -> Option<Term<'a>> {
@@ -88,8 +93,7 @@ fn has_host_type<'a>(env: Env<'a>, [domain, host_type]: [Term<'a>; 2]) -> Option
 }
 
 fn is_host_type_allowed<'a>(env: Env<'a>, [host_type]: [Term<'a>; 1]) -> Option<Term<'a>> {
-    let host_type = Binary::from_term(host_type).ok()?;
-    with_table(|table| table.is_host_type_allowed(&host_type).encode(env)).ok()
+    with_table(|table| table.is_host_type_allowed(sought(host_type)).encode(env)).ok()
 }
 
 fn domains_count<'a>(env: Env<'a>, []: [Term<'a>; 0]) -> Option<Term<'a>> {
@@ -133,7 +137,7 @@ fn try_insert<'a>(env: Env<'a>, [domain, host_type, source]: [Term<'a>; 3]) -> O
 }
 
 fn try_delete<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {
-    delete_by(env, &Binary::from_term(domain).ok()?, Routing::try_writer).ok()
+    delete_by(env, sought(domain), Routing::try_writer).ok()
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -167,8 +171,8 @@ fn insert_by<'a>(
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
-fn delete<'a>(env: Env<'a>, domain: Binary<'a>) -> NifResult<Term<'a>> {
-    delete_by(env, &domain, |routing| Some(routing.writer()))
+fn delete<'a>(env: Env<'a>, domain: Term<'a>) -> NifResult<Term<'a>> {
+    delete_by(env, sought(domain), |routing| Some(routing.writer()))
 }
 
 fn delete_by<'a>(

@@ -1,7 +1,7 @@
 //! Where the database is, and how it may be used.
 
 use crate::Error;
-use crate::tls::{Client, Key, Tls, TlsMode};
+use crate::tls::{Client, Pem, Tls, TlsMode};
 use std::fmt;
 use std::time::Duration;
 use url::Url;
@@ -143,20 +143,20 @@ pub(crate) fn tls_of_url(
         )));
     }
     let client = match (file(certificate), file(key)) {
-        (Some(certificate), Some(key)) => Some(Client { certificate, key: Key::File(key) }),
+        (Some(certificate), Some(key)) => Some(Client { certificate, key: Pem::File(key) }),
         (None, None) => None,
         _ => {
             let text = format!("{} and {} must be given together", names.1, names.2);
             return Err(Error::bad_url(text));
         }
     };
-    Ok(Tls { mode, ca: ca_file, client })
+    Ok(Tls { mode, ca: ca_file.map(Pem::File), client })
 }
 
-/// How to connect to a server, by the builders of sqlx, which are alike but for the name of the
-/// authorities' file. A macro, because they share no trait.
+/// How to connect to a server, by the builders of sqlx, which are alike but for the names by which the
+/// authorities are given. A macro, because they share no trait.
 macro_rules! sqlx_options {
-    ($server:expr, $new:expr, $mode:expr, $ca:ident) => {{
+    ($server:expr, $new:expr, $mode:expr, $ca_file:ident, $ca_text:ident) => {{
         let crate::Server { host, port, database, username, password, tls, .. } = $server;
         let mut options =
             $new.host(host).port(*port).database(database).username(username).ssl_mode($mode);
@@ -164,14 +164,16 @@ macro_rules! sqlx_options {
         if !password.is_empty() {
             options = options.password(password);
         }
-        if let Some(ca) = &tls.ca {
-            options = options.$ca(ca);
-        }
+        options = match &tls.ca {
+            Some(crate::Pem::File(path)) => options.$ca_file(path),
+            Some(crate::Pem::Text(pem)) => options.$ca_text(crate::tls::usable(pem).into_bytes()),
+            None => options,
+        };
         if let Some(client) = &tls.client {
             options = options.ssl_client_cert(&client.certificate);
             options = match &client.key {
-                crate::Key::File(path) => options.ssl_client_key(path),
-                crate::Key::Pem(pem) => options.ssl_client_key_from_pem(pem),
+                crate::Pem::File(path) => options.ssl_client_key(path),
+                crate::Pem::Text(pem) => options.ssl_client_key_from_pem(pem),
             };
         }
         options

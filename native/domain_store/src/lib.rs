@@ -13,9 +13,9 @@
 mod config;
 mod error;
 mod import;
-mod lease;
 mod mysql;
 mod operations;
+mod pool;
 mod postgres;
 mod sqlite;
 mod tls;
@@ -23,7 +23,7 @@ mod tls;
 pub use config::{Config, Driver, Place, Server};
 pub use error::{Error, ErrorKind};
 pub use import::{Outcome, Row};
-pub use tls::{Client, Key, Tls, TlsMode};
+pub use tls::{Client, Pem, Tls, TlsMode};
 
 use compact_str::CompactString;
 use std::collections::HashSet;
@@ -177,12 +177,12 @@ impl Store {
 
     fn postgres((options, tls): postgres::Options, config: &Config) -> Result<Store, Error> {
         tls.check()?;
-        Ok(Store::Postgres(postgres::Database::open(options, config)))
+        Ok(Store::Postgres(postgres::Database::open(options, config)?))
     }
 
     fn mysql((options, tls): mysql::Options, config: &Config) -> Result<Store, Error> {
         tls.check()?;
-        Ok(Store::Mysql(mysql::Database::open(options, config)))
+        Ok(Store::Mysql(mysql::Database::open(options, config)?))
     }
 
     /// `sqlite`, `postgres` (CockroachDB as well) or `mysql` (MariaDB as well).

@@ -17,12 +17,12 @@
 
 use crate::config::{parsed_url, sqlx_options, tls_of_url};
 use crate::import::{import, import_without_arrays};
-use crate::lease::{give_back, within};
 use crate::operations::{operations_without_arrays, repeated, shared_operations, text};
+use crate::pool::{Pool, give_back, within};
 use crate::{Config, Enabled, Error, Filter, Server, Setting, Status, Tls, TlsMode};
 use futures_util::StreamExt;
-use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions, MySqlRow, MySqlSslMode};
-use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, MySqlPool, QueryBuilder, Row};
+use sqlx::mysql::{MySqlConnectOptions, MySqlRow, MySqlSslMode};
+use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, QueryBuilder, Row};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::str::FromStr;
@@ -132,7 +132,8 @@ pub(crate) fn options_of_server(server: &Server) -> Options {
         TlsMode::VerifyCa => MySqlSslMode::VerifyCa,
         TlsMode::VerifyFull => MySqlSslMode::VerifyIdentity,
     };
-    let options = sqlx_options!(server, MySqlConnectOptions::new(), mode, ssl_ca);
+    let new = MySqlConnectOptions::new();
+    let options = sqlx_options!(server, new, mode, ssl_ca, ssl_ca_from_pem);
     (options, server.tls.clone())
 }
 
@@ -148,7 +149,7 @@ const PAGE_OF_NAMES: u32 = 10_000;
 /// A MySQL or MariaDB database, by its pool.
 #[derive(Debug, Clone)]
 pub struct Database {
-    pool: MySqlPool,
+    pool: Pool<MySql>,
     limit: Duration,
 }
 
@@ -158,19 +159,14 @@ import!(MySql);
 import_without_arrays!(MySql);
 
 impl Database {
-    pub(crate) fn open(options: MySqlConnectOptions, config: &Config) -> Self {
+    pub(crate) fn open(options: MySqlConnectOptions, config: &Config) -> Result<Self, Error> {
         let lock_wait = lock_wait(config.query_timeout);
         let session = format!("SET SESSION innodb_lock_wait_timeout = {lock_wait}");
-        let pool = MySqlPoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(config.query_timeout)
-            .idle_timeout(config.idle_timeout)
-            .after_connect(move |connection, _| {
-                let session = sqlx::raw_sql(AssertSqlSafe(session.clone()));
-                Box::pin(async move { session.execute(connection).await.map(|_| ()) })
-            })
-            .connect_lazy_with(options);
-        Database { pool, limit: config.query_timeout }
+        let pool = Pool::new(options, config, move |connection| {
+            let session = sqlx::raw_sql(AssertSqlSafe(session.clone()));
+            Box::pin(async move { session.execute(connection).await.map(|_| ()) })
+        })?;
+        Ok(Database { pool, limit: config.query_timeout })
     }
 
     pub(crate) async fn create_schema(&self) -> Result<(), Error> {

@@ -69,9 +69,9 @@ macro_rules! text {
 macro_rules! shared_operations {
     ($sqlx:ty, $row:ty) => {
         impl Database {
-            async fn lease(&self) -> Result<crate::lease::Lease<$sqlx>, crate::Error> {
+            async fn lease(&self) -> Result<crate::pool::Lease<$sqlx>, crate::Error> {
                 // SQLite is busy, at once, for whoever opens a new file while another does.
-                repeated!(self.limit, crate::lease::take(&self.pool))
+                repeated!(self.limit, self.pool.take())
             }
 
             pub(crate) async fn close(&self) {
@@ -79,15 +79,11 @@ macro_rules! shared_operations {
             }
 
             pub(crate) async fn closed(&self) {
-                self.pool.close_event().await;
+                self.pool.closed().await;
             }
 
             pub(crate) fn connections(&self) -> crate::Connections {
-                crate::Connections {
-                    open: self.pool.size(),
-                    idle: u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX),
-                    most: self.pool.options().get_max_connections(),
-                }
+                self.pool.connections()
             }
 
             pub(crate) async fn event_bounds(&self) -> Result<Option<(i64, i64)>, crate::Error> {

@@ -9,14 +9,14 @@
 
 use crate::config::{parsed_url, sqlx_options, tls_of_url};
 use crate::import::import;
-use crate::lease::{give_back, within};
 use crate::operations::{READY, operations_by_key, repeated, shared_operations, text};
+use crate::pool::{Pool, give_back, within};
 use crate::{Config, Enabled, Error, Server, Setting, Status, Tls, TlsMode};
 use compact_str::CompactString;
 use futures_util::StreamExt;
 use memchr::memchr;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgRow, PgSslMode};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Row};
+use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Row};
 use std::collections::HashSet;
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
@@ -121,8 +121,8 @@ pub(crate) fn options_of_server(server: &Server) -> Result<Options, Error> {
         TlsMode::VerifyCa => PgSslMode::VerifyCa,
         TlsMode::VerifyFull => PgSslMode::VerifyFull,
     };
-    let options =
-        sqlx_options!(server, PgConnectOptions::new_without_pgpass(), mode, ssl_root_cert);
+    let new = PgConnectOptions::new_without_pgpass();
+    let options = sqlx_options!(server, new, mode, ssl_root_cert, ssl_root_cert_from_pem);
     Ok((options, server.tls.clone()))
 }
 
@@ -157,7 +157,7 @@ const LOOKS_FIRST: bool = false;
 /// A PostgreSQL database, by its pool.
 #[derive(Debug, Clone)]
 pub struct Database {
-    pool: PgPool,
+    pool: Pool<Postgres>,
     limit: Duration,
     domain_bytes: Arc<OnceLock<&'static str>>,
 }
@@ -167,13 +167,9 @@ operations_by_key!(Postgres);
 import!(Postgres);
 
 impl Database {
-    pub(crate) fn open(options: PgConnectOptions, config: &Config) -> Self {
-        let pool = PgPoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(config.query_timeout)
-            .idle_timeout(config.idle_timeout)
-            .connect_lazy_with(options);
-        Database { pool, limit: config.query_timeout, domain_bytes: Arc::default() }
+    pub(crate) fn open(options: PgConnectOptions, config: &Config) -> Result<Self, Error> {
+        let pool = Pool::new(options, config, |_| Box::pin(async { Ok(()) }))?;
+        Ok(Database { pool, limit: config.query_timeout, domain_bytes: Arc::default() })
     }
 
     pub(crate) async fn create_schema(&self) -> Result<(), Error> {
@@ -452,7 +448,7 @@ mod tests {
         }
         db.store.set_status("d03.example", false).await.unwrap();
         let (options, _) = options_of_url(&db.url).unwrap();
-        let database = Database::open(options, &Config::new(&db.url));
+        let database = Database::open(options, &Config::new(&db.url)).unwrap();
         let (to, mut from) = mpsc::channel(10);
         database.load_by_query(10, to, |row| Database::enabled(row).map(Some)).await.unwrap();
         let mut by_query = Vec::new();
@@ -503,10 +499,10 @@ mod tests {
             let name = url.rsplit_once('/').unwrap().1;
             server.execute(&format!("CREATE DATABASE {name} TEMPLATE template0 {locale}")).await;
             let (options, _) = options_of_url(&url).unwrap();
-            let database = Database::open(options, &Config::new(&url));
+            let database = Database::open(options, &Config::new(&url)).unwrap();
             database.create_schema().await.unwrap();
-            let mut connection = database.pool.acquire().await.unwrap();
-            sqlx::raw_sql(statement).execute(&mut *connection).await.unwrap();
+            let mut connection = database.lease().await.unwrap();
+            sqlx::raw_sql(statement).execute(&mut **connection).await.unwrap();
             for _ in 0..2 {
                 let found = database.domain_bytes(&mut connection).await.unwrap();
                 assert_eq!(found, expected, "{name}");

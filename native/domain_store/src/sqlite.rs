@@ -4,15 +4,15 @@
 //! that write begin with the write lock (`BEGIN IMMEDIATE`): upgrading a read lock could fail.
 
 use crate::import::{import, import_without_arrays};
-use crate::lease::{give_back, within};
 use crate::operations::{
     operations_by_key, operations_without_arrays, repeated, shared_operations, text,
 };
+use crate::pool::{Pool, give_back, within};
 use crate::{Config, Enabled, Error};
 use futures_util::StreamExt;
 use sqlx::sqlite::SqliteSynchronous;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow};
-use sqlx::{Connection, Row, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow};
+use sqlx::{Connection, Row, Sqlite, SqliteConnection};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,7 +61,7 @@ const LOOKS_FIRST: bool = false;
 /// An SQLite file, by its pool.
 #[derive(Debug, Clone)]
 pub struct Database {
-    pool: SqlitePool,
+    pool: Pool<Sqlite>,
     limit: Duration,
 }
 
@@ -91,28 +91,23 @@ impl Database {
             options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         }
         let looked = Arc::new(AtomicBool::new(false));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(config.query_timeout)
-            .idle_timeout(config.idle_timeout)
-            .after_connect(move |connection, _| {
-                let looked = looked.clone();
-                Box::pin(async move {
-                    // The embedded database makes its own tables, with the first connection: tables
-                    // that vanish later are an error. It looks first: looking needs no right to write.
-                    if looked.load(Ordering::Relaxed) {
-                        return Ok(());
-                    }
-                    let tables: i64 =
-                        sqlx::query_scalar(sql::TABLES).fetch_one(&mut *connection).await?;
-                    if tables < 3 {
-                        sqlx::raw_sql(sql::SCHEMA).execute(connection).await?;
-                    }
-                    looked.store(true, Ordering::Relaxed);
-                    Ok(())
-                })
+        let pool = Pool::new(options, config, move |connection| {
+            let looked = looked.clone();
+            Box::pin(async move {
+                // The embedded database makes its own tables, with the first connection: tables
+                // that vanish later are an error. It looks first: looking needs no right to write.
+                if looked.load(Ordering::Relaxed) {
+                    return Ok(());
+                }
+                let tables: i64 =
+                    sqlx::query_scalar(sql::TABLES).fetch_one(&mut *connection).await?;
+                if tables < 3 {
+                    sqlx::raw_sql(sql::SCHEMA).execute(connection).await?;
+                }
+                looked.store(true, Ordering::Relaxed);
+                Ok(())
             })
-            .connect_lazy_with(options);
+        })?;
         Ok(Database { pool, limit: config.query_timeout })
     }
 

@@ -8,13 +8,15 @@ use std::path::{Path, PathBuf};
 
 /// TLS to a database server.
 ///
-/// Only the authorities in `ca` are trusted, none of the operating system's. Versions 1.2 and 1.3.
+/// Only the authorities in `ca` are trusted, none of the operating system's unless they are given
+/// there. Versions 1.2 and 1.3.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
     /// How strict.
     pub mode: TlsMode,
-    /// The certificate authorities to trust: a PEM file.
-    pub ca: Option<PathBuf>,
+    /// The certificate authorities to trust. Of a text those that rustls cannot use are left out; a
+    /// file must have no such ones.
+    pub ca: Option<Pem>,
     /// Our own certificate, if the server wants one.
     pub client: Option<Client>,
 }
@@ -40,25 +42,25 @@ pub enum TlsMode {
 pub struct Client {
     /// A PEM file: the certificate, and those of the authorities between.
     pub certificate: PathBuf,
-    /// The key.
-    pub key: Key,
+    /// The key, not encrypted.
+    pub key: Pem,
 }
 
-/// A private key that is not encrypted.
+/// Certificates or a key, in the format PEM.
 #[derive(Clone)]
-pub enum Key {
-    /// A PEM file.
+pub enum Pem {
+    /// In this file, which is read again by every connection.
     File(PathBuf),
-    /// PEM.
-    Pem(String),
+    /// This text.
+    Text(String),
 }
 
-/// Not the key.
-impl fmt::Debug for Key {
+/// Not the text: it may be a key.
+impl fmt::Debug for Pem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Key::File(path) => path.fmt(f),
-            Key::Pem(_) => f.write_str("[redacted]"),
+            Pem::File(path) => path.fmt(f),
+            Pem::Text(_) => f.write_str("[redacted]"),
         }
     }
 }
@@ -68,17 +70,18 @@ impl Tls {
     /// again by every connection: certificates are renewed.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.mode >= TlsMode::VerifyCa {
-            let Some(ca) = &self.ca else {
-                return Err(Error::bad_option("no file of certificate authorities to trust"));
-            };
-            check_certificates(ca)?;
+            match &self.ca {
+                Some(Pem::File(path)) => check_certificates(path)?,
+                Some(Pem::Text(pem)) if !usable(pem).is_empty() => {}
+                _ => return Err(Error::bad_option("no certificate authorities to trust")),
+            }
         }
         if let Some(Client { certificate, key }) = &self.client {
             check_certificates(certificate)?;
             let key = match key {
-                Key::File(path) => PrivateKeyDer::from_pem_file(path)
+                Pem::File(path) => PrivateKeyDer::from_pem_file(path)
                     .map_err(|error| bad_file(path, "private key", &error)),
-                Key::Pem(pem) => PrivateKeyDer::from_pem_slice(pem.as_bytes())
+                Pem::Text(pem) => PrivateKeyDer::from_pem_slice(pem.as_bytes())
                     .map_err(|_| Error::bad_option("the private key is not one")),
             };
             key?;
@@ -98,6 +101,16 @@ fn check_certificates(path: &Path) -> Result<(), Error> {
         certificate.map_err(bad)?;
     }
     Ok(())
+}
+
+/// Those certificates of a PEM text that can be trusted as authorities. A system may have others, too,
+/// and one of them would be enough for sqlx to refuse every connection.
+pub(crate) fn usable(pem: &str) -> String {
+    let is_usable = |certificate: &&str| {
+        let der = CertificateDer::from_pem_slice(certificate.as_bytes());
+        der.is_ok_and(|der| webpki::anchor_from_trusted_cert(&der).is_ok())
+    };
+    pem.split_inclusive("-----END CERTIFICATE-----").filter(is_usable).collect()
 }
 
 fn bad_file(path: &Path, what: &str, error: &rustls_pki_types::pem::Error) -> Error {

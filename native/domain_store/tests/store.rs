@@ -363,7 +363,7 @@ async fn failure(url: &str) -> domain_store::Error {
     }
 }
 
-on_every_server!(connections_are_few_and_released_when_idle, db => {
+on_every_server!(connections_are_few_and_one_stays_when_all_are_idle, db => {
     db.store.close().await;
     let connections = || db.number(match db.kind {
         "postgres" => "SELECT COUNT(*) FROM pg_stat_activity \
@@ -391,8 +391,15 @@ on_every_server!(connections_are_few_and_released_when_idle, db => {
     let used = connections().await;
     assert!((1..=3).contains(&used), "{used} connections");
     let patience = Instant::now() + Duration::from_secs(30);
-    while connections().await > 0 {
+    while connections().await > 1 {
         assert!(Instant::now() < patience, "idle connections are kept");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(connections().await, 1);
+    store.close().await;
+    while connections().await > 0 {
+        assert!(Instant::now() < patience, "a connection of a closed store is kept");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 });

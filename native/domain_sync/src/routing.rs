@@ -340,11 +340,9 @@ impl<S: Clone + Eq + Hash> Batch<S> {
                 match writer.put(&domain, &host_type, &self.source) {
                     Put::Added | Put::Replaced(_) | Put::Refreshed => {}
                     Put::Static(of_core) => {
-                        self.ignored.count(Kind::StaticInDb, &domain, Some(&of_core), &host_type);
-                        if of_core != host_type {
-                            let kind = Kind::DifferentHostType;
-                            self.ignored.count(kind, &domain, Some(&of_core), &host_type);
-                        }
+                        let is_same = of_core == host_type;
+                        let kind = if is_same { Kind::StaticInDb } else { Kind::DifferentHostType };
+                        self.ignored.count(kind, &domain, Some(&of_core), &host_type);
                     }
                     Put::UnknownHostType { .. } => {
                         self.ignored.count(Kind::UnknownHostType, &domain, None, &host_type);
@@ -370,11 +368,11 @@ impl Work {
 /// Why a row or an event of the database was ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// An enabled domain is static here.
+    /// An enabled domain is static here, by the same host type.
     StaticInDb,
     /// A domain that is enabled no more is static here.
     StaticWasInDb,
-    /// A domain is static here, by another host type.
+    /// An enabled domain is static here, by another host type.
     DifferentHostType,
     /// The host type is not allowed here.
     UnknownHostType,

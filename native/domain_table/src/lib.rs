@@ -4,15 +4,22 @@
 //! compared). It knows nothing of Erlang, of databases or of where the domains come from, and it
 //! does no I/O.
 //!
+//! - `map`: from a domain to its `entry`, for look-ups, which take no lock.
+//! - `index`: the domains by host type, for lists, in vectors whose clones share (`snapshot`).
+//! - `sources`: who inserted what.
+//! - `table`: all of it, to read; `writer`: to change it.
+//!
 //! [`Table::host_type`] is the hot path of the whole product: it is called for every routed stanza.
-//! It takes the read lock of one shard of the map for as long as it takes to compare a name and copy
-//! a number, and allocates nothing. Everything else, lists and changes, goes by the *books* behind
-//! one lock (see [`Table`]).
 
-mod books;
+mod entry;
+mod index;
+mod map;
 mod name;
-mod shard;
+mod snapshot;
+mod sources;
 mod table;
+mod writer;
 
 pub use name::{MAX_NAME_CHARS, Name, NameError, Pair, check_name, check_text};
-pub use table::{DeleteError, InsertError, Inserted, Put, Table, Writer};
+pub use table::Table;
+pub use writer::{DeleteError, InsertError, Inserted, Put, Writer};

@@ -1,10 +1,9 @@
-//! The table against a plain model, and under concurrent readers.
+//! The table against a plain model.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use domain_table::{DeleteError, InsertError, Inserted, Name, Pair, Put, Table};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 fn name(text: &str) -> Name {
     text.into()
@@ -153,33 +152,4 @@ proptest! {
             }
         }
     }
-}
-
-/// I5 at its root: while host types are replaced and neighbours come and go, a reader never misses a
-/// domain that is there throughout, and a list is a snapshot.
-#[test]
-fn readers_never_miss_a_domain_that_stays() {
-    let table = new_table();
-    table.writer().put("stays", b"h1", &1);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(|| {
-            let mut reads = 0;
-            while !done.load(Ordering::Relaxed) || reads == 0 {
-                let host_type = table.host_type(b"stays");
-                assert!(host_type == Some(&name("h1")) || host_type == Some(&name("h2")));
-                let dynamics = table.dynamics();
-                let found = dynamics.iter().filter(|(domain, _)| domain == "stays").count();
-                assert_eq!(found, 1);
-                reads += 1;
-            }
-        });
-        for round in 0..20_000u32 {
-            table.writer().put("stays", if round % 2 == 0 { b"h2" } else { b"h1" }, &1);
-            table.writer().put(&format!("passing{}", round % 7), b"h1", &1);
-            table.writer().delete(format!("passing{}", (round + 3) % 7).as_bytes()).unwrap();
-        }
-        done.store(true, Ordering::Relaxed);
-        reader.join().unwrap();
-    });
 }

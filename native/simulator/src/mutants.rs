@@ -14,7 +14,7 @@ const FOLLOWER: &str = "native/domain_sync/src/follower.rs";
 const FENCE: &str = "native/domain_sync/src/follower/fence.rs";
 const VERIFIERS: &str = "native/domain_sync/src/follower/verifiers.rs";
 const SERVICE: &str = "native/domain_sync/src/service.rs";
-const TABLE: &str = "native/domain_table/src/table.rs";
+const TABLE: &str = "native/domain_table/src/writer.rs";
 
 /// A deliberate bug.
 #[derive(Debug, Clone, Copy)]
@@ -77,8 +77,8 @@ pub const MUTANTS: &[Mutant] = &[
         name: "a host type unknown here leaves the old one routing",
         rule: "I1",
         file: TABLE,
-        text: "Put::UnknownHostType { removed: found.map(|found| self.remove(found)) }",
-        replacement: "Put::UnknownHostType { removed: found.and_then(|_| None) }",
+        text: "let removed = found.map(|entry| self.remove(domain.as_bytes(), entry));",
+        replacement: "let removed = found.and_then(|_| None);",
     },
     Mutant {
         name: "of two rows the oldest counts",
@@ -98,8 +98,8 @@ pub const MUTANTS: &[Mutant] = &[
         name: "the database overrules static domains",
         rule: "I2",
         file: TABLE,
-        text: "(Some(found), _) if found.entry.place.is_static() => {",
-        replacement: "(Some(found), _) if domain.is_empty() => {",
+        text: "(Some(entry), _) if entry.is_static() => Put::Static(",
+        replacement: "(Some(entry), _) if domain.is_empty() => Put::Static(",
     },
     Mutant {
         name: "missing ids are not noticed",

@@ -1,4 +1,6 @@
-%% @doc Starts the stand-in, and keeps a record of the calls that its modules got.
+%% @doc Starts the stand-in, and keeps a record of the calls that its modules got. The services start
+%% last, with the defaults of their `config_spec'. The option `authorities' of the environment names a
+%% file of certificates that the operating system is to trust.
 -module(mongooseim_app).
 
 -behaviour(application).
@@ -8,12 +10,26 @@
 
 start(_Type, _Args) ->
     ?MODULE = ets:new(?MODULE, [named_table, public, ordered_set]),
+    mongooseim_metrics = ets:new(mongooseim_metrics, [named_table, public]),
     {ok, Pid} = ejabberd_sup:start_link(),
+    case application:get_env(authorities) of
+        {ok, File} -> ok = public_key:cacerts_load(File);
+        undefined -> ok
+    end,
     case application:get_env(service_domain_db) of
-        {ok, Opts} -> ok = service_domain_db:start(Opts);
+        {ok, Opts} -> start_service(service_domain_db, Opts);
         undefined -> ok
     end,
     {ok, Pid}.
+
+%% Then the node accepts clients: it has to route what it can by now.
+start_service(Service, Configured) ->
+    ok = Service:start(maps:merge(defaults(Service), Configured)),
+    called(?MODULE, accepts_clients, [mongoose_domain_core:domains_count()]).
+
+defaults(Service) ->
+    {section, _, any, [], any, map, [], Defaults, default, when_present} = Service:config_spec(),
+    maps:fold(fun(Key, Value, Opts) -> Opts#{binary_to_atom(Key) => Value} end, #{}, Defaults).
 
 stop(_State) ->
     ok.

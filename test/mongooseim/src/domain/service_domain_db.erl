@@ -4,7 +4,7 @@
 
 -behaviour(gen_server).
 
--export([start/1, start_link/0, enabled/0, force_check_for_updates/0, sync_local/0, ping/1]).
+-export([start/1, config_spec/0, start_link/0, enabled/0, force_check_for_updates/0, sync_local/0, ping/1]).
 -export([is_stock/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
@@ -12,6 +12,11 @@ start(_Opts) ->
     Child = #{id => ?MODULE, start => {?MODULE, start_link, []}},
     {ok, _} = supervisor:start_child(ejabberd_sup, Child),
     ok.
+
+config_spec() ->
+    Defaults = #{<<"db_pool">> => global, <<"event_cleaning_interval">> => 1800,
+                 <<"event_max_age">> => 7200},
+    {section, #{}, any, [], any, map, [], Defaults, default, when_present}.
 
 start_link() ->
     gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
