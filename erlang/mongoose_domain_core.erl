@@ -44,7 +44,8 @@
 %% does not know these.
 -define(PARTS, [mongoose_domain_nif, mongoose_domain_host, mongoose_domain_config,
                 mongoose_domain_pool, mongoose_domain_database, mongoose_domain_cluster,
-                mongoose_domain_status, mongoose_domain_metrics, mongoose_domain_http]).
+                mongoose_domain_status, mongoose_domain_metrics, mongoose_domain_http,
+                mongoose_domain_service]).
 
 %% The most transitions of which others are told in one time slice: by calls of their functions, and
 %% by one message.

@@ -170,14 +170,14 @@ a_ping_is_answered_when_the_checks_before_it_are_done(Config) ->
 
 many_messages_collapse_into_one_check(_Config) ->
     Service = whereis(service_domain_db),
-    1 = erlang:trace(Service, true, [call]),
-    1 = erlang:trace_pattern({mongoose_domain_nif, check, 4}, true, [global]),
+    pong = service_domain_db:ping(Service),
+    #{checks := Before} = service_domain_db:status(),
     ok = sys:suspend(Service),
     [Service ! check_for_updates || _ <- lists:seq(1, 1000)],
     ok = sys:resume(Service),
     pong = service_domain_db:ping(Service),
-    Checks = length([check || {trace, _, call, _} <- flush()]),
-    ?assert(Checks >= 1 andalso Checks =< 3).
+    #{checks := After} = service_domain_db:status(),
+    ?assert(After - Before >= 1 andalso After - Before =< 3).
 
 without_messages_it_checks_by_itself(Config) ->
     sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ('a.example', 'type1');",
@@ -513,7 +513,10 @@ a_restart_without_effect_leaves_the_differences_for_the_next_check(Config) ->
     test_helper:wait_until(fun() -> host_type(?D) =:= {error, not_found} end).
 
 status_says_how_the_node_follows(Config) ->
-    {Seconds0, Status0} = maps:take(seconds_since_check, service_domain_db:status()),
+    %% Another node of the group may have asked for one more.
+    #{checks := Checks} = Status = service_domain_db:status(),
+    ?assert(Checks >= 1),
+    {Seconds0, Status0} = maps:take(seconds_since_check, maps:remove(checks, Status)),
     ?assertEqual(#{state => following, position => 0, newest_event => undefined, lag => 0,
                    loads => 1, reloads => #{}, errors => #{}, last_error => undefined,
                    gaps_settled => 0, dummies_written => 0, audits => 0,
