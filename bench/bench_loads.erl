@@ -6,7 +6,7 @@
 -module(bench_loads).
 
 -export([databases/1, steps/2]).
--export([load/4]).
+-export([load/4, route/3]).
 
 -spec databases(bench:plan()) -> [bench:database()].
 databases(#{large := Large}) ->
@@ -20,6 +20,8 @@ steps(#{large := Large, load_pairs := Pairs}, Urls) ->
       fun() -> from_postgres(Large, pairs(Pairs, Postgres, Large, told)) end},
      {["cold loads of ", Amount, " from PostgreSQL, with nobody to tell"],
       fun() -> from_postgres_untold(Large, pairs(Pairs, Postgres, Large, untold)) end},
+     {["cold loads of ", Amount, " from PostgreSQL, with a slow receiver"],
+      fun() -> with_receiver(Pairs, Postgres, Large) end},
      {["cold loads of ", Amount, " from MariaDB"],
       fun() ->
           Samples = pairs(Pairs, MariaDB, Large, told),
@@ -41,6 +43,13 @@ from_postgres_untold(Size, Samples) ->
      against_copy("cold load from PostgreSQL", At, none, seconds, Samples),
      against_copy("audit", Amount, none, audit, Samples),
      result("memory per domain", Amount, {share, <<"B">>}, {at_most, 0.7}, memory, Samples)].
+
+%% The table is full long before a slow receiver has handled everything.
+with_receiver(Count, Url, Size) ->
+    In = fun(Receiver) -> bench_node:in_fresh_node(?MODULE, route, [Receiver, Url, Size]) end,
+    Samples = bench_pairs:samples(Count, fun() -> In(nobody) end, fun() -> In(receiver) end),
+    [bench_pairs:result("cold load, until all route, with a receiver of 6 us to nobody",
+                        bench_report:amount(Size), {share, <<"s">>}, {at_most, 1.3}, Samples)].
 
 result(What, At, Unit, Target, Key, Samples) ->
     Pairs = [{maps:get(Key, Reference), maps:get(Key, Ours)} || {Reference, Ours} <- Samples],
@@ -79,6 +88,17 @@ load(Side, Url, Size, Listening) ->
     ok = bench_node:settle(),
     Memory = bench_node:resident() - Before,
     maps:merge(#{seconds => Seconds, mailbox => Longest, memory => Memory / Size}, audit(Side)).
+
+%% @private
+%% @doc In a fresh node: seconds until all domains route.
+-spec route(nobody | receiver, Url :: string(), Size :: pos_integer()) -> float().
+route(Receiver, Url, Size) ->
+    _ = Receiver =:= receiver andalso bench_receiver:start(),
+    ok = bench_node:settle(),
+    bench_pairs:timed(fun() ->
+        ok = bench_node:start(ours, Url, [], untold),
+        bench_node:wait_until(fun() -> mongoose_domain_core:domains_count() =:= Size end)
+    end).
 
 %% The reference has none.
 audit(reference) ->

@@ -3,8 +3,9 @@
 %% `erlang:system_monitor' tells of every process that ran for so long without a pause
 %% (`long_schedule'). Every exported function of `mongoose_domain_core' and of
 %% `mongoose_domain_nif' is called by a process of its own, which does nothing else, with random
-%% terms and, where they are known, with right ones; then lists run beside reads and writes,
-%% everything is loaded again, and the table is dropped and made anew, while somebody reads.
+%% terms and, where they are known, with right ones, while lists are made and everything is loaded
+%% again and again; then lists run beside reads and writes, everything is loaded again, and the
+%% table is dropped and made anew, while somebody reads.
 %%
 %% The time is that of the clock on the wall: a process also ran long when the operating system
 %% took the processor away meanwhile. So a control process, which reads a small ETS table, runs
@@ -30,7 +31,7 @@
 -define(FEW, 2).
 %% Functions that would change the table behind the back of the process that owns it. Its restart
 %% and that of the service call them.
--define(OWNERS, [start_table, stop_table, told, forget_position, module_info]).
+-define(OWNERS, [start_table, stop_table, pending, forget_position, module_info]).
 %% Static domains, and names that come and go.
 -define(STATIC, 1000).
 -define(NEW, 1000).
@@ -112,7 +113,17 @@ round(Size, Watch) ->
               {<<"loading again">>,
                fun() -> reload(fun service_domain_db:restart/0, Size, Watch) end},
               {<<"a new table">>, fun() -> reload(fun restart_core/0, Size, Watch) end}],
-    maps:from_list(lists:append([part(Part, Watch) || Part <- Calls ++ Others])).
+    Beside = [actor(<<"lists">>, fun mongoose_domain_core:get_all_dynamic/0, Watch),
+              actor(<<"loads">>, fun load_again/0, Watch)],
+    OfCalls = [part(Part, Watch) || Part <- Calls],
+    lists:foreach(fun stop/1, Beside),
+    load_again(),
+    maps:from_list(lists:append(OfCalls ++ [part(Part, Watch) || Part <- Others])).
+
+%% Takes what the calls have inserted, too.
+load_again() ->
+    ok = service_domain_db:restart(),
+    pong = test_helper:loaded().
 
 functions() ->
     [{Module, Function, Arity} || Module <- [mongoose_domain_core, mongoose_domain_nif],

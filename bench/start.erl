@@ -1,9 +1,10 @@
-%% @doc `make bench-start': how long the start of the service takes, and a change after a quiet time.
+%% @doc `make bench-start': how long the start of the service takes, and a change after a quiet
+%% time.
 %%
-%% Three domains, with TLS to the database and without, in turns, on PostgreSQL and on MariaDB. The
-%% start is service_domain_db:start/1, which returns when the first load is in the table. A change is
-%% written by the database's own client; its time is that from check_for_updates until it routes, once
-%% after another change and once after 30 s without any.
+%% Three domains, with TLS to the database and without, in turns, on PostgreSQL and on MariaDB.
+%% The start is service_domain_db:start/1, which returns when the first load is in the table. A
+%% change is written by the database's own client; its time is that from check_for_updates until
+%% it routes, once after another change and once after 30 s without any.
 -module(start).
 
 -export([main/0]).

@@ -1,4 +1,5 @@
-%% @doc The options of the database service: their specification, their defaults, and the ones in use.
+%% @doc The options of the database service: their specification, their defaults, and the ones in
+%% use.
 %%
 %% It knows what an option is called and may be. What an option means is for those who read it.
 -module(mongoose_domain_config).
@@ -21,9 +22,9 @@
 %% The exact type would say no more than the function does.
 -dialyzer({no_underspecs, [spec/0]}).
 
-%% @doc The section, as MongooseIM's records of its configuration: tuples, because the records are not
-%% ours. `{section, Items, ValidateKeys, Required, Validate, FormatItems, Process, Defaults, Wrap,
-%% Include}' and `{option, Type, Validate, Process, Wrap}'.
+%% @doc The section, as MongooseIM's records of its configuration: tuples, because the records are
+%% not ours. `{section, Items, ValidateKeys, Required, Validate, FormatItems, Process, Defaults,
+%% Wrap, Include}' and `{option, Type, Validate, Process, Wrap}'.
 -spec spec() -> tuple().
 spec() ->
     Positive = {option, integer, positive, [], default},

@@ -1,7 +1,7 @@
 %% @doc The database of the service: where it is, and opening it.
 %%
-%% Inside MongooseIM it is that of the pool which `db_pool' names; standalone, that of the URL in the
-%% environment of the application.
+%% Inside MongooseIM it is that of the pool which `db_pool' names; standalone, that of the URL in
+%% the environment of the application.
 -module(mongoose_domain_database).
 
 -include_lib("kernel/include/logger.hrl").
@@ -57,8 +57,8 @@ open() ->
         {error, Failure} -> {not_opened, Failure}
     end.
 
-%% @doc Can it be opened? Raises `{database, Failure}' if what the configuration says is wrong or cannot
-%% be done; whether the database is there does not matter. Logs which one it is.
+%% @doc Can it be opened? Raises `{database, Failure}' if what the configuration says is wrong or
+%% cannot be done; whether the database is there does not matter. Logs which one it is.
 -spec check(map()) -> ok.
 check(Opts) ->
     case open(Opts) of

@@ -7,7 +7,7 @@
 %% functions are missing:
 %%
 %% - `mongoose_subdomain_core:add_domain/2', `mongoose_subdomain_core:remove_domain/2',
-%%   `mongoose_lazy_routing:maybe_remove_domain/2': they are told of changes;
+%%   `mongoose_lazy_routing:maybe_remove_domain/2': they are notified of changes;
 %% - `mongoose_domain_sql:start/1', `mongoose_domain_db_cleaner:start/1' and `stop/0': they start
 %%   and stop with the service;
 %% - `mongoose_service:is_loaded/1': is the service enabled?
@@ -21,14 +21,14 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([check/0, who_is_told/0, tell_functions/1, tell_listeners/1, let_catch_up/0]).
+-export([check/0, whom_to_notify/0, notify_functions/1, notify_listeners/1, keep_up/0]).
 -export([start_service/2, stop_service/1, is_service_loaded/1]).
 -export([start_process/1, stop_process/1, change/1, request_checks_beside/0, nodes_beside/0]).
 -export([is_mongooseim/0, pools/1, database_url/0, set_up_metrics/1, tear_down_metrics/1]).
--export([is_clean_stop/1]).
+-export([supervisor/0, is_clean_stop/1]).
 
-%% Functions of MongooseIM that are told of domains that route now, those that are told of domains
-%% that do not any more, and all that we call.
+%% Functions of MongooseIM that are notified of domains that route now, those that are notified of
+%% domains that do not any more, and all that we call.
 -define(ADDED, [{mongoose_subdomain_core, add_domain, 2}]).
 -define(REMOVED, [{mongoose_lazy_routing, maybe_remove_domain, 2},
                   {mongoose_subdomain_core, remove_domain, 2}]).
@@ -44,14 +44,12 @@
                                           {mongoose_config, get_opt, 1},
                                           {mongoose_config, get_opt, 2}]).
 
-%% The processes behind those that are told, and the one behind the listeners.
--define(TOLD_PROCESSES, [mongoose_subdomain_core, mongoose_lazy_routing, mongoose_domain_hooks]).
+%% The processes behind those that are notified, and the one behind the listeners.
+-define(NOTIFIED, [mongoose_subdomain_core, mongoose_lazy_routing, mongoose_domain_hooks]).
 %% So many messages are not much.
 -define(SHORT_MAILBOX, 100).
-%% Milliseconds that the processes that are told get to catch up with a thousand changes.
--define(CATCH_UP, 1000).
 
-%% @doc Loads the modules that are told of changes, so that telling them needs no look for a file.
+%% @doc Loads the modules that are notified of changes, so that this needs no look for a file.
 %% Inside MongooseIM it logs which of its functions are missing.
 -spec check() -> ok.
 check() ->
@@ -65,10 +63,10 @@ check() ->
                                "not have; it is made for 6.3 - 6.8">>}),
     ok.
 
-%% @doc Who is told of changes? Functions of MongooseIM (and then listeners, if there are any), or
-%% only the listeners of the standalone application, or nobody.
--spec who_is_told() -> functions | listeners | nobody.
-who_is_told() ->
+%% @doc Who is notified of changes? Functions of MongooseIM (and then listeners, if there are any),
+%% or only the listeners of the standalone application, or nobody.
+-spec whom_to_notify() -> functions | listeners | nobody.
+whom_to_notify() ->
     case erlang:function_exported(mongoose_subdomain_core, add_domain, 2)
          orelse erlang:function_exported(mongoose_lazy_routing, maybe_remove_domain, 2) of
         true -> functions;
@@ -78,37 +76,29 @@ who_is_told() ->
                  end
     end.
 
-%% @doc Tells MongooseIM of a change.
--spec tell_functions(mongoose_domain_nif:transition()) -> ok.
-tell_functions({Domain, Removed, Added}) ->
-    _ = Removed =/= undefined andalso tell_functions(?REMOVED, Removed, Domain),
-    _ = Added =/= undefined andalso tell_functions(?ADDED, Added, Domain),
+%% @doc Notifies MongooseIM of a change.
+-spec notify_functions(mongoose_domain_nif:transition()) -> ok.
+notify_functions({Domain, Removed, Added}) ->
+    _ = Removed =/= undefined andalso notify_functions(?REMOVED, Removed, Domain),
+    _ = Added =/= undefined andalso notify_functions(?ADDED, Added, Domain),
     ok.
 
-%% @doc Tells the listeners of changes, in order.
--spec tell_listeners([mongoose_domain_nif:transition()]) -> ok.
-tell_listeners(Transitions) ->
+%% @doc Notifies the listeners of changes, in order.
+-spec notify_listeners([mongoose_domain_nif:transition()]) -> ok.
+notify_listeners(Transitions) ->
     call(mongoose_domain_hooks, domains_changed, [Transitions], ok).
 
-%% @doc Waits until the processes that are told of changes have not much left to look at, so that
-%% their mailboxes stay short however many domains change at once. But not for ever: one that does
-%% not get on must not stop the others.
--spec let_catch_up() -> ok.
-let_catch_up() ->
-    Deadline = erlang:monotonic_time(millisecond) + ?CATCH_UP,
-    lists:foreach(fun(Name) -> let_catch_up(whereis(Name), Deadline) end, ?TOLD_PROCESSES).
+%% @doc Have the processes that are notified not many messages to handle?
+-spec keep_up() -> boolean().
+keep_up() ->
+    lists:all(fun(Name) -> has_short_mailbox(whereis(Name)) end, ?NOTIFIED).
 
-let_catch_up(undefined, _Deadline) ->
-    ok;
-let_catch_up(Pid, Deadline) ->
+has_short_mailbox(undefined) ->
+    true;
+has_short_mailbox(Pid) ->
     case process_info(Pid, message_queue_len) of
-        {message_queue_len, Length} when Length > ?SHORT_MAILBOX ->
-            case erlang:monotonic_time(millisecond) < Deadline of
-                true -> timer:sleep(1), let_catch_up(Pid, Deadline);
-                false -> ok
-            end;
-        _ ->
-            ok
+        {message_queue_len, Length} -> Length =< ?SHORT_MAILBOX;
+        undefined -> true
     end.
 
 %% @doc Starts the service's process, between the parts of the host that belong to it.
@@ -150,7 +140,8 @@ change(Change) ->
         {Reason, Text} when is_atom(Reason) -> {Reason, iodata_to_text(Text)}
     end.
 
-%% @doc Asks the services of the cluster beside us to look at the event log, if this node is a sidecar.
+%% @doc Asks the services of the cluster beside us to look at the event log, if this node is a
+%% sidecar.
 -spec request_checks_beside() -> ok.
 request_checks_beside() ->
     call(mongoose_domain_sidecar, tell, [], ok).
@@ -203,6 +194,15 @@ set_up_metrics(Metrics) ->
 tear_down_metrics(Metrics) ->
     load_and_call(mongoose_instrument, tear_down, [Metrics]).
 
+%% @doc The supervisor of the calling process, also where it is known by its name.
+-spec supervisor() -> pid() | undefined.
+supervisor() ->
+    case get('$ancestors') of
+        [Pid | _] when is_pid(Pid) -> Pid;
+        [Name | _] -> whereis(Name);
+        _ -> undefined
+    end.
+
 %% @doc Does a process that ends for this reason end in good order, and not by a crash?
 -spec is_clean_stop(Reason :: term()) -> boolean().
 is_clean_stop(normal) -> true;
@@ -212,12 +212,12 @@ is_clean_stop(_) -> false.
 
 %% Internal
 
-tell_functions(Functions, HostType, Domain) ->
-    lists:foreach(fun({Module, Function, 2}) -> tell(Module, Function, HostType, Domain) end,
+notify_functions(Functions, HostType, Domain) ->
+    lists:foreach(fun({Module, Function, 2}) -> notify(Module, Function, HostType, Domain) end,
                   Functions).
 
-%% Whoever is told must not bring the table's process down, again and again.
-tell(Module, Function, HostType, Domain) ->
+%% Whoever is notified must not bring the table's process down, again and again.
+notify(Module, Function, HostType, Domain) ->
     try
         _ = call(Module, Function, [HostType, Domain], ok),
         ok

@@ -1,8 +1,8 @@
 %% @doc The service's state among MongooseIM's own metrics.
 %%
-%% MongooseIM's registry, `mongoose_instrument', asks this module at the operator's interval and gives
-%% the answers to Prometheus, Exometer or the log; in Prometheus as `service_domain_db_domains' and so
-%% on. Where there is no registry, nothing is done.
+%% MongooseIM's registry, `mongoose_instrument', asks this module at the operator's interval and
+%% gives the answers to Prometheus, Exometer or the log; in Prometheus as
+%% `service_domain_db_domains' and so on. Where there is no registry, nothing is done.
 -module(mongoose_domain_metrics).
 
 -include_lib("kernel/include/logger.hrl").
@@ -37,7 +37,8 @@ stop() ->
         _:_ -> ok
     end.
 
-%% @doc The values at this moment, as MongooseIM 6.3 - 6.7 asks for them. What is not known is left out.
+%% @doc The values at this moment, as MongooseIM 6.3 - 6.7 asks for them. What is not known is
+%% left out.
 -spec probe(EventName :: atom(), Labels :: #{}) -> #{atom() => integer()}.
 probe(?EVENT, _Labels) ->
     try mongoose_domain_status:status() of

@@ -11,10 +11,10 @@
 -export([start_table/3, stop_table/0, check_start_args/2, check_name/1]).
 -export([get_host_type/1, is_static/1, is_host_type_allowed/1, domains_count/0]).
 -export([get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1]).
--export([get_start_args/0, has_host_type/2, try_insert/3, insert/3, try_delete/1, delete/1]).
+-export([get_start_args/0, has_host_type/2, removals/0, insert/3, delete/1]).
 -export([open_database/1, close_database/1, request/3]).
 -export([start_follower/2, tell_follower/2, stop_follower/1, forget_position/0]).
--export([try_apply_batch/2, apply_batch/2, untold/1, told/1]).
+-export([apply_batch/2, pending/2, keep/1]).
 -export([statistics/0, count_error/2]).
 -export([check_http/1, start_http/2, http_address/1, stop_http/1, answer/2]).
 
@@ -22,10 +22,10 @@
 -nifs([start_table/3, stop_table/0, check_start_args/2, check_name/1,
        get_host_type/1, is_static/1, is_host_type_allowed/1, domains_count/0,
        get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1,
-       get_start_args/0, has_host_type/2, try_insert/3, insert/3, try_delete/1, delete/1,
+       get_start_args/0, has_host_type/2, removals/0, insert/3, delete/1,
        open_database/1, close_database/1, request/3,
        start_follower/2, tell_follower/2, stop_follower/1, forget_position/0,
-       try_apply_batch/2, apply_batch/2, untold/1, told/1,
+       apply_batch/2, pending/2, keep/1,
        statistics/0, count_error/2,
        check_http/1, start_http/2, http_address/1, stop_http/1, answer/2]).
 
@@ -191,19 +191,16 @@ get_start_args() -> erlang:nif_error(not_loaded).
 -spec has_host_type(domain(), host_type()) -> boolean().
 has_host_type(_Domain, _HostType) -> erlang:nif_error(not_loaded).
 
-%% Changes are only for the process that writes the table. One that would have to wait, until a list
-%% is copied, is `busy': then insert/3 and delete/1 wait, on a dirty scheduler.
+%% A number that stays the same as long as no domain has lost its host type.
+-spec removals() -> non_neg_integer().
+removals() -> erlang:nif_error(not_loaded).
 
--spec try_insert(domain(), host_type(), Source :: term()) ->
-    inserted | refreshed | busy | {error, unknown_host_type | static | bad_insert}.
-try_insert(_Domain, _HostType, _Source) -> erlang:nif_error(not_loaded).
+%% Changes are only for the process that writes the table. They run where they are called, and go
+%% on on a dirty scheduler when they would wait.
 
 -spec insert(domain(), host_type(), Source :: term()) ->
     inserted | refreshed | {error, unknown_host_type | static | bad_insert}.
 insert(_Domain, _HostType, _Source) -> erlang:nif_error(not_loaded).
-
--spec try_delete(term()) -> removed | absent | busy | {error, static}.
-try_delete(_Domain) -> erlang:nif_error(not_loaded).
 
 -spec delete(term()) -> removed | absent | {error, static}.
 delete(_Domain) -> erlang:nif_error(not_loaded).
@@ -239,22 +236,23 @@ tell_follower(_Follower, _Happened) -> erlang:nif_error(not_loaded).
 stop_follower(_Follower) -> erlang:nif_error(not_loaded).
 
 %% Applies up to `Limit' changes. `stale': the table that the batch was made for is gone. Only for
-%% the process that writes the table; what changed is then untold.
--spec apply_batch(batch(), Limit :: pos_integer()) -> more | done | {error, stale}.
+%% the process that writes the table; transitions are then pending. Runs where it is called when
+%% that does not take long, else on a dirty scheduler.
+-spec apply_batch(batch(), Limit :: non_neg_integer()) -> more | done | {error, stale}.
 apply_batch(_Batch, _Limit) -> erlang:nif_error(not_loaded).
 
-%% The same, at most 200 changes, without a change of the scheduler; `busy': not now.
--spec try_apply_batch(batch(), Limit :: pos_integer()) -> more | done | busy | {error, stale}.
-try_apply_batch(_Batch, _Limit) -> erlang:nif_error(not_loaded).
+%% The transitions that others have not been notified of yet. First those are forgotten of which
+%% others have been notified: up to the `Done'th since the table was made, or `all' because nobody
+%% wants to be. How many are forgotten by now; the next ones, in order, at most so many (and at most
+%% 1,000); and how many come after them.
+-spec pending(Done :: non_neg_integer() | all, Limit :: non_neg_integer()) ->
+    {Done :: non_neg_integer(), [transition()], Rest :: non_neg_integer()}.
+pending(_Done, _Limit) -> erlang:nif_error(not_loaded).
 
-%% The first transitions that others have not been told of yet, in order, at most so many (and at
-%% most 1,000). They are to be told, and then counted by told/1.
--spec untold(Limit :: non_neg_integer()) -> [transition()].
-untold(_Limit) -> erlang:nif_error(not_loaded).
-
-%% `all': nobody wants to be told.
--spec told(Count :: non_neg_integer() | all) -> ok.
-told(_Count) -> erlang:nif_error(not_loaded).
+%% Keeps a term beside the table, as long as that exists, unless there is one; returns the one that
+%% is kept.
+-spec keep(Term) -> Term.
+keep(_Term) -> erlang:nif_error(not_loaded).
 
 %% The next check loads everything.
 -spec forget_position() -> ok.

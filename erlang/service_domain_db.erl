@@ -21,6 +21,8 @@
 %% gen_server
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
+%% The exact type would say no more than the function does.
+-dialyzer({no_underspecs, [config_spec/0]}).
 -ignore_xref([config_spec/0, ping/1, start_link/0, status/0, verify/0]).
 
 -type follower() :: mongoose_domain_nif:follower().
@@ -36,19 +38,16 @@ start(Opts) ->
     mongoose_domain_service:start(?MODULE, Opts).
 
 -spec stop() -> ok.
-stop() ->
-    mongoose_domain_service:stop(?MODULE).
+stop() -> mongoose_domain_service:stop(?MODULE).
 
 %% @doc The options, as MongooseIM's records of its configuration.
 -spec config_spec() -> tuple().
-config_spec() ->
-    mongoose_domain_config:spec().
+config_spec() -> mongoose_domain_config:spec().
 
 %% API
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
-start_link() ->
-    gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
+start_link() -> gen_server:start_link({local, ?MODULE}, ?MODULE, [], []).
 
 %% @doc Loads everything again: the process forgets its position, stops, and is restarted by its
 %% supervisor. Returns when it has stopped; at once if it is the process itself that calls.
@@ -58,36 +57,29 @@ restart() ->
     mongoose_domain_service:restart(whereis(?MODULE)).
 
 -spec enabled() -> boolean().
-enabled() ->
-    mongoose_domain_host:is_service_loaded(?MODULE).
+enabled() -> mongoose_domain_host:is_service_loaded(?MODULE).
 
 %% @doc Asks the services of all nodes to look at the event log now.
 -spec force_check_for_updates() -> ok.
-force_check_for_updates() ->
-    mongoose_domain_cluster:request_checks().
+force_check_for_updates() -> mongoose_domain_cluster:request_checks().
 
 %% @doc When it returns, every check that any node had asked for before is done on this node. Goes
 %% over a restart of this node's process.
 -spec sync_local() -> pong.
-sync_local() ->
-    mongoose_domain_cluster:sync_local().
+sync_local() -> mongoose_domain_cluster:sync_local().
 
 -spec ping(pid()) -> pong.
-ping(Pid) ->
-    gen_server:call(Pid, ping, 15000).
+ping(Pid) -> gen_server:call(Pid, ping, 15000).
 
 %% @doc Compares the table with the database now.
 -spec verify() -> mongoose_domain_status:verified().
-verify() ->
-    mongoose_domain_status:verify().
+verify() -> mongoose_domain_status:verify().
 
 -spec status() -> mongoose_domain_status:status().
-status() ->
-    mongoose_domain_status:status().
+status() -> mongoose_domain_status:status().
 
 -spec members() -> [mongoose_domain_nif:member()].
-members() ->
-    mongoose_domain_cluster:members().
+members() -> mongoose_domain_cluster:members().
 
 %% gen_server
 
@@ -143,6 +135,14 @@ asked(open, Follower) ->
     tell(mongoose_domain_database:open(), Follower);
 asked({apply, Batch}, Follower) ->
     tell({applied, apply_batch(Batch)}, Follower);
+asked({answer, From, pong}, Follower) ->
+    %% Who waits for a check waits until others have been notified of its changes, too.
+    try mongoose_domain_core:await_notified() of
+        ok -> gen_server:reply(From, pong), {noreply, Follower}
+    catch
+        %% It is down. The next check answers, when there is a table again.
+        exit:_ -> {noreply, _} = tell(check_for_updates, Follower), tell({ping, From}, Follower)
+    end;
 asked({answer, From, Answer}, Follower) ->
     ok = gen_server:reply(From, Answer),
     {noreply, Follower};

@@ -19,7 +19,7 @@
 -define(ONLY_STATIC, <<"only static">>).
 -define(PAIRS, [{?STATIC, ?ONLY_STATIC}]).
 -define(TYPES, [?T1, ?T2]).
--define(WAIT, 10000).
+-define(WAIT, 60000).
 
 all() ->
     [{group, start}, {group, reads}, {group, changes}, {group, walks}, {group, hooks},

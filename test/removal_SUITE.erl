@@ -44,6 +44,7 @@ start(Url) ->
 
 start(Url, Env) ->
     {ok, _} = test_helper:start_standalone(Env#{database => Url}),
+    test_helper:remover_done(),
     pong = service_domain_db:sync_local().
 
 %% Cases
@@ -86,7 +87,7 @@ handlers_of_the_configuration_are_there_when_removals_are_resumed(Config) ->
     test_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
     true = register(removal_witness, self()),
     start(Url, #{removal_handlers => [{?MODULE, witness_removal}]}),
-    receive {removed, ?T, ?D} -> ok after 10000 -> ct:fail(handler_not_called) end,
+    receive {removed, ?T, ?D} -> ok after 60000 -> ct:fail(handler_not_called) end,
     unregister(removal_witness),
     gone(?D).
 

@@ -3,7 +3,7 @@
 
 -export([databases/0, init_database/2, end_database/1, fresh_url/1, sql/2, control/2]).
 -export([root_dir/0, make_certificates/1, certificate/2, init_tls_database/3]).
--export([fill/4, numbers/2, server_processes/1, process_stat/1]).
+-export([fill/4, numbers/2, server_processes/1, kill_server/1, process_stat/1]).
 -export([start_standalone/1, start_standalone/2, stop_standalone/0, loaded/0, remover_done/0]).
 -export([start_node/2, start_peer/1, start_peer/2, start_peer/3, stop_node/1, call/4, connect/1]).
 -export([node_env/2]).
@@ -13,7 +13,8 @@
 -include_lib("common_test/include/ct.hrl").
 
 -define(APP, mongoose_domain_standalone).
--define(WAIT, 20000).
+%% Milliseconds until something that does not happen fails a test. Nothing is proved by it.
+-define(WAIT, 60000).
 
 %% Databases
 %%
@@ -107,8 +108,8 @@ fill(Url, Prefix, Suffix, Count) ->
 %% @doc The numbers from 1 on, in SQL, as `n.seq'.
 numbers("mysql:" ++ _, Count) -> io_lib:format("seq_1_to_~b AS n", [Count]);
 numbers("sqlite:" ++ _, Count) ->
-    io_lib:format("(WITH RECURSIVE numbers(seq) AS (VALUES (1) UNION ALL SELECT seq + 1 FROM numbers "
-                  "WHERE seq < ~b) SELECT seq FROM numbers) AS n", [Count]);
+    io_lib:format("(WITH RECURSIVE numbers(seq) AS (VALUES (1) UNION ALL SELECT seq + 1 "
+                  "FROM numbers WHERE seq < ~b) SELECT seq FROM numbers) AS n", [Count]);
 numbers(_Url, Count) -> io_lib:format("generate_series(1, ~b) AS n(seq)", [Count]).
 
 %% @doc Runs the server's control script: "start", "stop" (at once), "kill" or "pid".
@@ -125,6 +126,20 @@ parent(File) ->
     case process_stat(File) of
         {Pid, [_State, Parent | _]} -> [{Pid, binary_to_list(Parent)}];
         gone -> []
+    end.
+
+%% @doc Kills the server, and waits for the end of all its processes: those of PostgreSQL, one per
+%% connection, go on for a moment, and each answers what it is asked meanwhile.
+kill_server(Config) ->
+    Pids = server_processes(Config),
+    _ = control("kill", Config),
+    wait_until(fun() -> not lists:any(fun is_running/1, Pids) end).
+
+is_running(Pid) ->
+    case process_stat(filename:join(["/proc", Pid, "stat"])) of
+        {_Pid, [<<"Z">> | _]} -> false;
+        {_Pid, _Fields} -> true;
+        gone -> false
     end.
 
 %% @doc The pid and the fields behind the name of a file /proc/PID/stat (proc(5)).
@@ -155,7 +170,7 @@ start_server(Kind, Args) ->
     receive
         {Owner, #{"control" := Control, "url" := Url}} -> {Owner, Control, Url};
         {Owner, {exit_status, Status}} -> error({Name, Status})
-    after 60000 ->
+    after 300000 ->
         error({Name, timeout})
     end.
 
@@ -255,7 +270,7 @@ stop_node({Peer, _Node}) ->
 call({Peer, _Node}, M, F, A) ->
     call(Peer, M, F, A);
 call(Peer, M, F, A) ->
-    peer:call(Peer, M, F, A, 120000).
+    peer:call(Peer, M, F, A, 600000).
 
 %% @doc Connects the nodes with each other.
 connect(Nodes) ->

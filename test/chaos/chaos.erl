@@ -19,7 +19,7 @@
 %% Milliseconds until all nodes have a change that was made after a fault.
 -define(PATIENCE, 60000).
 %% Milliseconds for everything.
--define(LIMIT, 600000).
+-define(LIMIT, 1800000).
 
 -spec main() -> no_return().
 main() ->
@@ -34,7 +34,7 @@ main() ->
             io:format("~nchaos: FAILED: ~tp~n", [Reason]),
             halt(1)
     after ?LIMIT ->
-        io:format("~nchaos: FAILED: not done within ten minutes~n"),
+        io:format("~nchaos: FAILED: not done within half an hour~n"),
         halt(1)
     end.
 
@@ -105,7 +105,8 @@ at_the_end(Cluster = #{server := Server}) ->
     _ = [ok = call(Name, chaos_node, stop_writers, [], Cluster) || Name <- ?NODES],
     _ = [ok = call(Name, mongoose_domain_remover, wake, [], Cluster) || Name <- ?NODES],
     Undone = problem(i10_removals_left_undone, fun() -> chaos_server:deleting(Server) =:= 0 end),
-    _ = [pong = call(Name, service_domain_db, sync_local, [], Cluster) || Name <- ?NODES],
+    %% One may just wait for its next try.
+    _ = [pong = call(Name, test_helper, loaded, [], Cluster) || Name <- ?NODES],
     Expected = chaos_server:enabled(Server),
     Undone ++ lists:append([at_the_end(Name, Expected, Cluster) || Name <- ?NODES]).
 

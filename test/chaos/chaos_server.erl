@@ -107,7 +107,7 @@ crowd(Seconds, Server = #{kind := Kind}) ->
          || Kind =:= mysql],
     %% It connects before the others: when the server is full, nobody gets in.
     Cutter = in_background(fun() -> sql(Server, lists:duplicate(12, cut_connections(Kind))) end),
-    timer:sleep(500),
+    test_helper:wait_until(fun() -> is_cutting(Server) end),
     Holders = [in_background(fun() -> hold_connection(Seconds, Server, 100) end)
                || _ <- lists:seq(1, ?CONNECTIONS)],
     _ = [receive {Pid, ended} -> ok end || Pid <- [Cutter | Holders]],
@@ -143,6 +143,20 @@ cut_connections(mysql) ->
      "AND user = 'domains' AND COALESCE(info, '') NOT LIKE '%SLEEP%') "
      "DO EXECUTE IMMEDIATE CONCAT('KILL ', c.id); END FOR; END//\n"
      "DELIMITER ;\n"].
+
+%% It begins by sleeping. Whoever is cut knows as well.
+is_cutting(Server = #{kind := Kind}) ->
+    try sql(Server, sleepers(Kind)) =/= "0"
+    catch error:{sql_failed, _, _} -> true
+    end.
+
+%% The number of sessions that sleep.
+sleepers(postgres) ->
+    "SELECT COUNT(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep%' "
+    "AND pid <> pg_backend_pid()";
+sleepers(mysql) ->
+    "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE '%SLEEP%' "
+    "AND id <> CONNECTION_ID()".
 
 sleep(Seconds, postgres) -> io_lib:format("SELECT pg_sleep(~w);~n", [Seconds]);
 sleep(Seconds, mysql) -> io_lib:format("SELECT SLEEP(~w);~n", [Seconds]).

@@ -1,6 +1,6 @@
 //! Databases, and requests to them.
 
-use crate::runtime::{Address, Reply, Threads, aside};
+use crate::runtime::{Address, Reply, Threads, on_own_thread};
 use crate::term::{KeptTerm, binary, database_failure, failure, row};
 use crate::{bad_database_option, deleting, done, exists, inserted, invalid_name, not_found, ok};
 use crate::{ca, client, database, driver, host, mode, password, port, tls, username};
@@ -47,7 +47,7 @@ impl Database {
 impl Drop for Open {
     fn drop(&mut self) {
         let (store, threads) = (self.store.clone(), self.threads.clone());
-        aside(move || {
+        on_own_thread(move || {
             if let Some(runtime) = threads.runtime() {
                 let close =
                     async { tokio::time::timeout(Duration::from_secs(2), store.close()).await };

@@ -10,7 +10,7 @@ use crate::{domains_loaded, domains_must_be_reloaded, error, log, milliseconds, 
 use crate::{retry_after_milliseconds, statement, text, warning, what};
 use domain_sync::check::Reason;
 use domain_sync::follower::{Event, Failure};
-use domain_sync::routing::Kind;
+use domain_sync::ignored::Kind;
 use domain_sync::service::Report;
 use domain_table::Name;
 use rustler::{Atom, Encoder, Env, Term};

@@ -48,13 +48,13 @@ impl Drop for Threads {
     /// be a scheduler of the VM, or one of the runtime's own.
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
-            aside(move || runtime.shutdown_timeout(STOP));
+            on_own_thread(move || runtime.shutdown_timeout(STOP));
         }
     }
 }
 
 /// Runs `job` on a thread of its own.
-pub fn aside(job: impl FnOnce() + Send + 'static) {
+pub fn on_own_thread(job: impl FnOnce() + Send + 'static) {
     // Without a thread to be had the job is dropped, and with it a runtime: its threads then end on
     // their own when they are idle.
     let _ = std::thread::Builder::new().name("domain-stop".into()).spawn(job);

@@ -1,25 +1,31 @@
 //! The routing table of this node.
 
-use crate::raw::{raw_nif, tuple};
-use crate::runtime::aside;
-use crate::term::{KeptTerm, binary, list, names, optional, pairs};
-use crate::unknown_host_type;
-use crate::{
-    absent, all, bad_insert, busy, error, fresh, inserted, is_static, kept, ok, refreshed, removed,
+use crate::atoms::{
+    absent, all, bad_insert, error, fresh, inserted, is_static, kept, ok, refreshed, removed,
+    unknown_host_type,
 };
+use crate::raw::{Answer, raw_nif, tuple};
+use crate::runtime::on_own_thread;
+use crate::term::{KeptTerm, binary, list, names, optional, pairs};
 use arc_swap::ArcSwapOption;
-use domain_sync::routing::{Routing, Transition, Writer};
+use domain_sync::pending::Transition;
+use domain_sync::routing::{Routing, Writer};
 use domain_table::{DeleteError, InsertError, Inserted, Name, Pair, Table, check_name};
+use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use rustler::{Atom, Binary, Encoder, Env, Error, ListIterator, NifResult, Term};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// The most untold transitions that are taken at a time.
-const UNTOLD: usize = 1_000;
+/// The most transitions that are taken at a time.
+const PENDING: usize = 1_000;
 
 /// How often somebody looks whether a table that is replaced is still in use.
 const RETIREMENT: Duration = Duration::from_millis(10);
+
+/// How many tables there have been.
+static TABLES: AtomicU64 = AtomicU64::new(0);
 
 /// The table, as long as `mongoose_domain_core` runs; and after it crashed, until its successor
 /// takes it over or brings another.
@@ -33,6 +39,10 @@ struct Node {
     owner: KeptTerm,
     /// Of the last insertion: mostly the next one has the same.
     source: Mutex<Option<KeptTerm>>,
+    /// What the owner keeps beside the table.
+    beside: OnceCell<KeptTerm>,
+    /// Tells this table from the ones before it.
+    number: u64,
 }
 
 impl Node {
@@ -67,6 +77,7 @@ raw_nif!("is_static" / 1, is_static_domain);
 raw_nif!("has_host_type" / 2, has_host_type);
 raw_nif!("is_host_type_allowed" / 1, is_host_type_allowed);
 raw_nif!("domains_count" / 0, domains_count);
+raw_nif!("removals" / 0, removals);
 
 /// The bytes of a name that is looked for. Any term may be, as in an ETS table: what is no binary is
 /// the empty name, which nothing has.
@@ -78,7 +89,7 @@ fn get_host_type<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> 
     let domain = sought(domain);
     let answer = with_table(|table| match table.host_type(domain) {
         Some(host_type) => tuple(env, [ok().to_term(env), binary(env, host_type.as_bytes())]),
-        None => tuple(env, [error().to_term(env), crate::not_found().to_term(env)]),
+        None => tuple(env, [error().to_term(env), crate::atoms::not_found().to_term(env)]),
     });
     answer.ok()
 }
@@ -98,6 +109,11 @@ fn is_host_type_allowed<'a>(env: Env<'a>, [host_type]: [Term<'a>; 1]) -> Option<
 
 fn domains_count<'a>(env: Env<'a>, []: [Term<'a>; 0]) -> Option<Term<'a>> {
     with_table(|table| table.len().encode(env)).ok()
+}
+
+/// A number that stays the same as long as no domain has lost its host type.
+fn removals<'a>(env: Env<'a>, []: [Term<'a>; 0]) -> Option<Term<'a>> {
+    with_node(|node| ((node.number << 40) + node.routing.table().removals()).encode(env)).ok()
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -125,92 +141,77 @@ fn get_start_args(env: Env<'_>) -> NifResult<Term<'_>> {
     with_node(|node| node.start_args.copy(env))
 }
 
-// A change may have to wait until a list is copied. On a normal scheduler it does not: it answers
-// `busy`, and the caller takes the function that waits, on a dirty one.
+// Changes are for the process that writes the table. One that would have to wait for another thread
+// goes on on a dirty scheduler: a predecessor may have been killed in the middle of a change.
 
-raw_nif!("try_insert" / 3, try_insert);
-raw_nif!("try_delete" / 1, try_delete);
+raw_nif!("insert" / 3, insert, waits);
+raw_nif!("delete" / 1, delete, waits);
 
-fn try_insert<'a>(env: Env<'a>, [domain, host_type, source]: [Term<'a>; 3]) -> Option<Term<'a>> {
-    let (domain, host_type) = (Binary::from_term(domain).ok()?, Binary::from_term(host_type).ok()?);
-    insert_by(env, &domain, &host_type, source, Routing::try_writer).ok()
-}
-
-fn try_delete<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {
-    delete_by(env, sought(domain), Routing::try_writer).ok()
-}
-
-#[rustler::nif(schedule = "DirtyCpu")]
 fn insert<'a>(
     env: Env<'a>,
-    domain: Binary<'a>,
-    host_type: Binary<'a>,
-    source: Term<'a>,
-) -> NifResult<Term<'a>> {
-    insert_by(env, &domain, &host_type, source, |routing| Some(routing.writer()))
-}
-
-fn insert_by<'a>(
-    env: Env<'a>,
-    domain: &[u8],
-    host_type: &[u8],
-    source: Term<'a>,
-    writer: fn(&Routing<KeptTerm>) -> Option<Writer<'_, KeptTerm>>,
-) -> NifResult<Term<'a>> {
-    let domain = check_name(domain).map_err(|_| Error::BadArg)?;
-    with_node(|node| {
-        let Some(mut writer) = writer(&node.routing) else { return busy().encode(env) };
-        match writer.insert(domain, host_type, &node.kept(source)) {
-            Ok(Inserted::New) => inserted().encode(env),
-            Ok(Inserted::Refreshed) => refreshed().encode(env),
-            Err(InsertError::UnknownHostType) => (error(), unknown_host_type()).encode(env),
-            Err(InsertError::Static) => (error(), is_static()).encode(env),
-            Err(InsertError::BadInsert) => (error(), bad_insert()).encode(env),
-        }
-    })
-}
-
-#[rustler::nif(schedule = "DirtyCpu")]
-fn delete<'a>(env: Env<'a>, domain: Term<'a>) -> NifResult<Term<'a>> {
-    delete_by(env, sought(domain), |routing| Some(routing.writer()))
-}
-
-fn delete_by<'a>(
-    env: Env<'a>,
-    domain: &[u8],
-    writer: fn(&Routing<KeptTerm>) -> Option<Writer<'_, KeptTerm>>,
-) -> NifResult<Term<'a>> {
-    with_node(|node| {
-        let Some(mut writer) = writer(&node.routing) else { return busy().encode(env) };
-        match writer.delete(domain) {
-            Ok(Some(_)) => removed().encode(env),
-            Ok(None) => absent().encode(env),
-            Err(DeleteError::Static) => (error(), is_static()).encode(env),
-        }
-    })
-}
-
-raw_nif!("untold" / 1, untold);
-raw_nif!("told" / 1, told);
-
-/// The first transitions of which others have not been told yet, in order, at most so many:
-/// `[{Domain, RemovedHostType | undefined, AddedHostType | undefined}]`.
-fn untold<'a>(env: Env<'a>, [limit]: [Term<'a>; 1]) -> Option<Term<'a>> {
-    let limit = limit.decode::<usize>().ok()?.min(UNTOLD);
-    let node = CURRENT.load();
-    let untold = node.as_ref()?.routing.untold(limit);
-    Some(list(env, untold.iter().map(|made| transition(env, made))))
-}
-
-/// Others have been told of the first so many of the untold transitions; or nobody wants to be told:
-/// `all`.
-fn told<'a>(env: Env<'a>, [count]: [Term<'a>; 1]) -> Option<Term<'a>> {
-    let count = match count.decode::<Atom>() {
-        Ok(atom) if atom == all() => usize::MAX,
-        _ => count.decode().ok()?,
+    [domain, host_type, source]: [Term<'a>; 3],
+    may_wait: bool,
+) -> Answer<'a> {
+    let (Ok(domain), Ok(host_type)) = (Binary::from_term(domain), Binary::from_term(host_type))
+    else {
+        return Answer::BadArg;
     };
-    CURRENT.load().as_ref()?.routing.told(count);
-    Some(ok().to_term(env))
+    let Ok(domain) = check_name(&domain) else { return Answer::BadArg };
+    change(may_wait, |node, writer| match writer.insert(domain, &host_type, &node.kept(source)) {
+        Ok(Inserted::New) => inserted().encode(env),
+        Ok(Inserted::Refreshed) => refreshed().encode(env),
+        Err(InsertError::UnknownHostType) => (error(), unknown_host_type()).encode(env),
+        Err(InsertError::Static) => (error(), is_static()).encode(env),
+        Err(InsertError::BadInsert) => (error(), bad_insert()).encode(env),
+    })
+}
+
+fn delete<'a>(env: Env<'a>, [domain]: [Term<'a>; 1], may_wait: bool) -> Answer<'a> {
+    change(may_wait, |_, writer| match writer.delete(sought(domain)) {
+        Ok(Some(_)) => removed().encode(env),
+        Ok(None) => absent().encode(env),
+        Err(DeleteError::Static) => (error(), is_static()).encode(env),
+    })
+}
+
+fn change<'a>(
+    may_wait: bool,
+    make: impl FnOnce(&Node, &mut Writer<'_, KeptTerm>) -> Term<'a>,
+) -> Answer<'a> {
+    let node = CURRENT.load();
+    let Some(node) = node.as_deref() else { return Answer::BadArg };
+    let writer = if may_wait { Some(node.routing.writer()) } else { node.routing.try_writer() };
+    match writer {
+        Some(mut writer) => Answer::Term(make(node, &mut writer)),
+        None => Answer::WouldWait,
+    }
+}
+
+raw_nif!("pending" / 2, pending);
+
+/// Others have been notified of the first `done` transitions since the table was made, or, if it is
+/// `all`, nobody wants to be. Returns how many that are; the next ones, in order, at most `limit`:
+/// `[{Domain, RemovedHostType | undefined, AddedHostType | undefined}]`; and how many come after them.
+fn pending<'a>(env: Env<'a>, [done, limit]: [Term<'a>; 2]) -> Option<Term<'a>> {
+    let limit = limit.decode::<usize>().ok()?.min(PENDING);
+    let node = CURRENT.load();
+    let routing = &node.as_ref()?.routing;
+    let count = match done.decode::<Atom>() {
+        Ok(atom) if atom == all() => usize::MAX,
+        _ => done.decode::<u64>().ok()?.saturating_sub(routing.acknowledged()) as usize,
+    };
+    routing.acknowledge(count);
+    let next = routing.pending(limit);
+    let (done, left) = (routing.acknowledged(), routing.pending_len() - next.len());
+    let next = list(env, next.iter().map(|made| transition(env, made)));
+    Some(tuple(env, [done.encode(env), next, left.encode(env)]))
+}
+
+/// Keeps a term beside the table, as long as that exists, unless there is one; returns the one that is
+/// kept.
+#[rustler::nif]
+fn keep<'a>(env: Env<'a>, term: Term<'a>) -> NifResult<Term<'a>> {
+    with_node(|node| node.beside.get_or_init(|| KeptTerm::new(term)).copy(env))
 }
 
 /// Begins with a fresh table, unless the one that is there was made by the same supervisor from the
@@ -238,6 +239,8 @@ fn start_table<'a>(
         start_args,
         owner,
         source: Mutex::default(),
+        beside: OnceCell::new(),
+        number: TABLES.fetch_add(1, Ordering::Relaxed),
     }))));
     Ok(fresh())
 }
@@ -253,7 +256,7 @@ fn stop_table() -> Atom {
 /// a batch that is garbage.
 fn retire(node: Option<Arc<Node>>) {
     let Some(node) = node else { return };
-    aside(move || {
+    on_own_thread(move || {
         while Arc::strong_count(&node) > 1 || Arc::strong_count(&node.routing) > 1 {
             std::thread::sleep(RETIREMENT);
         }
@@ -299,7 +302,7 @@ fn decode_list<'a, T>(
     let length = list.list_length().map_err(|_| not_a_list())?;
     let items: ListIterator<'a> = list.decode().map_err(|_| not_a_list())?;
     let number =
-        |(place, item)| decode(item).map_err(|text| format!("element {}: {text}", place + 1));
+        |(index, item)| decode(item).map_err(|text| format!("element {}: {text}", index + 1));
     let decoded: Vec<T> = items.enumerate().map(number).collect::<Result<_, _>>()?;
     if decoded.len() == length { Ok(decoded) } else { Err(not_a_list()) }
 }

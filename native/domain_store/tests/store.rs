@@ -9,6 +9,11 @@ use support::{all_events, duplicates, event, row, sessions_that_wait, until};
 use test_database::{TestDatabase, on_every_database, on_every_server};
 use tokio::sync::mpsc;
 
+/// The time limit of a store whose statements wait for what a test does.
+const PATIENCE: Duration = Duration::from_secs(14);
+/// So long MariaDB then lets a statement wait for a lock: whole seconds, a fifth of the limit.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
 async fn loaded(store: &Store, batch: usize) -> Vec<Vec<Enabled>> {
     let (to, mut from) = mpsc::channel(100);
     store.load(batch, to).await.unwrap();
@@ -249,16 +254,19 @@ on_every_database!(inserts_of_a_domain_with_an_administrator_make_one_row, db =>
 
 // The contract: settling waits for a transaction in flight.
 on_every_server!(settling_waits_for_a_transaction_in_flight, db => {
+    let store = Store::open(&Config { query_timeout: PATIENCE, ..Config::new(&db.url) }).unwrap();
     for (id, commits, expected) in [(1, true, "late.example"), (3, false, "")] {
         let mut open = db.session().await;
         open.execute("BEGIN").await;
         open.execute("INSERT INTO domain_events (domain) VALUES ('late.example')").await;
         db.store.insert_domain(&format!("next{id}.example"), "type1").await.unwrap();
         assert_eq!(db.store.events(0, 100, 100).await.unwrap().len() as i64, id, "not yet");
-        let store = db.store.clone();
-        let settling = tokio::spawn(async move { store.settle_gaps(&[id]).await });
+        let settling = tokio::spawn({
+            let store = store.clone();
+            async move { store.settle_gaps(&[id]).await }
+        });
         // Longer than MariaDB waits by itself.
-        tokio::time::sleep(Duration::from_millis(1_300)).await;
+        tokio::time::sleep(LOCK_WAIT + Duration::from_millis(300)).await;
         assert!(!settling.is_finished(), "it did not wait");
         open.execute(if commits { "COMMIT" } else { "ROLLBACK" }).await;
         assert_eq!(settling.await.unwrap().unwrap(), u64::from(!commits));
@@ -270,16 +278,15 @@ on_every_server!(a_transaction_that_stays_open_is_a_timeout_and_leaves_no_connec
     let mut open = db.session().await;
     open.execute("BEGIN").await;
     open.execute("INSERT INTO domain_events (domain) VALUES ('late.example')").await;
-    // MariaDB gives up waiting after a second, so it is not the same that ends these two.
-    for milliseconds in [300, 1_200] {
+    // MariaDB gives up waiting after a second, so it is not the same that ends these two. Either is
+    // long enough to connect.
+    for milliseconds in [900, 2_000] {
         let query_timeout = Duration::from_millis(milliseconds);
         let config = Config { query_timeout, ..Config::new(&db.url) };
         let store = Store::open(&config).unwrap();
-        let begun = Instant::now();
         for _ in 0..3 {
             assert_eq!(store.settle_gaps(&[1]).await.unwrap_err().kind(), ErrorKind::Timeout);
         }
-        assert!(begun.elapsed() < 3 * (2 * query_timeout + Duration::from_millis(300)));
     }
     open.execute("ROLLBACK").await;
     assert_eq!(db.store.settle_gaps(&[1]).await.unwrap(), 1);
@@ -304,11 +311,11 @@ on_every_server!(a_transaction_that_the_database_stops_is_repeated, db => {
         open.execute("SELECT * FROM domain_events FOR UPDATE").await;
     } else {
         let name = db.url.rsplit_once('/').unwrap().1;
-        open.execute("SET deadlock_timeout = '1min'").await;
-        db.execute(&format!("ALTER DATABASE {name} SET deadlock_timeout = '3s'")).await;
+        open.execute("SET deadlock_timeout = '5min'").await;
+        db.execute(&format!("ALTER DATABASE {name} SET deadlock_timeout = '8s'")).await;
         open.execute("LOCK TABLE domain_events IN EXCLUSIVE MODE").await;
     }
-    let config = Config { query_timeout: Duration::from_secs(10), ..Config::new(&db.url) };
+    let config = Config { query_timeout: Duration::from_secs(60), ..Config::new(&db.url) };
     let store = Store::open(&config).unwrap();
     let change = tokio::spawn(async move { store.set_status("a.example", false).await });
     // When it has the row, and waits to write its event.
@@ -325,7 +332,7 @@ on_every_server!(a_write_sees_what_the_transaction_it_waited_for_did, db => {
     let mut open = db.session().await;
     open.execute("BEGIN").await;
     open.execute("UPDATE domain_settings SET status = 2 WHERE id = 1").await;
-    let store = db.store.clone();
+    let store = Store::open(&Config { query_timeout: PATIENCE, ..Config::new(&db.url) }).unwrap();
     let change = tokio::spawn(async move { store.set_status("a.example", false).await });
     until(async || db.number(sessions_that_wait(&db)).await == 1).await;
     open.execute("COMMIT").await;
@@ -338,22 +345,20 @@ on_every_server!(a_write_waits_for_the_transaction_that_has_its_row, db => {
     let mut open = db.session().await;
     open.execute("BEGIN").await;
     open.execute("UPDATE domain_settings SET host_type = 'type2' WHERE id = 1").await;
-    let store = db.store.clone();
+    let store = Store::open(&Config { query_timeout: PATIENCE, ..Config::new(&db.url) }).unwrap();
     let change = tokio::spawn(async move { store.set_status("a.example", false).await });
     // Longer than MariaDB waits by itself.
-    tokio::time::sleep(Duration::from_millis(2_300)).await;
+    tokio::time::sleep(LOCK_WAIT + Duration::from_millis(300)).await;
     assert!(!change.is_finished());
     open.execute("COMMIT").await;
     assert_eq!(change.await.unwrap().unwrap(), Change::Done);
 
     open.execute("BEGIN").await;
     open.execute("UPDATE domain_settings SET host_type = 'type3' WHERE id = 1").await;
-    let config = Config { query_timeout: Duration::from_millis(1_200), ..Config::new(&db.url) };
+    let config = Config { query_timeout: Duration::from_millis(2_000), ..Config::new(&db.url) };
     let impatient = Store::open(&config).unwrap();
-    let begun = Instant::now();
     let error = impatient.set_status("a.example", true).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(4));
 });
 
 async fn failure(url: &str) -> domain_store::Error {
@@ -390,7 +395,7 @@ on_every_server!(connections_are_few_and_one_stays_when_all_are_idle, db => {
     }
     let used = connections().await;
     assert!((1..=3).contains(&used), "{used} connections");
-    let patience = Instant::now() + Duration::from_secs(30);
+    let patience = Instant::now() + Duration::from_secs(60);
     while connections().await > 1 {
         assert!(Instant::now() < patience, "idle connections are kept");
         tokio::time::sleep(Duration::from_millis(100)).await;

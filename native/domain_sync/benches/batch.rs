@@ -3,8 +3,10 @@
 #![allow(missing_docs)]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use domain_sync::batch::{Batch, Change};
 use domain_sync::driver::BATCH;
-use domain_sync::routing::{Batch, Change, Ignored, Routing};
+use domain_sync::ignored::Ignored;
+use domain_sync::routing::Routing;
 use domain_table::Table;
 use std::sync::Arc;
 

@@ -20,8 +20,8 @@
 //!   announced is then among them.
 
 use crate::audit::newest_rows;
+use crate::batch::Change;
 use crate::position::{Covered, Position, Recognition, TAIL};
-use crate::routing::Change;
 use domain_store::{Event, Setting, Status};
 use std::collections::HashSet;
 use std::time::{Duration, SystemTime};

@@ -1,8 +1,10 @@
 //! Runs a check or a load on a database, and hands out batches of changes.
 
 use crate::audit::{Comparison, Difference, judge};
+use crate::batch::{Batch, Change};
 use crate::check::{self, Outcome, PAGE, Reason, Step};
-use crate::routing::{Batch, Change, Ignored, Routing};
+use crate::ignored::Ignored;
+use crate::routing::Routing;
 use domain_store::{Enabled, Error, Event, Setting, Store};
 use std::hash::Hash;
 use std::sync::Arc;

@@ -4,10 +4,12 @@
 //! One task runs [`serve`], until the [`Message`]s end. Then the jobs are given up. A job that panics
 //! has failed, and the service goes on.
 
+use crate::batch::Batch;
 use crate::check::Outcome;
 use crate::driver::{self, Database, Ended};
 use crate::follower::{Answer, CheckEnd, Command, Count, Event, Failure, Follower, Input, Timer};
-use crate::routing::{Batch, Ignored, Routing};
+use crate::ignored::Ignored;
+use crate::routing::Routing;
 use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::hash::Hash;

@@ -5,7 +5,7 @@ mod support;
 
 use domain_sync::check::{Outcome, Reason};
 use domain_sync::driver::{BATCHES_WAITING, Ended, run};
-use domain_sync::routing::Kind;
+use domain_sync::ignored::Kind;
 use std::sync::Arc;
 use std::time::Duration;
 use support::{MAX_AGE, Node};

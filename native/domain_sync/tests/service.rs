@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use domain_store::{Enabled, Event, Setting};
+use domain_sync::batch::Batch;
 use domain_sync::driver::Database;
 use domain_sync::follower::{self, Answer, Applied, Failure, Input};
-use domain_sync::routing::{Batch, Routing};
+use domain_sync::routing::Routing;
 use domain_sync::service::{Host, Message, Opened, Report, Settings, serve};
 use domain_table::Table;
 use std::sync::Arc;

@@ -1,9 +1,9 @@
 //! The dynamic domains by host type, for lists.
 
 use crate::entry::HostTypeId;
-use crate::name::Name;
 use crate::snapshot::SnapshotVec;
 use crate::sources::SourceId;
+use crate::stored::StoredName;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use parking_lot::{RwLock, RwLockWriteGuard};
@@ -13,12 +13,12 @@ use parking_lot::{RwLock, RwLockWriteGuard};
 /// A clone is a snapshot, made and kept without copying (see [`SnapshotVec`]).
 #[derive(Clone, Default)]
 pub(crate) struct Domains {
-    pub names: SnapshotVec<Name>,
+    pub names: SnapshotVec<StoredName>,
     pub sources: SnapshotVec<SourceId>,
 }
 
 impl Domains {
-    pub fn iter(&self) -> impl Iterator<Item = (&Name, SourceId)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&StoredName, SourceId)> {
         self.names.iter().zip(self.sources.iter().copied())
     }
 }
@@ -35,7 +35,7 @@ pub(crate) struct Index {
 
 impl Index {
     /// Adds a domain, and returns its slot.
-    pub fn push(&self, host_type: HostTypeId, domain: Name, source: SourceId) -> u32 {
+    pub fn push(&self, host_type: HostTypeId, domain: StoredName, source: SourceId) -> u32 {
         let mut domains = self.by_host_type.entry(host_type).or_default();
         domains.names.push(domain);
         domains.sources.push(source);
@@ -48,7 +48,7 @@ impl Index {
         &self,
         host_type: HostTypeId,
         slot: u32,
-    ) -> Option<(SourceId, Option<Name>)> {
+    ) -> Option<(SourceId, Option<StoredName>)> {
         let mut domains = self.by_host_type.get_mut(&host_type)?;
         domains.names.swap_remove(slot as usize)?;
         let source = domains.sources.swap_remove(slot as usize)?;

@@ -6,7 +6,7 @@
 //!
 //! - `map`: from a domain to its `entry`, for look-ups, which take no lock.
 //! - `index`: the domains by host type, for lists, in vectors whose clones share (`snapshot`).
-//! - `sources`: who inserted what.
+//! - `sources`: who inserted what; `stored`: a name as both keep it.
 //! - `table`: all of it, to read; `writer`: to change it.
 //!
 //! [`Table::host_type`] is the hot path of the whole product: it is called for every routed stanza.
@@ -17,6 +17,7 @@ mod map;
 mod name;
 mod snapshot;
 mod sources;
+mod stored;
 mod table;
 mod writer;
 

@@ -5,12 +5,14 @@ use crate::index::{Domains, Index};
 use crate::map::Map;
 use crate::name::{Name, Pair};
 use crate::sources::{SourceId, Sources};
+use crate::stored::StoredName;
 use crate::writer::Writer;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The concurrent table: static and dynamic domains, allowed host types, sources.
 ///
@@ -29,6 +31,7 @@ pub struct Table<S> {
     pub(crate) sources: Sources<S>,
     pub(crate) writing: Mutex<()>,
     pub(crate) count: AtomicUsize,
+    pub(crate) removals: AtomicU64,
     host_types: Vec<HostType>,
     host_type_ids: HashMap<Name, HostTypeId, RandomState>,
 }
@@ -52,6 +55,7 @@ impl<S: Clone + Eq + Hash> Table<S> {
             sources: Sources::new(),
             writing: Mutex::default(),
             count: AtomicUsize::new(0),
+            removals: AtomicU64::new(0),
             host_types: Vec::new(),
             host_type_ids: HashMap::default(),
         };
@@ -62,8 +66,8 @@ impl<S: Clone + Eq + Hash> Table<S> {
         for (domain, host_type) in statics {
             let host_type = table.intern_host_type(host_type);
             if table.find(domain.as_bytes()).is_none() {
-                table.host_types[host_type as usize].statics.push(domain.clone());
-                table.map.insert(domain, Entry::of_static(host_type));
+                table.map.insert(StoredName::from(&*domain), Entry::of_static(host_type));
+                table.host_types[host_type as usize].statics.push(domain);
                 *table.count.get_mut() += 1;
             }
         }
@@ -115,6 +119,12 @@ impl<S: Clone + Eq + Hash> Table<S> {
         self.len() == 0
     }
 
+    /// How often a domain has lost its host type. As long as that stays the same, a list stays true of
+    /// all domains that it has.
+    pub fn removals(&self) -> u64 {
+        self.removals.load(Ordering::Acquire)
+    }
+
     /// The number of domains that follow the database.
     pub fn followed_len(&self) -> usize {
         self.sources.followed()
@@ -152,7 +162,8 @@ impl<S: Clone + Eq + Hash> Table<S> {
         let statics = &self.host_types[id as usize].statics;
         let dynamics = self.index.snapshot(id).names;
         let mut domains = Vec::with_capacity(statics.len() + dynamics.len());
-        domains.extend(statics.iter().chain(dynamics.iter()).cloned());
+        domains.extend(statics.iter().cloned());
+        domains.extend(dynamics.iter().map(StoredName::to_name));
         domains
     }
 
@@ -164,6 +175,16 @@ impl<S: Clone + Eq + Hash> Table<S> {
             (&host_type.name, host_type.allowed, domains)
         });
         counted.collect()
+    }
+
+    /// The number of a host type: a small name, for who keeps many.
+    pub fn host_type_number(&self, host_type: &[u8]) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.host_type_id(host_type)? + 1)
+    }
+
+    /// The host type with this number.
+    pub fn host_type_name(&self, number: NonZeroU32) -> Option<&Name> {
+        self.host_types.get(number.get() as usize - 1).map(|host_type| &host_type.name)
     }
 
     /// To change the table. Waits for other writers.
@@ -204,7 +225,7 @@ impl<S: Clone + Eq + Hash> Table<S> {
         for (host_type, domains) in snapshots {
             let host_type = &self.host_types[*host_type as usize].name;
             let selected = domains.iter().filter(|(_, source)| is_selected(*source));
-            pairs.extend(selected.map(|(domain, _)| (domain.clone(), host_type)));
+            pairs.extend(selected.map(|(domain, _)| (domain.to_name(), host_type)));
         }
         pairs
     }

@@ -2,6 +2,7 @@
 
 use crate::entry::{Entry, HostTypeId};
 use crate::name::Name;
+use crate::stored::StoredName;
 use crate::table::Table;
 use parking_lot::MutexGuard;
 use std::hash::Hash;
@@ -148,7 +149,7 @@ impl<'a, S: Clone + Eq + Hash> Writer<'a, S> {
 
     /// Adds a domain that is not there.
     fn add(&mut self, domain: &str, host_type: HostTypeId, origin: Origin<'_, S>) {
-        let domain = Name::from(domain);
+        let domain = StoredName::from(domain);
         let entry = self.add_to_index(domain.clone(), host_type, origin);
         self.table.map.insert(domain, entry);
         self.table.count.fetch_add(1, Ordering::Relaxed);
@@ -192,7 +193,7 @@ impl<'a, S: Clone + Eq + Hash> Writer<'a, S> {
 
     fn add_to_index(
         &self,
-        domain: Name,
+        domain: StoredName,
         host_type: HostTypeId,
         Origin { source, follows }: Origin<'_, S>,
     ) -> Entry {
@@ -211,5 +212,7 @@ impl<'a, S: Clone + Eq + Hash> Writer<'a, S> {
             self.table.map.update(moved.as_bytes(), |entry| entry.at(slot));
         }
         self.table.sources.release(source);
+        // At the end: a list that still has the domain comes with the number from before.
+        self.table.removals.fetch_add(1, Ordering::Release);
     }
 }

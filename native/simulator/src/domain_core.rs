@@ -57,14 +57,14 @@ impl Node {
     /// Tells others of some transitions; `false` if there are none.
     fn tell(&mut self, limit: usize, coverage: &mut Coverage) -> Result<bool, Violation> {
         if self.telling.is_empty() {
-            self.telling = self.routing.untold(limit.max(2)).into();
+            self.telling = self.routing.pending(limit.max(2)).into();
         }
         let told = self.telling.len().min(limit);
         for transition in self.telling.drain(..told) {
             let replaced = transition.removed.is_some() && transition.added.is_some();
             coverage.add(Corner::HostTypeReplaced, u64::from(replaced));
             self.told.tell(&transition)?;
-            self.routing.told(1);
+            self.routing.acknowledge(1);
         }
         Ok(told > 0)
     }

@@ -8,6 +8,8 @@ use std::fmt;
 const CHECK: &str = "native/domain_sync/src/check.rs";
 const POSITION: &str = "native/domain_sync/src/position.rs";
 const ROUTING: &str = "native/domain_sync/src/routing.rs";
+const BATCH: &str = "native/domain_sync/src/batch.rs";
+const PENDING: &str = "native/domain_sync/src/pending.rs";
 const DRIVER: &str = "native/domain_sync/src/driver.rs";
 const AUDIT: &str = "native/domain_sync/src/audit.rs";
 const FOLLOWER: &str = "native/domain_sync/src/follower.rs";
@@ -69,7 +71,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "what a failed load brought counts as brought by the next",
         rule: "I1",
-        file: ROUTING,
+        file: BATCH,
         text: "if std::mem::take(&mut work.renew) {",
         replacement: "if std::mem::take(&mut work.renew) && self.forgotten == u64::MAX {",
     },
@@ -125,7 +127,7 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "the position advances with the first slice of a batch",
         rule: "I3",
-        file: ROUTING,
+        file: BATCH,
         text: "        for _ in 0..limit {\n            if let Some(change) = work.changes.next() {",
         replacement: "        if let Some(position) = work.position.take() {
             self.routing.advance(position, self.forgotten);
@@ -208,30 +210,36 @@ pub const MUTANTS: &[Mutant] = &[
         name: "another host type is told as an addition only",
         rule: "I7",
         file: ROUTING,
-        text: "self.note(domain, Some(other.clone()), Some(host_type.clone()));",
-        replacement: "self.note(domain, other.is_empty().then(Name::default), Some(host_type.clone()));",
+        text: "Put::Replaced(other) => self.note(domain, Some(other), Some(host_type)),",
+        replacement: "Put::Replaced(other) => {
+                self.note(domain, Some(other).filter(|_| domain.is_empty()), Some(host_type));
+            }",
     },
     Mutant {
         name: "another host type is told in the wrong order",
         rule: "I7",
         file: ROUTING,
-        text: "self.note(domain, Some(other.clone()), Some(host_type.clone()));",
-        replacement: "self.note(domain, None, Some(host_type.clone()));
-                self.note(domain, Some(other.clone()), None);",
+        text: "Put::Replaced(other) => self.note(domain, Some(other), Some(host_type)),",
+        replacement: "Put::Replaced(other) => {
+                self.note(domain, None, Some(host_type));
+                self.note(domain, Some(other), None);
+            }",
     },
     Mutant {
         name: "what the sweep of a load removes is not told",
         rule: "I7",
         file: ROUTING,
-        text: "self.note(domain, removed, None);",
-        replacement: "drop(removed);",
+        text: "source);
+        self.note(domain, removed.as_ref(), None);",
+        replacement: "source);
+        drop(removed);",
     },
     Mutant {
         name: "who has been told is told again",
         rule: "I7",
-        file: ROUTING,
-        text: "untold.drain(..count);",
-        replacement: "let _ = count;",
+        file: PENDING,
+        text: "piece.drain(..left);",
+        replacement: "piece.drain(..left.saturating_sub(1));",
     },
     Mutant {
         name: "a domain marked for deletion routes",

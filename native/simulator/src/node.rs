@@ -6,10 +6,12 @@ use crate::config::{CHANGING, Domain, HostType, NodeConfig, OTHER};
 use crate::job::Job;
 use crate::told::Told;
 use crate::watch::{Caller, Watch};
+use domain_sync::batch::Batch;
 use domain_sync::driver::Ended;
 use domain_sync::follower::{CheckEnd, Follower, Timer};
+use domain_sync::pending::Transition;
 use domain_sync::position::{Position, TAIL};
-use domain_sync::routing::{Batch, Routing, Transition};
+use domain_sync::routing::Routing;
 use domain_table::{Name, Table};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -179,7 +181,7 @@ impl Node {
     /// Is nothing in progress?
     pub fn is_idle(&self) -> bool {
         let idle = self.check.is_none() && self.audit.is_none() && self.applying.is_none();
-        idle && !self.is_restarting && !self.is_reloading() && self.routing.untold(1).is_empty()
+        idle && !self.is_restarting && !self.is_reloading() && self.routing.pending_len() == 0
     }
 
     /// Is its service about to call `restart/0`?

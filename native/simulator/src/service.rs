@@ -11,7 +11,7 @@ use crate::violation::Violation;
 use crate::watch::{Caller, Question};
 use domain_sync::driver::{audit, run};
 use domain_sync::follower::{Applied, CheckEnd, Command, Failure, Follower, Input, Timer};
-use domain_sync::routing::Ignored;
+use domain_sync::ignored::Ignored;
 use domain_sync::service::check_end;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

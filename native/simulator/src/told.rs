@@ -1,7 +1,7 @@
 //! What others have been told of a table (I7).
 
 use crate::violation::{Violation, violation};
-use domain_sync::routing::Transition;
+use domain_sync::pending::Transition;
 use domain_table::{Name, Pair};
 use std::collections::BTreeMap;
 

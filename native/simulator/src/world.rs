@@ -206,7 +206,7 @@ impl World {
                 node.restart();
             }
             Action::KillCore { .. } => {
-                let untold = !node.routing.untold(1).is_empty();
+                let untold = node.routing.pending_len() > 0;
                 coverage.add(Corner::CoreKilled, u64::from(node.applying.is_some()));
                 coverage.add(Corner::CoreKilledUntold, u64::from(untold));
                 node.kill_core(database)?;

@@ -1,5 +1,5 @@
-%% @doc The registry of metrics. It asks for values by probe/2, as MongooseIM 6.3 - 6.7, or by probe/3, as
-%% 6.8: the option `probe_arity' of the environment says by which.
+%% @doc The registry of metrics. It asks for values by probe/2, as MongooseIM 6.3 - 6.7, or by
+%% probe/3, as 6.8: the option `probe_arity' of the environment says by which.
 -module(mongoose_instrument).
 
 -export([set_up/1, tear_down/1, values/0]).

@@ -1,6 +1,6 @@
-%% @doc Starts the stand-in, and keeps a record of the calls that its modules got. The services start
-%% last, with the defaults of their `config_spec'. The option `authorities' of the environment names a
-%% file of certificates that the operating system is to trust.
+%% @doc Starts the stand-in, and keeps a record of the calls that its modules got. The services
+%% start last, with the defaults of their `config_spec'. The option `authorities' of the
+%% environment names a file of certificates that the operating system is to trust.
 -module(mongooseim_app).
 
 -behaviour(application).

@@ -3,7 +3,9 @@
 use domain_store::{Error, Store};
 use domain_sync::check::{Outcome, Reason};
 use domain_sync::driver::{Ended, run};
-use domain_sync::routing::{Ignored, Routing, Transition};
+use domain_sync::ignored::Ignored;
+use domain_sync::pending::Transition;
+use domain_sync::routing::Routing;
 use domain_table::{Name, Table};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +32,7 @@ impl Node {
     }
 
     pub async fn try_check(&self, store: &Store) -> Result<Ended, Error> {
-        let deliver = |batch: domain_sync::routing::Batch<u32>| {
+        let deliver = |batch: domain_sync::batch::Batch<u32>| {
             assert!(batch.is_for(&self.routing));
             while batch.apply(7) {}
             true
@@ -84,8 +86,8 @@ impl Node {
         let text = |sign: &str, name: Option<Name>| {
             name.map(|name| format!("{sign}{name} ")).unwrap_or_default()
         };
-        let told = self.routing.untold(usize::MAX);
-        self.routing.told(told.len());
+        let told = self.routing.pending(usize::MAX);
+        self.routing.acknowledge(told.len());
         told.into_iter()
             .map(|Transition { domain, removed, added }| {
                 let (removed, added) = (text("-", removed), text("+", added));

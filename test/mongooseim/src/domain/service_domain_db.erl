@@ -4,7 +4,8 @@
 
 -behaviour(gen_server).
 
--export([start/1, config_spec/0, start_link/0, enabled/0, force_check_for_updates/0, sync_local/0, ping/1]).
+-export([start/1, config_spec/0, start_link/0, enabled/0, force_check_for_updates/0]).
+-export([sync_local/0, ping/1]).
 -export([is_stock/0]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
