@@ -12,6 +12,9 @@ PREFIX ?= /usr/local
 # How many worlds make sim runs, or which one.
 SEEDS ?= 2000
 SEED ?=
+# For make sim-mutants.
+MUTANT ?=
+CHECK ?=
 # Anything, and make bench, every other benchmark, make chaos and make admin-fuzz are short: they show
 # that they run, and little else.
 export QUICK ?=
@@ -127,10 +130,11 @@ sim:
 	@script/install-deps </dev/null
 	@cargo run --release --quiet --locked -p simulator --bin simulator -- $(if $(SEED),seed $(SEED),seeds $(SEEDS))
 
-# Does the simulator catch each of its deliberate bugs? Those with MUTANT in their name.
+# Does the simulator catch each of its deliberate bugs? Those with MUTANT in their name or as their
+# rule. With CHECK=1: does each still apply and compile?
 sim-mutants:
 	@script/install-deps </dev/null
-	@cargo run --release --quiet --locked -p simulator --bin mutants -- $(if $(MUTANT),"$(MUTANT)")
+	@cargo run --release --quiet --locked -p simulator --bin mutants -- $(if $(CHECK),check) $(if $(MUTANT),"$(MUTANT)")
 
 # Real faults on real servers, on each database in turn.
 chaos: build

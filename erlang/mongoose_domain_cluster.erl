@@ -4,7 +4,8 @@
 %% `check_for_updates' and the function `service_domain_db:ping/1' are MongooseIM's.
 -module(mongoose_domain_cluster).
 
--export([join/0, leave/0, request_checks/0, request_checks_everywhere/0, sync_local/0, members/0]).
+-export([join/0, leave/0, request_checks/0, request_checks_everywhere/0, take_requests/0,
+         sync_local/0, members/0]).
 
 -define(SCOPE, mim_scope).
 -define(GROUP, service_domain_db_group).
@@ -35,6 +36,12 @@ request_checks() ->
 request_checks_everywhere() ->
     ok = request_checks(),
     mongoose_domain_host:request_checks_beside().
+
+%% @doc Takes the requests that wait in the mailbox of the service: a check that begins now is one
+%% for all of them.
+-spec take_requests() -> ok.
+take_requests() ->
+    receive check_for_updates -> take_requests() after 0 -> ok end.
 
 %% @doc When it returns, every check that any node had requested before is done on this node. Goes
 %% over a restart of this node's service.

@@ -4,7 +4,10 @@
 %% It knows what an option is called and may be. What an option means is for those who read it.
 -module(mongoose_domain_config).
 
--export([spec/0, with_defaults/1, use/1, used/0, of_host/1]).
+-export([spec/0, with_defaults/1, use/1, used/0, of_host/1, of_follower/0]).
+
+%% Seconds; a hundred years are enough, and the NIF takes no big integers.
+-define(LONGEST, 100 * 365 * 86400).
 
 -export_type([opts/0]).
 
@@ -66,6 +69,12 @@ used() ->
 -spec of_host(opts()) -> opts().
 of_host(Opts) ->
     maps:with([db_pool, event_cleaning_interval, event_max_age], Opts).
+
+%% @doc The options that the follower knows.
+-spec of_follower() -> #{max_age := pos_integer(), audit_interval := pos_integer()}.
+of_follower() ->
+    #{event_max_age := MaxAge, audit_interval := Interval} = used(),
+    #{max_age => min(MaxAge, ?LONGEST), audit_interval => min(Interval, ?LONGEST)}.
 
 defaults() ->
     #{db_pool => global, event_cleaning_interval => 1800, event_max_age => 7200,

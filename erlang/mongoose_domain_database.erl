@@ -6,7 +6,7 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([find/1, open/1, check/1]).
+-export([find/1, open/1, open/0, check/1]).
 
 %% Milliseconds, for a URL.
 -define(QUERY_TIMEOUT, 5000).
@@ -46,6 +46,15 @@ open(Opts) ->
             end;
         {error, Failure} ->
             {error, Failure}
+    end.
+
+%% @doc Opens it with the options in use, and says so as the follower wants to hear it.
+-spec open() -> {opened, mongoose_domain_nif:database(), MaxRetry :: pos_integer()}
+              | {not_opened, mongoose_domain_nif:failure()}.
+open() ->
+    case open(mongoose_domain_config:used()) of
+        {ok, Database, #{max_retry := MaxRetry}} -> {opened, Database, MaxRetry};
+        {error, Failure} -> {not_opened, Failure}
     end.
 
 %% @doc Can it be opened? Raises `{database, Failure}' if what the configuration says is wrong or

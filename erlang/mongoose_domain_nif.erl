@@ -13,9 +13,9 @@
 -export([get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1]).
 -export([get_start_args/0, has_host_type/2, removals/0, insert/3, delete/1]).
 -export([open_database/1, close_database/1, request/3]).
--export([check/4, audit/2, cancel/1, apply_batch/2, pending/2, keep/1]).
--export([take_ignored/1, forget_position/0]).
--export([statistics/0, count_failed_check/2, count_error/2, count_requested_reload/0]).
+-export([start_follower/2, tell_follower/2, stop_follower/1, forget_position/0]).
+-export([apply_batch/2, pending/2, keep/1]).
+-export([statistics/0, count_error/2]).
 -export([check_http/1, start_http/2, http_address/1, stop_http/1, answer/2]).
 
 -on_load(load/0).
@@ -24,20 +24,20 @@
        get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1,
        get_start_args/0, has_host_type/2, removals/0, insert/3, delete/1,
        open_database/1, close_database/1, request/3,
-       check/4, audit/2, cancel/1, apply_batch/2, pending/2, keep/1,
-       take_ignored/1, forget_position/0,
-       statistics/0, count_failed_check/2, count_error/2, count_requested_reload/0,
+       start_follower/2, tell_follower/2, stop_follower/1, forget_position/0,
+       apply_batch/2, pending/2, keep/1,
+       statistics/0, count_error/2,
        check_http/1, start_http/2, http_address/1, stop_http/1, answer/2]).
 
--export_type([database/0, database_options/0, request/0, row/0, failure/0, job/0, batch/0,
-              transition/0, ignored/0, difference/0, statistics/0, http_options/0, http_server/0,
+-export_type([database/0, database_options/0, request/0, row/0, failure/0, follower/0, batch/0,
+              transition/0, difference/0, statistics/0, http_options/0, http_server/0,
               question/0, question_request/0, answer/0, member/0]).
 
 -type domain() :: binary().
 -type host_type() :: binary().
 
 -opaque database() :: reference().
--opaque job() :: reference().
+-opaque follower() :: reference().
 -opaque batch() :: reference().
 
 -opaque http_server() :: reference().
@@ -89,10 +89,6 @@
 %% A domain lost a host type, got one, or both.
 -type transition() :: {domain(), Removed :: host_type() | undefined,
                        Added :: host_type() | undefined}.
-
--type ignored() :: {What :: atom(), Count :: pos_integer(),
-                    [{domain(), CoreHostType :: host_type() | undefined,
-                      DbHostType :: host_type()}]}.
 
 %% A domain for which the table is wrong.
 -type difference() :: {domain(), InTable :: host_type() | undefined,
@@ -219,22 +215,25 @@ close_database(_Database) -> erlang:nif_error(not_loaded).
 -spec request(database(), request(), reference()) -> ok | {error, failure()}.
 request(_Database, _Request, _Ref) -> erlang:nif_error(not_loaded).
 
-%% Starts a check of the event log, or a load if the table has no position yet. `MaxAge' is the age
-%% in seconds from which on events are cleaned away. Messages: `{batch, batch()}', to be applied in
-%% that order; at the end `{ok, current | loaded}', `{reload, too_old | went_backwards}', `{differs,
-%% [difference()]}' (what an audit suspected is true) or `{error, failure()}'.
--spec check(database(), Source :: term(), MaxAge :: non_neg_integer(), reference()) ->
-    {ok, job()} | {error, failure()}.
-check(_Database, _Source, _MaxAge, _Ref) -> erlang:nif_error(not_loaded).
+%% Starts a follower, which loads the domains and then follows the event log. Ages and intervals are
+%% in seconds. It asks the calling process by messages `{mongoose_domain_nif, Ref, Message}' to do
+%% something: `open', the database; `{apply, batch()}'; `{answer, gen_server:from(), Answer}';
+%% `{log, Level, Report}'; `reload', by service_domain_db:restart(). At its end comes, once,
+%% `{error, failure()}'. It ends, too, when nobody refers to it any more.
+-spec start_follower(#{max_age := non_neg_integer(), audit_interval := pos_integer()},
+                     reference()) -> {ok, follower()} | {error, failure()}.
+start_follower(_Options, _Ref) -> erlang:nif_error(not_loaded).
 
-%% Starts a comparison of the table with the database; checks may go on meanwhile. The message at
-%% the end is `{ok, same}'; `{ok, suspicious}': the next check that begins decides; or `{error,
-%% failure()}'.
--spec audit(database(), reference()) -> {ok, job()} | {error, failure()}.
-audit(_Database, _Ref) -> erlang:nif_error(not_loaded).
+%% What happened: somebody asks for something, or what the follower asked for is done.
+-spec tell_follower(follower(), check_for_updates | restart_requested | restart_without_effect
+                              | {ping | verify | await_first_load, From :: term()}
+                              | {opened, database(), MaxRetry :: milliseconds()}
+                              | {not_opened, failure()}
+                              | {applied, done | table_replaced | no_table}) -> ok.
+tell_follower(_Follower, _Happened) -> erlang:nif_error(not_loaded).
 
--spec cancel(job()) -> ok.
-cancel(_Job) -> erlang:nif_error(not_loaded).
+-spec stop_follower(follower()) -> ok.
+stop_follower(_Follower) -> erlang:nif_error(not_loaded).
 
 %% Applies up to `Limit' changes. `stale': the table that the batch was made for is gone. Only for
 %% the process that writes the table; transitions are then pending. Runs where it is called when
@@ -255,10 +254,6 @@ pending(_Done, _Limit) -> erlang:nif_error(not_loaded).
 -spec keep(Term) -> Term.
 keep(_Term) -> erlang:nif_error(not_loaded).
 
-%% What a job ignored so far: each kind with a count and the first ten. Each is reported once.
--spec take_ignored(job()) -> [ignored()].
-take_ignored(_Job) -> erlang:nif_error(not_loaded).
-
 %% The next check loads everything.
 -spec forget_position() -> ok.
 forget_position() -> erlang:nif_error(not_loaded).
@@ -266,15 +261,9 @@ forget_position() -> erlang:nif_error(not_loaded).
 -spec statistics() -> statistics().
 statistics() -> erlang:nif_error(not_loaded).
 
--spec count_failed_check(Reason :: atom(), Text :: binary()) -> ok.
-count_failed_check(_Reason, _Text) -> erlang:nif_error(not_loaded).
-
 %% A failure of the database that was no check's.
 -spec count_error(Reason :: atom(), Text :: binary()) -> ok.
 count_error(_Reason, _Text) -> erlang:nif_error(not_loaded).
-
--spec count_requested_reload() -> ok.
-count_requested_reload() -> erlang:nif_error(not_loaded).
 
 -spec check_http(http_options()) -> ok | {error, failure()}.
 check_http(_Options) -> erlang:nif_error(not_loaded).

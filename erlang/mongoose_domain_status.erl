@@ -50,9 +50,12 @@ status() ->
 
 %% @doc Compares the table with the database now. `ok': all domains that follow the database are as
 %% it says. `differs': they were not, although no event was pending; they are being loaded again.
+%% `{error, {stopped, _}}': the service does not run, or was restarted meanwhile.
 -spec verify() -> verified().
 verify() ->
-    gen_server:call(?SERVICE, verify, infinity).
+    try gen_server:call(?SERVICE, verify, infinity)
+    catch exit:_ -> {error, {stopped, <<"the service does not run">>}}
+    end.
 
 state(undefined, _IsFailing, _Position) -> stopped;
 state(_Pid, true, _Position) -> retrying;

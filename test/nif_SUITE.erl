@@ -35,11 +35,11 @@ groups() ->
        deleting_the_module_keeps_the_table_for_the_next_that_is_loaded]},
      {answers, [],
       [every_request_is_answered_once,
-       a_check_is_answered_once,
+       every_caller_of_a_follower_is_answered_once,
        a_closed_database_refuses_requests_and_checks,
        what_is_in_progress_when_the_database_is_closed_is_answered_once,
-       a_cancelled_job_is_answered_once,
-       a_job_that_nobody_refers_to_is_cancelled,
+       a_follower_that_is_stopped_says_so_once,
+       a_follower_that_nobody_refers_to_ends,
        a_batch_for_a_table_that_is_gone_is_stale,
        changes_of_several_processes_wait_for_each_other_and_are_all_made,
        a_caller_that_is_killed_harms_nobody,
@@ -122,14 +122,12 @@ a_reload_does_not_disturb_a_load_in_progress(Config) ->
     on_peer(Config, fun() ->
         start_core(),
         {ok, Database} = open(Url),
-        Ref = make_ref(),
-        {ok, Job} = ?NIF:check(Database, self(), ?MAX_AGE, Ref),
-        receive {?NIF, Ref, {batch, First}} -> ok = ?CORE:apply_batch(First) end,
+        Following = follower(Database),
+        ok = apply_batch(next_batch(Following), Following),
         _ = code:purge(?NIF),
         _ = code:load_file(?NIF),
-        ?assertEqual({ok, loaded}, follow(Ref)),
+        ok = ping(Following),
         ?assertEqual(20001, ?CORE:domains_count()),
-        ?assertEqual([], ?NIF:take_ignored(Job)),
         ?assertMatch({ok, _}, ask(Database, newest_event))
     end).
 
@@ -167,23 +165,29 @@ every_request_is_answered_once(Config) ->
         no_more_messages()
     end).
 
-a_check_is_answered_once(Config) ->
+every_caller_of_a_follower_is_answered_once(Config) ->
     Url = ?config(url, Config),
     fill(Url, 5000),
     on_peer(Config, fun() ->
         start_core(),
         {ok, Database} = open(Url),
-        Jobs = [begin
-                    Ref = make_ref(),
-                    {ok, Job} = ?NIF:check(Database, self(), ?MAX_AGE, Ref),
-                    ?assertEqual({ok, Expected}, follow(Ref)),
-                    Job
-                end || Expected <- [loaded, current, current]],
+        {Follower, Ref} = Following = follower(Database),
+        Callers = [{Call, N} || Call <- [await_first_load, ping, verify], N <- lists:seq(1, 20)],
+        [ok = ?NIF:tell_follower(Follower, {Call, {Call, N}}) || {Call, N} <- Callers],
+        Answers = [{ok, {await_first_load, N}} || N <- lists:seq(1, 20)]
+                  ++ [{pong, {ping, N}} || N <- lists:seq(1, 20)]
+                  ++ [{ok, {verify, N}} || N <- lists:seq(1, 20)],
+        ?assertEqual(lists:sort(Answers), lists:sort(answers(length(Callers), Following))),
         ?assertEqual(5001, ?CORE:domains_count()),
-        %% The jobs have ended: cancelling them is without effect.
-        [?assertEqual(ok, ?NIF:cancel(Job)) || Job <- Jobs],
+        ok = check(Following),
+        ok = ?NIF:stop_follower(Follower),
+        ?assertMatch({error, {stopped, _}}, final(Ref)),
+        %% It has ended: nothing has an effect any more.
+        ok = ?NIF:stop_follower(Follower),
+        ok = ?NIF:tell_follower(Follower, {ping, nobody}),
         ok = ?NIF:close_database(Database),
-        no_more_messages()
+        no_more_messages(),
+        receive {?NIF, Ref, {answer, _, _} = More} -> error(More) after 0 -> ok end
     end).
 
 a_closed_database_refuses_requests_and_checks(Config) ->
@@ -193,9 +197,11 @@ a_closed_database_refuses_requests_and_checks(Config) ->
         {ok, Database} = open(Url),
         ?assertEqual(ok, ?NIF:close_database(Database)),
         ?assertMatch({error, {stopped, _}}, ?NIF:request(Database, newest_event, make_ref())),
-        ?assertMatch({error, {stopped, _}},
-                     ?NIF:check(Database, self(), ?MAX_AGE, make_ref())),
+        {Follower, Ref} = Following = follower(Database),
+        ?assertMatch(#{reason := stopped}, check_failed(Following)),
         ?assertEqual(ok, ?NIF:close_database(Database)),
+        ok = ?NIF:stop_follower(Follower),
+        ?assertMatch({error, {stopped, _}}, final(Ref)),
         no_more_messages()
     end).
 
@@ -206,27 +212,27 @@ what_is_in_progress_when_the_database_is_closed_is_answered_once(Config) ->
     on_peer(Config, fun() ->
         start_core(),
         {ok, Database} = open(Url),
-        {Job, Ref, _Batch} = waiting_load(Database),
+        {Follower, Ref, _Batch} = waiting_load(Database),
         Refs = [send(Database, Request) || _ <- lists:seq(1, 50),
                                            Request <- [newest_event, {select_page, any, 0, 1000}]],
         ok = ?NIF:close_database(Database),
-        ?assertMatch({error, {_, _}}, final(Ref)),
+        ok = ?NIF:stop_follower(Follower),
+        ?assertMatch({error, {stopped, _}}, final(Ref)),
         [?assertMatch({Answer, _} when Answer =:= ok orelse Answer =:= error, final(One))
          || One <- Refs],
-        ?assertEqual([], ?NIF:take_ignored(Job)),
         no_more_messages()
     end).
 
-a_cancelled_job_is_answered_once(Config) ->
+a_follower_that_is_stopped_says_so_once(Config) ->
     Url = ?config(url, Config),
     fill(Url, 20000),
     on_peer(Config, fun() ->
         start_core(),
         {ok, Database} = open(Url),
-        {Job, Ref, Batch} = waiting_load(Database),
-        ?assertEqual(ok, ?NIF:cancel(Job)),
+        {Follower, Ref, Batch} = waiting_load(Database),
+        ?assertEqual(ok, ?NIF:stop_follower(Follower)),
         ?assertMatch({error, {stopped, _}}, final(Ref)),
-        ?assertEqual(ok, ?NIF:cancel(Job)),
+        ?assertEqual(ok, ?NIF:stop_follower(Follower)),
         %% What came before can be applied; the database goes on.
         ?assertEqual(ok, ?CORE:apply_batch(Batch)),
         ?assertMatch({ok, [_]}, ask(Database, {select_page, any, 0, 1})),
@@ -234,13 +240,13 @@ a_cancelled_job_is_answered_once(Config) ->
         no_more_messages()
     end).
 
-a_job_that_nobody_refers_to_is_cancelled(Config) ->
+a_follower_that_nobody_refers_to_ends(Config) ->
     Url = ?config(url, Config),
     fill(Url, 20000),
     on_peer(Config, fun() ->
         start_core(),
         {ok, Database} = open(Url),
-        Ref = without_job(waiting_load(Database)),
+        Ref = without_follower(waiting_load(Database)),
         true = erlang:garbage_collect(),
         ?assertMatch({error, {stopped, _}}, final(Ref)),
         ok = ?NIF:close_database(Database),
@@ -253,15 +259,15 @@ a_batch_for_a_table_that_is_gone_is_stale(Config) ->
     on_peer(Config, fun() ->
         start_core(),
         {ok, Database} = open(Url),
-        {_Job, _Ref, Batch} = waiting_load(Database),
+        {Follower, _Ref, Batch} = waiting_load(Database),
         ?assertEqual(more, ?NIF:apply_batch(Batch, 1)),
         ?assertMatch({0, [{_, undefined, ?T1}], 0}, ?NIF:pending(0, 10)),
         {ok, _} = ?SUP:restart_core(?CORE:get_start_args()),
         ?assertEqual({error, stale}, ?CORE:apply_batch(Batch)),
         ok = supervisor:terminate_child(?SUP, ?CORE),
         ?assertEqual({error, stale}, ?NIF:apply_batch(Batch, 1)),
-        ?assertMatch({error, {no_table, _}},
-                     ?NIF:check(Database, self(), ?MAX_AGE, make_ref()))
+        ?assertMatch(#{reason := no_table}, check_failed(follower(Database))),
+        ok = ?NIF:stop_follower(Follower)
     end).
 
 changes_of_several_processes_wait_for_each_other_and_are_all_made(Config) ->
@@ -306,8 +312,11 @@ a_caller_that_is_killed_harms_nobody(Config) ->
          end || _ <- lists:seq(1, 10)],
         %% Its loads hold no connection for good.
         ?assertMatch({ok, [_]}, ask(Database, {select_page, any, 0, 1})),
-        ?assertEqual({ok, loaded}, check(Database)),
+        {Follower, Ref} = Following = follower(Database),
+        ok = ping(Following),
         ?assertEqual(20001, ?CORE:domains_count()),
+        ok = ?NIF:stop_follower(Follower),
+        ?assertMatch({error, {stopped, _}}, final(Ref)),
         ok = ?NIF:close_database(Database),
         no_more_messages()
     end).
@@ -458,7 +467,8 @@ bulk_changes_are_told_by_the_core_once_and_in_order(Config) ->
         ok = ?CORE:insert(<<"stray">>, ?T1, other_source),
         capture_hooks(),
         Core = whereis(?CORE),
-        {ok, loaded} = check(Database),
+        Following = follower(Database),
+        ok = ping(Following),
         Gone = {error, not_found},
         Loaded = [{add_domain, ?T1, D, Core, {ok, ?T1}} || D <- Domains],
         Swept = [{maybe_remove_domain, ?T1, <<"stray">>, Core, Gone},
@@ -468,18 +478,17 @@ bulk_changes_are_told_by_the_core_once_and_in_order(Config) ->
         ?assertEqual(lists:sort(Loaded), lists:sort(Told -- Swept)),
         %% A load that finds the same again tells nothing.
         ok = ?NIF:forget_position(),
-        {ok, loaded} = check(Database),
-        {ok, current} = check(Database),
+        ok = check(Following),
         ?assertEqual([], told()),
         [First, Second | _] = Domains,
         {ok, done} = ask(Database, {disable_domain, First}),
-        {ok, current} = check(Database),
+        ok = check(Following),
         ?assertEqual([{maybe_remove_domain, ?T1, First, Core, Gone},
                       {remove_domain, ?T1, First, Core, Gone}], told()),
         "" = test_helper:sql(Url, ["UPDATE domain_settings SET host_type = 'type2' ",
                                    "WHERE domain = '", Second, "'; ",
                                    "INSERT INTO domain_events (domain) VALUES ('", Second, "');"]),
-        {ok, current} = check(Database),
+        ok = check(Following),
         ?assertMatch([{maybe_remove_domain, ?T1, Second, Core, _},
                       {remove_domain, ?T1, Second, Core, _},
                       {add_domain, ?T2, Second, Core, {ok, ?T2}}], told())
@@ -568,48 +577,70 @@ ask(Database, Request) ->
 %% The final reply. Batches are left alone.
 final(Ref) ->
     receive
-        {?NIF, Ref, Reply} when element(1, Reply) =/= batch -> Reply
+        {?NIF, Ref, {Class, _} = Reply} when Class =:= ok; Class =:= error -> Reply
     after ?WAIT ->
         error({no_answer, process_info(self(), messages)})
     end.
 
-check(Database) ->
+%% A follower with this database, as its process starts it, and what its messages are marked with.
+follower(Database) ->
     Ref = make_ref(),
-    {ok, Job} = ?NIF:check(Database, source, ?MAX_AGE, Ref),
-    Final = follow(Ref),
-    %% Until here it must be referred to.
-    ok = ?NIF:cancel(Job),
-    Final.
+    {ok, Follower} = ?NIF:start_follower(#{max_age => ?MAX_AGE, audit_interval => 86400}, Ref),
+    receive {?NIF, Ref, open} -> ok after ?WAIT -> error(no_open) end,
+    ok = ?NIF:tell_follower(Follower, {opened, Database, 30000}),
+    {Follower, Ref}.
 
-%% Applies the batches until the final reply comes.
-follow(Ref) ->
+%% Another check, to its end.
+check({Follower, _Ref} = Following) ->
+    ok = ?NIF:tell_follower(Follower, check_for_updates),
+    ping(Following).
+
+%% Does what the follower asks for, until what was requested is done.
+ping({Follower, _Ref} = Following) ->
+    ok = ?NIF:tell_follower(Follower, {ping, self()}),
+    [{pong, Self}] = answers(1, Following),
+    ?assertEqual(self(), Self).
+
+%% The next answers, and to whom.
+answers(0, _Following) ->
+    [];
+answers(Count, {_Follower, Ref} = Following) ->
     receive
-        {?NIF, Ref, {batch, Batch}} -> ok = ?CORE:apply_batch(Batch), follow(Ref);
-        {?NIF, Ref, Reply} -> Reply
+        {?NIF, Ref, {apply, Batch}} -> apply_batch(Batch, Following), answers(Count, Following);
+        {?NIF, Ref, {answer, From, Answer}} -> [{Answer, From} | answers(Count - 1, Following)]
     after ?WAIT ->
-        error(no_answer)
+        error({no_answer, process_info(self(), messages)})
+    end.
+
+apply_batch(Batch, {Follower, _Ref}) ->
+    ok = ?CORE:apply_batch(Batch),
+    ?NIF:tell_follower(Follower, {applied, done}).
+
+%% What it logs of its first check that fails.
+check_failed({_Follower, Ref}) ->
+    receive {?NIF, Ref, {log, error, #{what := domain_check_failed} = Report}} -> Report
+    after ?WAIT -> error(no_failure)
     end.
 
 %% A load that waits for its first batches to be applied; with the first of them that has rows. (Of
-%% 20 that it is to send: it does not send the last ones before the first ones are applied.)
+%% 20 that it is to make: it does not make the last ones before the first ones are applied.)
 waiting_load(Database) ->
-    Ref = make_ref(),
-    {ok, Job} = ?NIF:check(Database, self(), ?MAX_AGE, Ref),
-    _Beginning = next_batch(Ref),
-    Batch = next_batch(Ref),
-    {Job, Ref, Batch}.
+    {Follower, Ref} = Following = follower(Database),
+    ok = apply_batch(next_batch(Following), Following),
+    {Follower, Ref, next_batch(Following)}.
 
-next_batch(Ref) ->
-    receive {?NIF, Ref, {batch, Batch}} -> Batch after ?WAIT -> error(no_batch) end.
+next_batch({_Follower, Ref}) ->
+    receive {?NIF, Ref, {apply, Batch}} -> Batch after ?WAIT -> error(no_batch) end.
 
-without_job({_Job, Ref, _Batch}) ->
+without_follower({_Follower, Ref, _Batch}) ->
     Ref.
 
 %% When the threads are gone, nobody can send any more.
 no_more_messages() ->
     no_threads(os:getpid()),
     receive
-        {?NIF, _, Reply} when element(1, Reply) =/= batch -> error({one_too_many, Reply})
+        {?NIF, _, {Class, _} = Reply} when Class =:= ok; Class =:= error ->
+            error({one_too_many, Reply})
     after 0 ->
         ok
     end.
@@ -726,12 +757,15 @@ fitting(insert) -> [name(), name(), anything()];
 fitting(open_database) -> [options()];
 fitting(close_database) -> ['$database'];
 fitting(request) -> ['$database', request(), '$ref'];
-fitting(check) -> ['$database', anything(), number(), '$ref'];
-fitting(audit) -> ['$database', '$ref'];
-fitting(Count) when Count =:= count_error; Count =:= count_failed_check ->
-    [oneof([timeout, '', query_failed]), binary()];
-fitting(cancel) -> ['$job'];
-fitting(take_ignored) -> ['$job'];
+fitting(start_follower) ->
+    [{'$map', [{max_age, number()}, {audit_interval, number()}]}, '$ref'];
+fitting(tell_follower) ->
+    ['$follower', oneof([check_for_updates, restart_requested, restart_without_effect,
+                         {oneof([ping, verify, await_first_load]), anything()},
+                         {opened, '$database', number()}, {not_opened, {timeout, name()}},
+                         {applied, oneof([done, table_replaced, no_table])}])];
+fitting(stop_follower) -> ['$follower'];
+fitting(count_error) -> [oneof([timeout, '', query_failed]), binary()];
 fitting(apply_batch) -> ['$batch', number()];
 fitting(pending) -> [oneof([all, number()]), number()];
 fitting(keep) -> [anything()];
@@ -745,13 +779,13 @@ anything() ->
     frequency([{3, resize(8, any())},
                {1, binary()},
                {1, number()},
-               {2, oneof(['$database', '$job', '$batch', '$ref', '$pid', '$port', '$fun',
+               {2, oneof(['$database', '$follower', '$batch', '$ref', '$pid', '$port', '$fun',
                           '$external', '$huge', '$deep'])},
                {1, {'$improper', resize(5, list(any())), oneof([tail, <<"tail">>, '$ref'])}},
                {1, {'$improper', [{?D, ?T1}], {?D, ?T1}}},
                {1, {'$map', resize(5, list({oneof([any(), '$ref']), oneof([any(), '$batch'])}))}},
                {1, oneof([<<1:1>>, <<0>>, <<255, 254>>, [], {}, -0.0, ok, undefined])},
-               {1, ['$ref', {'$pid', '$job'}, '$fun', oneof([[], '$database'])]}]).
+               {1, ['$ref', {'$pid', '$follower'}, '$fun', oneof([[], '$database'])]}]).
 
 name() ->
     frequency([{3, oneof([?D, ?T1, ?T2])}, {2, binary()}, {1, oneof([<<>>, <<0>>, '$huge'])}]).
@@ -799,18 +833,22 @@ survive(Calls, Url) ->
     %% A database, and the load of it.
     {ok, Database} = open(Url),
     {ok, _} = ask(Database, newest_event),
-    Ref = make_ref(),
-    {ok, Job} = ?NIF:check(Database, source, ?MAX_AGE, Ref),
-    {ok, loaded} = load(Ref),
-    ok = ?NIF:cancel(Job),
+    {Follower, Ref} = follower(Database),
+    ok = ?NIF:tell_follower(Follower, {ping, survived}),
+    ok = load(Follower, Ref),
+    ok = ?NIF:stop_follower(Follower),
     ok = ?NIF:close_database(Database),
     ok = ?NIF:close_database(maps:get('$database', Things)),
     length(Calls).
 
-load(Ref) ->
+load(Follower, Ref) ->
     receive
-        {?NIF, Ref, {batch, Batch}} -> done = ?NIF:apply_batch(Batch, 10000), load(Ref);
-        {?NIF, Ref, Reply} -> Reply
+        {?NIF, Ref, {apply, Batch}} ->
+            done = ?NIF:apply_batch(Batch, 10000),
+            ok = ?NIF:tell_follower(Follower, {applied, done}),
+            load(Follower, Ref);
+        {?NIF, Ref, {answer, survived, pong}} ->
+            ok
     after ?WAIT ->
         error(no_answer)
     end.
@@ -820,10 +858,10 @@ things(Url) ->
     {ok, Database} = open(Url),
     %% One is there; it may be disabled or marked for deletion.
     {ok, _} = ask(Database, {insert_domain, ?D, ?T1}),
-    Ref = make_ref(),
-    {ok, Job} = ?NIF:check(Database, source, ?MAX_AGE, Ref),
-    Batch = receive {?NIF, Ref, {batch, First}} -> First after ?WAIT -> error(no_batch) end,
-    #{'$database' => Database, '$job' => Job, '$batch' => Batch, '$ref' => Ref, '$pid' => self(),
+    {Follower, Ref} = Following = follower(Database),
+    Batch = next_batch(Following),
+    #{'$database' => Database, '$follower' => Follower, '$batch' => Batch, '$ref' => Ref,
+      '$pid' => self(),
       '$port' => hd(erlang:ports()), '$fun' => fun() -> Ref end, '$external' => fun lists:map/2,
       '$url' => iolist_to_binary(Url), '$huge' => binary:copy(<<"huge">>, 1000000),
       '$deep' => lists:foldl(fun(N, Deep) -> [{N, Deep}] end, [], lists:seq(1, 100000))}.

@@ -19,29 +19,49 @@ rustler::atoms! {
     is_static = "static",
     bad_insert,
 
-    // following
-    batch,
-    current,
-    loaded,
-    reload,
-    too_old,
-    went_backwards,
+    // batches
     more,
     done,
     stale,
-    no_table,
-    unsettled,
+
+    // the follower
+    max_age,
+    audit_interval,
+    open,
+    apply,
+    answer,
+    pong,
+    reload,
+    differs,
     stopped,
+
+    // what it logs
+    log,
+    notice,
+    warning,
+    what,
+    reason,
+    text,
+    count,
+    domains,
+    core_host_type,
+    db_host_type,
+    milliseconds,
+    retry_after_milliseconds,
+    statement,
+    domains_loaded,
+    domain_check_failed,
+    domain_audit_failed,
+    domains_must_be_reloaded,
+    too_old,
+    went_backwards,
+    domains_differ_from_database,
+    domain_settings_without_index,
     domain_static_but_in_db,
     domain_static_but_was_in_db,
     ignore_domain_from_db_with_different_host_type,
     ignore_domain_from_db_with_unknown_host_type,
     ignore_domain_from_db_with_invalid_name,
-
-    // audits
-    same,
-    suspicious,
-    differs,
 
     // statistics
     position,
@@ -87,17 +107,7 @@ rustler::atoms! {
     bad_http_option,
     http_failed,
 
-    // errors of databases
-    bad_database_url,
+    // errors of databases that are no failures of them
     bad_database_option,
-    unknown_database_scheme,
-    database_unavailable,
-    tls_failed,
-    access_denied,
-    missing_tables,
-    not_a_database,
-    read_only,
-    timeout,
-    query_failed,
     invalid_name,
 }

@@ -29,6 +29,8 @@ pub struct Database(Mutex<Option<Arc<Open>>>);
 /// to its end all the same.
 pub struct Open {
     pub store: Store,
+    /// The most that it has.
+    pub connections: u32,
     pub threads: Arc<Threads>,
 }
 
@@ -168,7 +170,8 @@ fn open<'a>(env: Env<'a>, config: Config) -> Term<'a> {
     };
     match opened {
         Ok(store) => {
-            let database = Database(Mutex::new(Some(Arc::new(Open { store, threads }))));
+            let open = Open { store, connections: config.max_connections, threads };
+            let database = Database(Mutex::new(Some(Arc::new(open))));
             (ok(), ResourceArc::new(database)).encode(env)
         }
         Err(error) => database_failure(env, &error),

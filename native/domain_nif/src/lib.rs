@@ -4,7 +4,8 @@
 //! - `table`: the functions on the routing table of this node, of which there is one or none.
 //! - `admin`: the HTTP server, and the node that it asks.
 //! - `database`: databases, and requests to them, answered by message.
-//! - `follow`: checks, loads and audits, whose batches go to the calling process by message.
+//! - `follow`: the follower, which tells its process by messages what to do.
+//! - `batch`: batches of changes; `report`: what the follower logs.
 //! - `status`: what the follower did and saw.
 //! - `term`: Erlang terms kept on the Rust side; names and rows as terms.
 //! - `no_delay`: the sockets of databases do not hold small messages back.
@@ -19,11 +20,13 @@
 
 mod admin;
 mod atoms;
+mod batch;
 mod database;
 mod follow;
 #[cfg(target_os = "linux")]
 mod no_delay;
 mod raw;
+mod report;
 mod runtime;
 mod status;
 mod table;

@@ -6,7 +6,6 @@ use crate::{audits, checks, ok, position, reloads, seconds_since_check, undefine
 use crate::{
     dummies_written, errors, failing, followed, gaps_settled, last_error, loads, newest_event,
 };
-use domain_sync::statistics::Statistics;
 use rustler::{Atom, Binary, Encoder, Env, Error, NifResult, Term};
 
 /// A map of what was counted and seen since the table was made.
@@ -58,37 +57,13 @@ fn map(env: Env<'_>, counts: Vec<(NifResult<Atom>, u64)>) -> NifResult<Term<'_>>
     Term::map_from_pairs(env, &pairs.collect::<NifResult<Vec<_>>>()?)
 }
 
-/// Counts a failed check, with its reason and text.
-#[rustler::nif]
-fn count_failed_check(env: Env<'_>, reason: Atom, text: Binary<'_>) -> NifResult<Atom> {
-    count(env, reason, text, Statistics::count_failed_check)
-}
-
-/// Counts another failure of the database.
+/// Counts a failure of the database that was no check's.
 #[rustler::nif]
 fn count_error(env: Env<'_>, reason: Atom, text: Binary<'_>) -> NifResult<Atom> {
-    count(env, reason, text, Statistics::count_error)
-}
-
-fn count(
-    env: Env<'_>,
-    reason: Atom,
-    text: Binary<'_>,
-    counter: fn(&mut Statistics, String, String),
-) -> NifResult<Atom> {
     let reason = reason.to_term(env).atom_to_string()?;
     let text = String::from_utf8_lossy(&text).into_owned();
     if let Some(routing) = routing() {
-        routing.count(|counts| counter(counts, reason, text));
+        routing.count(|counts| counts.count_error(reason, text));
     }
     Ok(ok())
-}
-
-/// Counts a reload that somebody asked for.
-#[rustler::nif]
-fn count_requested_reload() -> Atom {
-    if let Some(routing) = routing() {
-        routing.count(|counts| counts.count_reload("requested"));
-    }
-    ok()
 }

@@ -131,17 +131,6 @@ pub fn database_failure<'a>(env: Env<'a>, error: &domain_store::Error) -> Term<'
 
 /// The name of a kind of failure.
 pub fn reason(kind: ErrorKind) -> Atom {
-    match kind {
-        ErrorKind::BadUrl => crate::bad_database_url(),
-        ErrorKind::UnknownScheme => crate::unknown_database_scheme(),
-        ErrorKind::BadOption => crate::bad_database_option(),
-        ErrorKind::TlsFailed => crate::tls_failed(),
-        ErrorKind::Unavailable => crate::database_unavailable(),
-        ErrorKind::AccessDenied => crate::access_denied(),
-        ErrorKind::MissingTables => crate::missing_tables(),
-        ErrorKind::NotADatabase => crate::not_a_database(),
-        ErrorKind::ReadOnly => crate::read_only(),
-        ErrorKind::Timeout => crate::timeout(),
-        ErrorKind::QueryFailed => crate::query_failed(),
-    }
+    let name = |env| Atom::from_str(env, kind.name()).unwrap_or_else(|_| crate::error());
+    OwnedEnv::new().run(name)
 }

@@ -42,6 +42,25 @@ pub enum ErrorKind {
     QueryFailed,
 }
 
+impl ErrorKind {
+    /// Its name, for programs, logs and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            ErrorKind::BadUrl => "bad_database_url",
+            ErrorKind::UnknownScheme => "unknown_database_scheme",
+            ErrorKind::BadOption => "bad_database_option",
+            ErrorKind::Unavailable => "database_unavailable",
+            ErrorKind::TlsFailed => "tls_failed",
+            ErrorKind::AccessDenied => "access_denied",
+            ErrorKind::MissingTables => "missing_tables",
+            ErrorKind::NotADatabase => "not_a_database",
+            ErrorKind::ReadOnly => "read_only",
+            ErrorKind::Timeout => "timeout",
+            ErrorKind::QueryFailed => "query_failed",
+        }
+    }
+}
+
 impl Error {
     /// What kind of failure it is.
     pub fn kind(&self) -> ErrorKind {

@@ -48,6 +48,13 @@ pub trait Database: Sync {
         to: mpsc::Sender<Vec<Enabled>>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
+    /// See [`Store::missing_index`].
+    fn missing_index(
+        &self,
+    ) -> impl Future<Output = Result<Option<&'static str>, Self::Error>> + Send {
+        async { Ok(None) }
+    }
+
     /// The time.
     fn now(&self) -> SystemTime {
         SystemTime::now()
@@ -75,6 +82,10 @@ impl Database for Store {
 
     async fn load(&self, batch: usize, to: mpsc::Sender<Vec<Enabled>>) -> Result<(), Error> {
         self.load(batch, to).await
+    }
+
+    async fn missing_index(&self) -> Result<Option<&'static str>, Error> {
+        self.missing_index().await
     }
 }
 

@@ -1,398 +1,441 @@
-//! The follower on real databases: what a node's table comes to.
+//! The follower: when it checks, retries, audits and reloads, and what answers whom.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
-use domain_sync::check::{Outcome, Reason};
-use domain_sync::driver::{BATCHES_WAITING, Ended, run};
-use domain_sync::ignored::Kind;
-use std::sync::Arc;
+use domain_sync::check::Reason;
+use domain_sync::follower::{
+    AUDIT_TURN, Answer, Applied, CHECK_INTERVAL, CheckEnd, Command, Count, Event, FIRST_RETRY,
+    Failure, Follower, Input, Timer,
+};
 use std::time::Duration;
-use support::{MAX_AGE, Node};
-use test_database::{TestDatabase, on_every_database, on_every_server};
 
-async fn insert(db: &TestDatabase, domain: &str) {
-    db.store.insert_domain(domain, "type1").await.unwrap();
+const AUDIT_INTERVAL: Duration = Duration::from_secs(300);
+const MAX_RETRY: Duration = Duration::from_secs(20);
+
+/// A follower, and what it has said.
+struct Node {
+    follower: Follower<u32>,
+    said: Vec<Command<u32>>,
 }
 
-/// Appends events with these ids, whose transactions have committed.
-async fn events(db: &TestDatabase, rows: impl IntoIterator<Item = (i64, String)>) {
-    let rows: Vec<String> =
-        rows.into_iter().map(|(id, domain)| format!("({id}, '{domain}')")).collect();
-    db.execute(&format!("INSERT INTO domain_events (id, domain) VALUES {}", rows.join(", "))).await;
+impl Node {
+    /// Its first check runs.
+    fn starting(connections: u32) -> Self {
+        let (follower, said) = Follower::start(AUDIT_INTERVAL, 7);
+        let mut node = Node { follower, said };
+        assert!(node.says(&Command::StartCheck));
+        node.input(Input::DatabaseOpened { max_retry: MAX_RETRY, connections });
+        node
+    }
+
+    /// Its first checks have ended.
+    fn idle(connections: u32) -> Self {
+        let mut node = Node::starting(connections);
+        node.end(CheckEnd::Loaded);
+        node.end(CheckEnd::Current);
+        node.said.clear();
+        node
+    }
+
+    /// Its last check has failed.
+    fn failing() -> Self {
+        let mut node = Node::idle(2);
+        node.input(Input::CheckRequested);
+        node.end(failed());
+        node.said.clear();
+        node
+    }
+
+    fn input(&mut self, input: Input<u32>) {
+        let commands = self.follower.handle(input);
+        self.said.extend(commands);
+    }
+
+    fn end(&mut self, end: CheckEnd) {
+        self.input(Input::CheckEnded(end));
+    }
+
+    /// Has it said this since the last question?
+    fn says(&mut self, command: &Command<u32>) -> bool {
+        std::mem::take(&mut self.said).contains(command)
+    }
+
+    /// Whom it has answered since the last question.
+    fn answers(&mut self) -> Vec<(u32, Answer)> {
+        let answer = |command| match command {
+            Command::Answer(caller, answer) => Some((caller, answer)),
+            _ => None,
+        };
+        std::mem::take(&mut self.said).into_iter().filter_map(answer).collect()
+    }
+
+    /// When it wants to check again, if it has said so since the last question.
+    fn check_after(&mut self) -> Option<Duration> {
+        let after = |command: &Command<u32>| match command {
+            Command::WakeAfter(Timer::Check, after) => Some(*after),
+            _ => None,
+        };
+        std::mem::take(&mut self.said).iter().filter_map(after).next_back()
+    }
 }
 
-async fn enabled(db: &TestDatabase, domain: &str) {
-    let insert =
-        format!("INSERT INTO domain_settings (domain, host_type) VALUES ('{domain}', 'type1')");
-    db.execute(&insert).await;
+fn failure() -> Failure {
+    Failure::new("database_unavailable", "the connection is refused")
 }
 
-async fn count(db: &TestDatabase, condition: &str) -> i64 {
-    db.number(&format!("SELECT COUNT(*) FROM domain_events WHERE {condition}")).await
+fn failed() -> CheckEnd {
+    CheckEnd::Failed(failure())
 }
 
-on_every_database!(a_load_brings_the_enabled_domains, db => {
-    for domain in ["a.example", "b.example", "c.example"] {
-        insert(&db, domain).await;
+fn pong(caller: u32) -> (u32, Answer) {
+    (caller, Answer::Pong)
+}
+
+#[test]
+fn it_checks_at_once_again_after_the_load_and_then_every_30_s() {
+    let mut node = Node::starting(2);
+    node.end(CheckEnd::Loaded);
+    assert!(node.says(&Command::StartCheck));
+    node.end(CheckEnd::Current);
+    assert_eq!(node.check_after(), Some(CHECK_INTERVAL));
+    node.input(Input::TimerFired(Timer::Check));
+    assert!(node.says(&Command::StartCheck));
+}
+
+#[test]
+fn requests_during_a_check_collapse_into_one_after_it() {
+    let mut node = Node::idle(2);
+    node.input(Input::CheckRequested);
+    assert!(node.says(&Command::StartCheck));
+    (0..100).for_each(|_| node.input(Input::CheckRequested));
+    assert_eq!(node.said, []);
+    node.end(CheckEnd::Current);
+    assert!(node.says(&Command::StartCheck));
+    node.end(CheckEnd::Current);
+    assert_eq!(node.check_after(), Some(CHECK_INTERVAL));
+}
+
+#[test]
+fn a_check_is_over_when_its_batches_are_applied_one_after_the_other() {
+    let mut node = Node::idle(2);
+    node.input(Input::CheckRequested);
+    node.said.clear();
+    node.input(Input::BatchReady);
+    node.input(Input::BatchReady);
+    node.input(Input::Ping(1));
+    node.end(CheckEnd::Current);
+    assert_eq!(node.said, [Command::ApplyBatch]);
+    node.input(Input::BatchApplied(Applied::Done));
+    assert_eq!(node.said, [Command::ApplyBatch, Command::ApplyBatch]);
+    node.input(Input::BatchApplied(Applied::Done));
+    assert_eq!(node.answers(), [pong(1)]);
+}
+
+#[test]
+fn i12_a_ping_is_answered_at_once_when_nothing_was_requested() {
+    let mut node = Node::idle(2);
+    node.input(Input::Ping(1));
+    assert_eq!(node.answers(), [pong(1)]);
+}
+
+#[test]
+fn i12_a_ping_waits_for_the_check_after_the_requests_before_it() {
+    let mut node = Node::idle(2);
+    node.input(Input::CheckRequested);
+    node.input(Input::Ping(1));
+    node.input(Input::CheckRequested);
+    node.input(Input::Ping(2));
+    assert_eq!(node.answers(), []);
+    node.end(CheckEnd::Current);
+    assert_eq!(node.answers(), [pong(1)]);
+    node.end(CheckEnd::Current);
+    assert_eq!(node.answers(), [pong(2)]);
+}
+
+#[test]
+fn i12_a_ping_waits_for_a_check_that_ends_well() {
+    let mut node = Node::idle(2);
+    node.input(Input::CheckRequested);
+    node.input(Input::Ping(1));
+    node.end(failed());
+    node.input(Input::Ping(2));
+    assert_eq!(node.answers(), []);
+    node.input(Input::TimerFired(Timer::Check));
+    node.end(failed());
+    assert_eq!(node.answers(), []);
+    node.input(Input::TimerFired(Timer::Check));
+    node.end(CheckEnd::Current);
+    assert_eq!(node.answers(), [pong(1), pong(2)]);
+}
+
+#[test]
+fn i12_a_ping_during_a_load_waits_for_the_check_behind_it() {
+    let mut node = Node::starting(2);
+    node.input(Input::Ping(1));
+    node.end(CheckEnd::Loaded);
+    assert_eq!(node.answers(), []);
+    node.end(CheckEnd::Current);
+    assert_eq!(node.answers(), [pong(1)]);
+}
+
+#[test]
+fn i12_a_check_of_a_table_that_is_gone_answers_nobody() {
+    let mut node = Node::idle(2);
+    node.input(Input::CheckRequested);
+    node.input(Input::Ping(1));
+    node.end(CheckEnd::TableReplaced);
+    assert_eq!(node.said.iter().filter(|said| **said == Command::StartCheck).count(), 2);
+    assert_eq!(node.answers(), []);
+    node.end(CheckEnd::Loaded);
+    node.end(CheckEnd::Current);
+    assert_eq!(node.answers(), [pong(1)]);
+}
+
+#[test]
+fn i13_requests_do_not_hasten_the_next_attempt() {
+    let mut node = Node::failing();
+    (0..100).for_each(|_| node.input(Input::CheckRequested));
+    assert_eq!(node.said, []);
+    node.input(Input::TimerFired(Timer::Check));
+    assert!(node.says(&Command::StartCheck));
+    // They are all before this attempt.
+    node.end(CheckEnd::Current);
+    assert_eq!(node.check_after(), Some(CHECK_INTERVAL));
+}
+
+#[test]
+fn i13_a_request_during_an_attempt_is_not_lost() {
+    let mut node = Node::failing();
+    node.input(Input::TimerFired(Timer::Check));
+    node.input(Input::CheckRequested);
+    node.said.clear();
+    node.end(CheckEnd::Current);
+    assert!(node.says(&Command::StartCheck));
+}
+
+#[test]
+fn i13_the_pauses_double_up_to_the_longest_less_up_to_a_half() {
+    let mut node = Node::idle(2);
+    node.input(Input::CheckRequested);
+    for attempt in 0..12 {
+        node.said.clear();
+        node.end(failed());
+        let longest = (FIRST_RETRY * (1 << attempt)).min(MAX_RETRY);
+        let pause = node.check_after().unwrap();
+        assert!(pause > longest / 2 && pause <= longest, "{attempt}: {pause:?}");
+        node.input(Input::TimerFired(Timer::Check));
     }
-    db.store.set_status("b.example", false).await.unwrap();
-    let node = Node::new();
-    node.load(&db.store).await;
-    assert_eq!(node.host_type("a.example").as_deref(), Some("type1"));
-    assert!(node.routes("c.example") && node.routes("static.example"));
-    assert!(!node.routes("b.example"));
-    assert_eq!(node.routing.table().len(), 3);
-    assert_eq!(node.newest(), Some(4));
-    let mut told = node.told();
-    told.sort();
-    assert_eq!(told, ["+type1 a.example", "+type1 c.example"]);
-});
+    node.end(CheckEnd::Current);
+    node.input(Input::CheckRequested);
+    node.said.clear();
+    node.end(failed());
+    assert!(node.check_after().unwrap() <= FIRST_RETRY, "it begins anew");
+}
 
-on_every_database!(every_change_is_followed, db => {
-    let node = Node::new();
-    node.load(&db.store).await;
-    assert_eq!(node.newest(), None);
+#[test]
+fn i13_verify_does_not_ask_a_database_that_fails() {
+    let mut node = Node::failing();
+    node.input(Input::Verify(1));
+    node.input(Input::TimerFired(Timer::Audit));
+    assert_eq!(node.answers(), [(1, Answer::Verified(Err(failure())))]);
+    node.input(Input::TimerFired(Timer::Check));
+    node.end(CheckEnd::Current);
+    assert!(node.says(&Command::StartAudit), "the audit that was due is made up for");
+}
 
-    insert(&db, "a.example").await;
-    node.follow(&db.store).await;
-    assert!(node.routes("a.example"));
+#[test]
+fn failures_are_counted_and_logged_with_the_pause() {
+    let mut node = Node::idle(2);
+    node.input(Input::CheckRequested);
+    node.end(failed());
+    let logged = |command: &&Command<u32>| matches!(command, Command::Log(Event::CheckFailed(..)));
+    assert_eq!(node.said.iter().filter(logged).count(), 1);
+    assert!(node.says(&Command::Count(Count::FailedCheck(failure()))));
+}
 
-    db.store.set_status("a.example", false).await.unwrap();
-    node.follow(&db.store).await;
-    assert!(!node.routes("a.example"));
+#[test]
+fn without_a_table_a_request_starts_at_once() {
+    let mut node = Node::idle(2);
+    node.input(Input::CheckRequested);
+    node.input(Input::BatchReady);
+    node.input(Input::BatchApplied(Applied::NoTable));
+    assert!(node.says(&Command::EndCheck));
+    node.input(Input::CheckRequested);
+    assert!(node.says(&Command::StartCheck));
+}
 
-    db.store.set_status("a.example", true).await.unwrap();
-    node.follow(&db.store).await;
-    assert!(node.routes("a.example"));
+#[test]
+fn a_batch_for_a_table_that_is_gone_starts_a_check_of_the_new_one() {
+    let mut node = Node::idle(2);
+    node.input(Input::CheckRequested);
+    node.input(Input::BatchReady);
+    node.said.clear();
+    node.input(Input::BatchApplied(Applied::TableReplaced));
+    assert_eq!(node.said, [Command::EndCheck, Command::StartCheck]);
+}
 
-    db.store.mark_deleting("a.example", "type1").await.unwrap();
-    node.follow(&db.store).await;
-    assert!(!node.routes("a.example"));
-
-    db.store.delete_domain("a.example", "type1").await.unwrap();
-    db.store.insert_domain("a.example", "type2").await.unwrap();
-    node.follow(&db.store).await;
-    assert_eq!(node.host_type("a.example").as_deref(), Some("type2"));
-    assert_eq!(node.told(), [
-        "+type1 a.example", "-type1 a.example", "+type1 a.example", "-type1 a.example",
-        "+type2 a.example",
-    ]);
-    assert_eq!(count(&db, "domain = ''").await, 0);
-});
-
-on_every_database!(another_host_type_is_a_removal_then_an_addition, db => {
-    insert(&db, "a.example").await;
-    let node = Node::new();
-    node.load(&db.store).await;
-    node.told();
-    db.execute("UPDATE domain_settings SET host_type = 'type2' WHERE domain = 'a.example'").await;
-    events(&db, [(2, "a.example".into())]).await;
-    node.follow(&db.store).await;
-    assert_eq!(node.told(), ["-type1 +type2 a.example"]);
-});
-
-on_every_database!(a_reload_removes_what_it_did_not_bring, db => {
-    insert(&db, "stays.example").await;
-    insert(&db, "goes.example").await;
-    let mut node = Node::new();
-    node.load(&db.store).await;
-    node.routing.writer().insert("foreign.example", b"type1", &99).unwrap();
-    node.told();
-    // Without an event: only a reload can notice.
-    db.execute("DELETE FROM domain_settings WHERE domain = 'goes.example'").await;
-    node.follow(&db.store).await;
-    assert!(node.routes("goes.example") && node.routes("foreign.example"));
-    node.reload(&db.store).await;
-    assert!(node.routes("stays.example"));
-    let mut told = node.told();
-    told.sort();
-    assert_eq!(told, ["-type1 foreign.example", "-type1 goes.example"]);
-});
-
-on_every_database!(i2_static_domains_win, db => {
-    db.store.insert_domain("static.example", "type2").await.unwrap();
-    let node = Node::new();
-    node.load(&db.store).await;
-    assert_eq!(node.host_type("static.example").as_deref(), Some("type1"));
-    let ignored = node.ignored.take();
-    assert_eq!(ignored[&Kind::StaticInDb].0, 1);
-    let (count, rows) = &ignored[&Kind::DifferentHostType];
-    assert_eq!((*count, rows[0].db_host_type.as_str()), (1, "type2"));
-    assert_eq!(rows[0].core_host_type.as_deref(), Some("type1"));
-
-    db.store.set_status("static.example", false).await.unwrap();
-    node.follow(&db.store).await;
-    assert_eq!(node.host_type("static.example").as_deref(), Some("type1"));
-    assert_eq!(node.ignored.take().keys().collect::<Vec<_>>(), [&Kind::StaticWasInDb]);
-    assert_eq!(node.told(), [""; 0]);
-});
-
-on_every_database!(what_is_ignored_is_counted_with_the_first_ten, db => {
-    for n in 0..25 {
-        db.store.insert_domain(&format!("d{n}.example"), "elsewhere").await.unwrap();
+#[test]
+fn a_reload_without_effect_answers_and_is_called_again_at_the_next_check() {
+    let mut node = Node::idle(2);
+    for _ in 0..2 {
+        node.input(Input::CheckRequested);
+        node.input(Input::Ping(1));
+        node.said.clear();
+        node.end(CheckEnd::Reload(Reason::TooOld));
+        assert!(node.said.contains(&Command::Log(Event::MustReload(Reason::TooOld))));
+        assert!(node.says(&Command::Reload));
+        node.input(Input::Ping(2));
+        assert_eq!(node.said, []);
+        node.input(Input::RestartWithoutEffect);
+        assert_eq!(node.answers(), [pong(1), pong(2)]);
     }
-    let node = Node::new();
-    node.load(&db.store).await;
-    let ignored = node.ignored.take();
-    let (count, first) = &ignored[&Kind::UnknownHostType];
-    assert_eq!((*count, first.len()), (25, 10));
-    assert_eq!(node.routing.table().len(), 1);
-});
+}
 
-on_every_database!(i3_a_gap_is_settled_by_one_dummy_per_missing_id, db => {
-    insert(&db, "a.example").await;
-    let node = Node::new();
-    node.load(&db.store).await;
-    for domain in ["b.example", "c.example"] {
-        enabled(&db, domain).await;
-    }
-    events(&db, [(4, "b.example".into()), (7, "c.example".into())]).await;
-    node.follow(&db.store).await;
-    assert!(node.routes("b.example") && node.routes("c.example"));
-    assert_eq!(node.newest(), Some(7));
-    assert_eq!(count(&db, "domain = ''").await, 4);
-    assert_eq!(count(&db, "id IN (2, 3, 5, 6) AND domain = ''").await, 4);
-});
+#[test]
+fn a_request_while_restart_is_called_is_not_lost() {
+    let mut node = Node::idle(2);
+    node.input(Input::CheckRequested);
+    node.end(CheckEnd::Reload(Reason::WentBackwards));
+    node.input(Input::CheckRequested);
+    node.input(Input::Ping(1));
+    node.said.clear();
+    node.input(Input::RestartWithoutEffect);
+    assert_eq!(node.said, [Command::StartCheck]);
+    node.end(CheckEnd::Current);
+    assert_eq!(node.answers(), [pong(1)]);
+}
 
-on_every_database!(i3_a_load_settles_the_gaps_it_finds, db => {
-    events(&db, [(3, "a.example".into()), (6, "b.example".into())]).await;
-    let node = Node::new();
-    node.load(&db.store).await;
-    assert_eq!(node.newest(), Some(6));
-    assert_eq!(count(&db, "domain = '' AND id IN (4, 5)").await, 2);
-    assert_eq!(count(&db, "id < 3 OR id > 6").await, 0);
-});
+#[test]
+fn a_restart_is_counted_as_requested_unless_it_is_our_own() {
+    let mut node = Node::idle(2);
+    node.input(Input::RestartRequested);
+    assert!(node.says(&Command::Count(Count::RequestedReload)));
+    node.input(Input::CheckRequested);
+    node.end(CheckEnd::Reload(Reason::TooOld));
+    node.said.clear();
+    node.input(Input::RestartRequested);
+    assert_eq!(node.said, []);
+}
 
-on_every_database!(the_oldest_id_can_fall, db => {
-    let node = Node::new();
-    enabled(&db, "late.example").await;
-    db.execute("UPDATE domain_settings SET status = 0").await;
-    events(&db, [(50, "other.example".into())]).await;
-    node.load(&db.store).await;
-    db.execute("UPDATE domain_settings SET status = 1").await;
-    events(&db, [(40, "late.example".into())]).await;
-    node.follow(&db.store).await;
-    assert!(node.routes("late.example"));
-    assert_eq!(node.newest(), Some(50));
-    assert_eq!(count(&db, "domain = '' AND id BETWEEN 41 AND 49").await, 9);
-    assert_eq!(count(&db, "1 = 1").await, 11);
-});
+#[test]
+fn the_first_load_has_ended_when_it_is_applied_or_its_first_attempt_failed() {
+    let first_load = |caller| (caller, Answer::FirstLoadEnded);
+    let mut node = Node::starting(2);
+    node.input(Input::AwaitFirstLoad(1));
+    node.input(Input::BatchReady);
+    node.end(CheckEnd::Loaded);
+    assert_eq!(node.answers(), []);
+    node.input(Input::BatchApplied(Applied::Done));
+    assert_eq!(node.answers(), [first_load(1)]);
+    node.input(Input::AwaitFirstLoad(2));
+    assert_eq!(node.answers(), [first_load(2)]);
 
-on_every_database!(i3_a_low_id_is_also_seen_after_an_empty_log, db => {
-    let node = Node::new();
-    node.load(&db.store).await;
-    enabled(&db, "late.example").await;
-    events(&db, [(50, "other.example".into())]).await;
-    node.follow(&db.store).await;
-    assert!(!node.routes("late.example"));
-    events(&db, [(40, "late.example".into())]).await;
-    node.follow(&db.store).await;
-    assert!(node.routes("late.example"));
-});
+    let mut node = Node::starting(2);
+    node.input(Input::AwaitFirstLoad(1));
+    node.end(failed());
+    assert_eq!(node.answers(), [first_load(1)]);
+}
 
-on_every_database!(i4_a_node_that_is_too_old_writes_nothing_and_reloads, db => {
-    insert(&db, "a.example").await;
-    let mut node = Node::new();
-    node.load(&db.store).await;
-    enabled(&db, "b.example").await;
-    events(&db, [(50_001, "b.example".into()), (50_003, "b.example".into())]).await;
-    db.execute("DELETE FROM domain_events WHERE id = 1").await;
-    node.must_reload(&db.store, Reason::TooOld).await;
-    assert_eq!(count(&db, "domain = ''").await, 0, "it touched the log");
-    assert!(node.routes("a.example"), "it touched the table");
-    node.must_reload(&db.store, Reason::TooOld).await;
-    node.reload(&db.store).await;
-    assert!(node.routes("b.example"));
-    assert_eq!(count(&db, "domain = ''").await, 1, "only the gap between ids that were seen");
-});
+#[test]
+fn the_missing_index_is_searched_after_the_first_load_only() {
+    let mut node = Node::starting(2);
+    node.end(CheckEnd::Loaded);
+    assert!(node.says(&Command::FindMissingIndex));
+    node.end(CheckEnd::TableReplaced);
+    node.end(CheckEnd::Loaded);
+    assert!(!node.says(&Command::FindMissingIndex));
+}
 
-on_every_database!(a_cleaned_log_is_still_followed, db => {
-    for n in 0..100 {
-        insert(&db, &format!("d{n}.example")).await;
-    }
-    let node = Node::new();
-    node.load(&db.store).await;
-    for n in 100..110 {
-        insert(&db, &format!("d{n}.example")).await;
-    }
-    db.store.delete_events_below(100, 1_000).await.unwrap();
-    node.follow(&db.store).await;
-    assert!(node.routes("d109.example"));
-    assert_eq!(count(&db, "domain = ''").await, 0);
-});
-
-on_every_database!(i11_a_log_that_lost_its_newest_events_is_noticed, db => {
-    for n in 0..10 {
-        insert(&db, &format!("d{n}.example")).await;
-    }
-    let mut node = Node::new();
-    node.load(&db.store).await;
-    db.execute("DELETE FROM domain_events WHERE id > 7").await;
-    node.must_reload(&db.store, Reason::WentBackwards).await;
-    node.reload(&db.store).await;
-    db.execute("DELETE FROM domain_events").await;
-    node.must_reload(&db.store, Reason::WentBackwards).await;
-    node.reload(&db.store).await;
-    assert_eq!(node.newest(), None);
-});
-
-on_every_database!(i11_ids_used_again_are_noticed, db => {
-    for n in 0..10 {
-        insert(&db, &format!("d{n}.example")).await;
-    }
-    let mut node = Node::new();
-    node.load(&db.store).await;
-    db.execute("DELETE FROM domain_events WHERE id > 7").await;
-    enabled(&db, "new.example").await;
-    events(&db, [(8, "new.example".into()), (9, "d0.example".into()), (10, "d9.example".into()),
-        (11, "d1.example".into())]).await;
-    node.must_reload(&db.store, Reason::WentBackwards).await;
-    node.reload(&db.store).await;
-    assert!(node.routes("new.example"));
-});
-
-on_every_database!(many_events_are_followed_page_by_page, db => {
-    let node = Node::new();
-    insert(&db, "first.example").await;
-    node.load(&db.store).await;
-    enabled(&db, "last.example").await;
-    let domain = |id: i64| if id == 25_000 { "last.example".into() } else { format!("d{}.example", id % 50) };
-    events(&db, (2..=25_000).map(|id| (id, domain(id)))).await;
-    node.follow(&db.store).await;
-    assert_eq!(node.newest(), Some(25_000));
-    assert!(node.routes("last.example"));
-    let fresh = Node::new();
-    fresh.load(&db.store).await;
-    assert_eq!(fresh.newest(), Some(25_000));
-});
-
-on_every_database!(a_hole_of_fifty_thousand_ids_is_settled, db => {
-    insert(&db, "a.example").await;
-    let node = Node::new();
-    node.load(&db.store).await;
-    enabled(&db, "b.example").await;
-    events(&db, [(50_002, "b.example".into())]).await;
-    node.follow(&db.store).await;
-    assert!(node.routes("b.example"));
-    assert_eq!(node.newest(), Some(50_002));
-    assert_eq!(count(&db, "domain = ''").await, 50_000);
-});
-
-on_every_database!(a_forgotten_position_is_not_brought_back_by_a_late_batch, db => {
-    insert(&db, "a.example").await;
-    let node = Node::new();
-    let mut late = Vec::new();
-    let (routing, ignored) = (node.routing.clone(), Arc::default());
-    let deliver = |batch| { late.push(batch); true };
-    run(&db.store, routing, 1, ignored, MAX_AGE, deliver).await.unwrap();
-    node.routing.forget_position();
-    for batch in &late {
-        while batch.apply(10) {}
-    }
-    assert!(node.routes("a.example"));
-    assert_eq!(node.routing.position(), None);
-});
-
-on_every_database!(i6_only_a_few_batches_wait_and_a_load_without_a_taker_ends, db => {
-    let rows: Vec<String> = (0..20_000).map(|n| format!("('d{n}.example', 'type1')")).collect();
-    let insert = format!("INSERT INTO domain_settings (domain, host_type) VALUES {}", rows.join(","));
-    db.execute(&insert).await;
-    let node = Node::new();
-    let waiting = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let taker = waiting.clone();
-    let (routing, store) = (node.routing.clone(), db.store.clone());
-    let load = tokio::spawn(async move {
-        let deliver = move |batch| { taker.lock().unwrap().push(batch); true };
-        run(&store, routing, 1, Arc::default(), MAX_AGE, deliver).await
-    });
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(waiting.lock().unwrap().len(), BATCHES_WAITING);
-    while !load.is_finished() {
-        let batches = std::mem::take(&mut *waiting.lock().unwrap());
-        for batch in batches {
-            while batch.apply(1_000) {}
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    assert_eq!(load.await.unwrap().unwrap(), Ended::With(Outcome::Loaded));
-
-    let node = Node::new();
-    let ended = run(&db.store, node.routing, 1, Arc::default(), MAX_AGE, |_| false).await;
-    assert_eq!(ended.unwrap(), Ended::Abandoned);
-});
-
-// I3 with a real transaction in flight: what others commit behind it is applied at once, and the
-// position waits.
-on_every_server!(i3_an_open_transaction_holds_up_the_position_but_nobody_else, db => {
-    insert(&db, "first.example").await;
-    let config = domain_store::Config {
-        query_timeout: Duration::from_millis(500),
-        ..domain_store::Config::new(&db.url)
+#[test]
+fn an_audit_comes_up_to_a_tenth_before_its_interval_is_over() {
+    let mut node = Node::starting(2);
+    node.end(CheckEnd::Loaded);
+    node.end(CheckEnd::Current);
+    node.input(Input::TimerFired(Timer::Audit));
+    assert!(node.says(&Command::StartAudit));
+    node.input(Input::AuditEnded(Ok(false)));
+    let [Command::WakeAfter(Timer::Audit, after)] = node.said[..] else {
+        panic!("{:?}", node.said)
     };
-    let impatient = domain_store::Store::open(&config).unwrap();
-    let node = Node::new();
-    node.load(&db.store).await;
+    assert!(after > AUDIT_INTERVAL * 9 / 10 && after <= AUDIT_INTERVAL, "{after:?}");
+}
 
-    let mut open = db.session().await;
-    for statement in [
-        "BEGIN",
-        "INSERT INTO domain_settings (domain, host_type) VALUES ('slow.example', 'type1')",
-        "INSERT INTO domain_events (domain) VALUES ('slow.example')",
-    ] {
-        open.execute(statement).await;
-    }
-    insert(&db, "quick.example").await;
-    node.try_check(&impatient).await.unwrap_err();
-    assert!(node.routes("quick.example"), "the open transaction held it up");
-    assert_eq!(node.newest(), Some(1), "the position passed an unsettled gap");
+#[test]
+fn verify_is_answered_by_an_audit_that_began_later() {
+    let mut node = Node::idle(2);
+    node.input(Input::Verify(1));
+    assert!(node.says(&Command::StartAudit));
+    node.input(Input::Verify(2));
+    node.input(Input::AuditEnded(Ok(false)));
+    assert!(node.said.contains(&Command::StartAudit));
+    assert_eq!(node.answers(), [(1, Answer::Verified(Ok(())))]);
+    node.input(Input::AuditEnded(Ok(false)));
+    assert_eq!(node.answers(), [(2, Answer::Verified(Ok(())))]);
+}
 
-    let waiting = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        open.execute("COMMIT").await;
-    });
-    node.follow(&db.store).await;
-    waiting.await.unwrap();
-    assert!(node.routes("slow.example"));
-    assert_eq!(node.newest(), Some(3));
-    assert_eq!(count(&db, "domain = ''").await, 0);
-});
+#[test]
+fn what_an_audit_suspects_the_next_check_to_begin_judges() {
+    let mut node = Node::idle(2);
+    node.input(Input::Verify(1));
+    node.input(Input::CheckRequested);
+    node.input(Input::AuditEnded(Ok(true)));
+    // This one began before.
+    node.end(CheckEnd::Current);
+    assert_eq!(node.answers(), []);
+    node.end(CheckEnd::Current);
+    assert_eq!(node.answers(), [(1, Answer::Verified(Ok(())))]);
+}
 
-/// I5 while a reload runs, with a reader that never stops looking.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn i5_nothing_flickers_while_a_reload_runs() {
-    let db = TestDatabase::sqlite().await;
-    let rows: Vec<String> = (0..5_000).map(|n| format!("('d{n}.example', 'type1')")).collect();
-    db.execute(&format!(
-        "INSERT INTO domain_settings (domain, host_type) VALUES {}",
-        rows.join(",")
-    ))
-    .await;
-    let mut node = Node::new();
-    node.load(&db.store).await;
-    let routing = node.routing.clone();
-    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
-    let reader = std::thread::spawn(move || {
-        let mut reads = 0;
-        while stopped.try_recv().is_err() {
-            for n in 0..5_000 {
-                let domain = format!("d{n}.example");
-                assert!(
-                    routing.table().host_type(domain.as_bytes()).is_some(),
-                    "{domain} flickered"
-                );
-                reads += 1;
-            }
-        }
-        reads
-    });
-    for host_type in ["type2", "type1", "type2"] {
-        db.execute(&format!(
-            "UPDATE domain_settings SET host_type = '{host_type}' WHERE id % 2 = 0"
-        ))
-        .await;
-        node.reload(&db.store).await;
-    }
-    stop.send(()).unwrap();
-    assert!(reader.join().unwrap() > 0);
+#[test]
+fn differences_are_answered_and_everything_is_loaded_again() {
+    let mut node = Node::idle(2);
+    node.input(Input::Verify(1));
+    node.input(Input::AuditEnded(Ok(true)));
+    node.said.clear();
+    node.end(CheckEnd::Differs(Vec::new()));
+    assert!(node.said.contains(&Command::Reload));
+    assert_eq!(node.answers(), [(1, Answer::Differs(Vec::new()))]);
+}
+
+#[test]
+fn with_one_connection_an_audit_waits_for_the_check() {
+    let mut node = Node::idle(1);
+    node.input(Input::CheckRequested);
+    node.said.clear();
+    node.input(Input::Verify(1));
+    assert_eq!(node.said, []);
+    node.input(Input::CheckRequested);
+    // Even if another check is wanted: it would never come to its turn.
+    node.end(CheckEnd::Current);
+    assert!(node.said.contains(&Command::StartAudit));
+    assert!(!node.says(&Command::StartCheck));
+    node.input(Input::Ping(2));
+    node.input(Input::AuditEnded(Ok(false)));
+    assert!(node.said.contains(&Command::StartCheck));
+    assert_eq!(node.answers(), [(1, Answer::Verified(Ok(())))]);
+    node.end(CheckEnd::Current);
+    assert_eq!(node.answers(), [pong(2)]);
+}
+
+#[test]
+fn with_one_connection_a_check_waits_for_the_audit_but_not_for_long() {
+    let mut node = Node::idle(1);
+    node.input(Input::Verify(1));
+    node.said.clear();
+    node.input(Input::CheckRequested);
+    assert_eq!(node.said, [Command::WakeAfter(Timer::Check, AUDIT_TURN)]);
+    node.said.clear();
+    node.input(Input::TimerFired(Timer::Check));
+    assert!(node.said.contains(&Command::CancelAudit));
+    assert!(node.said.contains(&Command::StartCheck));
+    let answers = node.answers();
+    let [(1, Answer::Verified(Err(failure)))] = &answers[..] else { panic!("{answers:?}") };
+    assert_eq!(failure.reason, "busy");
+}
+
+#[test]
+fn with_two_connections_an_audit_runs_beside_checks() {
+    let mut node = Node::idle(2);
+    node.input(Input::CheckRequested);
+    node.input(Input::TimerFired(Timer::Audit));
+    assert!(node.says(&Command::StartAudit));
 }

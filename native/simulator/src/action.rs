@@ -2,7 +2,7 @@
 //! turn does nothing, so that a history replays with some of its actions left out.
 
 use crate::config::Domain;
-use crate::transaction::Change;
+use crate::records::Change;
 
 /// How a statement ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,16 +28,25 @@ pub enum Action {
     /// It rolls back.
     Rollback { writer: usize },
 
-    /// A node is asked to check for updates.
+    /// The service of a node is asked to check for updates, or starts.
     Check { node: usize },
+    /// The next message from one node to another arrives.
+    Deliver { from: usize, to: usize },
+    /// Somebody calls `ping/1` of the service of a node, on that node.
+    Ping { node: usize },
+    /// Somebody calls `sync_local/0` on a node.
+    Sync { node: usize },
+    /// Somebody calls `verify/0` on a node.
+    Verify { node: usize },
     /// The database answers the check of a node, with so many rows if it is loading.
     Answer { node: usize, fault: Fault, rows: usize },
-    /// The service of a node takes the next message: a batch for the core, or the end of the check.
+    /// The service of a node takes what its check has made, a batch or its end; or it stops after
+    /// `restart/0`.
     Take { node: usize },
     /// The core of a node tells others of transitions, or applies a slice of a batch.
     Work { node: usize, limit: usize },
-    /// An audit begins.
-    Audit { node: usize },
+    /// The service of a node calls `restart/0`, because it must; `has_effect`: and that stops it.
+    Reload { node: usize, has_effect: bool },
     /// The database answers the audit of a node.
     AnswerAudit { node: usize, fault: Fault, rows: usize },
 

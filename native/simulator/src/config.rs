@@ -1,6 +1,7 @@
 //! What a seed decides about a world before it starts.
 
 use fastrand::Rng;
+use std::time::Duration;
 
 /// A domain.
 pub type Domain = &'static str;
@@ -25,6 +26,14 @@ pub struct NodeConfig {
     pub statics: Vec<(Domain, HostType)>,
     /// The host types it allows.
     pub allowed: Vec<HostType>,
+    /// How many connections to the database it may have.
+    pub connections: u32,
+    /// The longest pause after a failure.
+    pub max_retry: Duration,
+    /// From one audit to the next.
+    pub audit_interval: Duration,
+    /// Of the chance in its follower.
+    pub seed: u64,
 }
 
 /// A world.
@@ -84,6 +93,14 @@ impl NodeConfig {
             statics.push((CHANGING[rng.usize(0..2)], HOST_TYPES[rng.usize(0..2)]));
         }
         let allowed = HOST_TYPES.into_iter().filter(|name| *name == HOST_TYPES[0] || rng.bool());
-        NodeConfig { statics, allowed: allowed.collect() }
+        let allowed = allowed.collect();
+        NodeConfig {
+            statics,
+            allowed,
+            connections: rng.u32(1..=2),
+            max_retry: Duration::from_secs([10, 30][rng.usize(0..2)]),
+            audit_interval: Duration::from_secs([60, 300, 86_400][rng.usize(0..3)]),
+            seed: rng.u64(..),
+        }
     }
 }

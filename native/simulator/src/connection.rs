@@ -5,6 +5,7 @@
 
 use domain_store::{Enabled, Event, Setting};
 use domain_sync::driver::Database;
+use domain_sync::follower::Failure;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
@@ -48,6 +49,12 @@ pub enum Answer {
 /// The operation failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failed;
+
+impl From<Failed> for Failure {
+    fn from(_: Failed) -> Self {
+        Failure::new("failed", "the simulator wants it so")
+    }
+}
 
 /// One run's connection.
 #[derive(Clone)]

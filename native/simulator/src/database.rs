@@ -5,50 +5,10 @@
 //! befalls the whole database is in `disaster.rs`.
 
 use crate::config::{Config, Domain, HostType, STABLE, TAMPERED};
-use crate::invariants::{Violation, violation};
-use crate::transaction::Transaction;
+use crate::records::{Commit, Entry, Row, Transaction};
+use crate::violation::{Violation, violation};
 use domain_store::{Enabled, Event, Setting, Status};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// An event, or a dummy: then its domain is empty.
-#[derive(Debug, Clone, Copy)]
-pub struct Entry {
-    /// The domain.
-    pub domain: Domain,
-    /// When its id was handed out.
-    pub since: i64,
-    /// The step at which it came into the log.
-    pub step: u64,
-}
-
-/// A row of `domain_settings`.
-#[derive(Debug, Clone, Copy)]
-pub struct Row {
-    /// Its id.
-    pub id: i64,
-    /// The host type.
-    pub host_type: HostType,
-    /// The status.
-    pub status: Status,
-}
-
-/// What a replica has not received yet is lost by commits, the newest first.
-#[derive(Debug)]
-pub enum Commit {
-    /// A transaction of a writer.
-    Write {
-        /// The domain.
-        domain: Domain,
-        /// The ids of its events.
-        ids: Vec<i64>,
-        /// The rows of the domain before it.
-        before: Vec<Row>,
-    },
-    /// Dummies.
-    Dummies(Vec<i64>),
-    /// Events deleted.
-    Cleaned(Vec<(i64, Entry)>),
-}
 
 /// How many commits a replica may be behind.
 const REPLICA_BEHIND: usize = 6;

@@ -1,7 +1,8 @@
 //! What befalls the whole database: failovers, holes, truncation, changes without an event.
 
 use crate::config::Domain;
-use crate::database::{Commit, Database};
+use crate::database::Database;
+use crate::records::Commit;
 use domain_store::Status;
 
 /// A transaction that a failover lost.

@@ -5,16 +5,19 @@
 
 use crate::action::{Action, Fault};
 use crate::config::{CHANGING, Config, HOST_TYPES, TAMPERED};
-use crate::transaction::Change;
+use crate::records::Change;
 use crate::world::{HOLE, World};
 use fastrand::Rng;
 
 /// The kinds of actions and their usual weights, in thousandths of what a node does.
-const KINDS: [(Kind, u32); 22] = [
+const KINDS: [(Kind, u32); 25] = [
     (Kind::Node, 1_000),
     (Kind::Writer, 500),
     (Kind::Foreign, 150),
-    (Kind::Audit, 15),
+    (Kind::Deliver, 300),
+    (Kind::Ping, 40),
+    (Kind::Sync, 30),
+    (Kind::Verify, 15),
     (Kind::AnswerAudit, 120),
     (Kind::Wait, 40),
     (Kind::Outage, 3),
@@ -40,7 +43,10 @@ enum Kind {
     Node,
     Writer,
     Foreign,
-    Audit,
+    Deliver,
+    Ping,
+    Sync,
+    Verify,
     AnswerAudit,
     Wait,
     Outage,
@@ -112,7 +118,10 @@ impl Generator {
             Kind::Node => self.node(world, node),
             Kind::Writer => self.writer(world),
             Kind::Foreign => Action::Foreign,
-            Kind::Audit => Action::Audit { node },
+            Kind::Deliver => self.deliver(world, node),
+            Kind::Ping => Action::Ping { node },
+            Kind::Sync => Action::Sync { node },
+            Kind::Verify => Action::Verify { node },
             Kind::AnswerAudit => {
                 Action::AnswerAudit { node, fault: self.fault(), rows: self.rng.usize(1..6) }
             }
@@ -129,20 +138,37 @@ impl Generator {
             Kind::TamperTable => {
                 Action::TamperTable { node, domain: TAMPERED[self.rng.usize(0..2)] }
             }
-            _ => self.database(kind, world),
+            _ => self.database(kind),
         }
     }
 
     fn node(&mut self, world: &World, node: usize) -> Action {
         let it = &world.nodes[node];
+        if it.is_reloading() && self.rng.bool() {
+            return Action::Reload { node, has_effect: self.rng.u8(0..4) > 0 };
+        }
         let Some(check) = &it.check else {
+            let waits = it.watch.is_pausing() && self.rng.bool();
             let busy = !it.is_idle() && self.rng.bool();
-            return if busy { self.progress(node) } else { Action::Check { node } };
+            return match (waits, busy) {
+                (true, _) => Action::Wait { seconds: [1, 1, 2, 5][self.rng.usize(0..4)] },
+                (_, true) => self.progress(node),
+                _ => Action::Check { node },
+            };
         };
         if check.job.is_waiting() && self.rng.u8(0..3) > 0 {
             return Action::Answer { node, fault: self.fault(), rows: self.rng.usize(1..4) };
         }
         if self.rng.u8(0..30) == 0 { Action::Check { node } } else { self.progress(node) }
+    }
+
+    /// A message to a node, from one that has sent any.
+    fn deliver(&mut self, world: &World, to: usize) -> Action {
+        let nodes = world.nodes.len();
+        let first = self.rng.usize(0..nodes);
+        let mut senders = (0..nodes).map(|offset| (first + offset) % nodes);
+        let from = senders.find(|from| world.cluster.has_message(*from, to)).unwrap_or(first);
+        Action::Deliver { from, to }
     }
 
     fn progress(&mut self, node: usize) -> Action {
@@ -192,10 +218,9 @@ impl Generator {
         begin
     }
 
-    fn database(&mut self, kind: Kind, world: &World) -> Action {
-        let max_age = world.config.max_age;
+    fn database(&mut self, kind: Kind) -> Action {
         match kind {
-            Kind::Outage => Action::Outage { seconds: self.rng.i64(60..max_age * 2) },
+            Kind::Outage => Action::Outage { seconds: self.rng.i64(20..300) },
             Kind::Note => Action::Note,
             Kind::Clean => Action::Clean { limit: [1, 3, 1_000_000][self.rng.usize(0..3)] },
             Kind::Truncate => Action::Truncate { keep: self.rng.usize(1..4) },

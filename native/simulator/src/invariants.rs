@@ -1,74 +1,18 @@
-//! What must hold: the invariants I1 – I11 of the design, each where the simulator can see it.
+//! What must hold: the invariants of the design, each where the simulator can see it.
 //!
-//! I8 is checked where events are deleted (`database.rs`), liveness and I9 in `quiescence.rs`.
+//! I4 is checked in `facts.rs`, I8 where events are deleted (`database.rs`), I12 and I13 in `watch.rs`
+//! and `cluster.rs`, liveness and I9 in `quiescence.rs`.
 
 use crate::config::{CHANGING, Config, Domain, OTHER, STABLE, TAMPERED};
 use crate::database::Database;
 use crate::foreign::Foreign;
-use crate::job::Facts;
 use crate::node::{Check, Node};
+use crate::violation::{Violation, violation};
 use domain_store::Status;
 use domain_sync::audit::Difference;
 use domain_sync::driver::BATCHES_WAITING;
-use domain_sync::pending::Transition;
 use domain_table::{Name, Pair};
-use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-
-/// An invariant is broken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// Which one.
-    pub invariant: &'static str,
-    /// Both sides of it.
-    pub text: String,
-}
-
-/// An invariant is broken.
-pub fn violation(invariant: &'static str, text: String) -> Violation {
-    Violation { invariant, text }
-}
-
-/// What others have been told (I7).
-#[derive(Default)]
-pub struct Told(BTreeMap<Name, Name>);
-
-impl Told {
-    /// They are told of a transition.
-    pub fn tell(&mut self, transition: &Transition) -> Result<(), Violation> {
-        let Transition { domain, removed, added } = transition;
-        let before = match removed {
-            Some(_) => self.0.remove(domain),
-            None => self.0.get(domain).cloned(),
-        };
-        if *removed != before || (removed.is_none() && added.is_none()) {
-            let text = format!("told of {}; before: {}", describe(transition), text(&before));
-            return Err(violation("I7 hooks", text));
-        }
-        if let Some(added) = added {
-            self.0.insert(domain.clone(), added.clone());
-        }
-        Ok(())
-    }
-
-    fn is(&self, pairs: &[Pair]) -> bool {
-        let has = |(domain, host_type): &Pair| self.0.get(domain) == Some(host_type);
-        self.0.len() == pairs.len() && pairs.iter().all(has)
-    }
-
-    fn pairs(&self) -> Vec<Pair> {
-        self.0.iter().map(|(domain, host_type)| (domain.clone(), host_type.clone())).collect()
-    }
-}
-
-fn text(name: &Option<Name>) -> String {
-    name.as_ref().map_or("-".into(), ToString::to_string)
-}
-
-fn describe(transition: &Transition) -> String {
-    let Transition { domain, removed, added } = transition;
-    format!("{domain}: {} -> {}", text(removed), text(added))
-}
 
 fn sorted(mut pairs: Vec<Pair>) -> Vec<String> {
     pairs.sort();
@@ -88,12 +32,17 @@ pub fn always(node: &Node) -> Result<(), Violation> {
     {
         return Err(violation("I5 flicker", format!("node {}: {gone} is not found", node.number)));
     }
-    let of_check = node.check.as_ref().map_or(0, |check| check.batches.borrow().len());
+    let of_check = node.check.as_ref().map_or(0, Check::batches);
     let at_work = node.applying.as_ref().is_some_and(|applying| !applying.is_orphan);
     let waiting = of_check + usize::from(at_work);
     if waiting > BATCHES_WAITING {
         let text = format!("node {}: {waiting} batches wait", node.number);
         return Err(violation("I6 outages", text));
+    }
+    let jobs = u32::from(node.check.is_some()) + u32::from(node.audit.is_some());
+    if jobs > node.config.connections {
+        let text = format!("node {}: {jobs} jobs share one connection", node.number);
+        return Err(violation("connections", text));
     }
     if node.routing.pending_len() > 0 {
         return Ok(());
@@ -134,32 +83,6 @@ pub fn advanced(
     }
     let text = format!("node {}: {before:?} became {now:?}, with ids unknown", node.number);
     Err(violation("I3 skipped event", text))
-}
-
-/// A check is about to write dummies (I4).
-///
-/// Assumption: what came for a missing id after the read that missed it is not deleted before the
-/// check settles it, milliseconds later; if an operator does just that, a dummy comes below the
-/// oldest event, and does no harm. What had come before that read must never get a dummy.
-pub fn settle(database: &Database, facts: &Facts, ids: &[i64]) -> Result<(), Violation> {
-    if facts.out_of_date == Some(true) {
-        let text = format!("the position {:?} was out of date, but {ids:?} written", facts.covered);
-        return Err(violation("I4 damage to the log", text));
-    }
-    let (low, high) = facts.read.unwrap_or_default();
-    if let Some(id) = ids.iter().find(|id| **id <= low || **id >= high) {
-        let text = format!("dummy {id} is not between {low} and {high}, which were read");
-        return Err(violation("I4 damage to the log", text));
-    }
-    let same_log = facts.era == database.era && !database.disturbed;
-    let resurrected = |id: &&i64| same_log && database.was_cleaned(**id, facts.read_at);
-    match ids.iter().find(resurrected) {
-        Some(id) => {
-            let text = format!("dummy {id} where there was an event, now cleaned");
-            Err(violation("I4 damage to the log", text))
-        }
-        None => Ok(()),
-    }
 }
 
 /// A check has ended `Current`: what was committed before it began is in the table, and covered.

@@ -4,10 +4,8 @@ use crate::action::Fault;
 use crate::connection::{Answer, Connection, Failed, Request};
 use crate::coverage::{Corner, Coverage};
 use crate::database::Database;
-use crate::invariants::{self, Violation};
-use domain_store::Enabled;
-use domain_sync::position::Position;
-use std::collections::VecDeque;
+use crate::facts::Facts;
+use crate::violation::Violation;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -42,55 +40,6 @@ pub struct Job<T> {
     connection: Connection,
     /// Its facts.
     pub facts: Facts,
-}
-
-/// What the simulator knows about a run.
-pub struct Facts {
-    /// The step at which it began.
-    pub step: u64,
-    /// The era of the database then.
-    pub era: u32,
-    began: i64,
-    asked: i64,
-    /// The ids that the position covered when it began.
-    pub covered: Option<RangeInclusive<i64>>,
-    /// Was it a load?
-    pub is_load: bool,
-    /// The newest id in the log then.
-    pub newest: Option<i64>,
-    /// The smallest and the largest id it has read.
-    pub read: Option<(i64, i64)>,
-    /// The step at which it read events last.
-    pub read_at: u64,
-    /// Was the position older than the oldest event when it first read the bounds?
-    pub out_of_date: Option<bool>,
-    rows: VecDeque<Enabled>,
-}
-
-impl Facts {
-    /// Those of a run that begins now.
-    pub fn new(database: &Database, position: Option<&Position>) -> Self {
-        Facts {
-            step: database.step,
-            era: database.era,
-            began: database.now,
-            asked: database.now,
-            covered: position.and_then(Position::ids),
-            is_load: position.is_none(),
-            newest: database.bounds().map(|(_, newest)| newest),
-            read: None,
-            read_at: 0,
-            out_of_date: None,
-            rows: VecDeque::new(),
-        }
-    }
-
-    fn has_read(&mut self, ids: impl IntoIterator<Item = i64>) {
-        for id in ids {
-            let (low, high) = self.read.unwrap_or((id, id));
-            self.read = Some((low.min(id), high.max(id)));
-        }
-    }
 }
 
 impl<T> Job<T> {
@@ -149,7 +98,7 @@ impl<T> Job<T> {
         let mut checked = Ok(());
         let answered = self.connection.answer(|request| {
             if let Request::Settle(ids) = request {
-                checked = invariants::settle(database, facts, ids);
+                checked = facts.may_settle(database, ids);
             }
             if fault == Fault::Before {
                 coverage.hit(Corner::FailedBefore);

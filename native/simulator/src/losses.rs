@@ -71,4 +71,18 @@ impl World {
             node.stained.extend(lost.map(|(_, domain)| *domain));
         }
     }
+
+    /// Events are committed with ids that a node covered, or a check read, before a failover. Where ids
+    /// are used again for the same domain, a twin behind them can look like the log of before.
+    pub(crate) fn stain_twins(&mut self, ids: &[i64]) {
+        let (database, twins) = (&self.database, self.config.twins);
+        for node in self.nodes.iter_mut().filter(|_| twins) {
+            let facts = node.check.as_ref().map(|check| &check.job.facts);
+            let read = facts.filter(|facts| facts.era < database.era).and_then(|facts| facts.read);
+            let has_read = |(low, high)| ids.iter().any(|id| (low..=high).contains(id));
+            if node.era < database.era && node.covers(ids) || read.is_some_and(has_read) {
+                node.stained.extend(database.domain(ids));
+            }
+        }
+    }
 }

@@ -12,6 +12,10 @@ const BATCH: &str = "native/domain_sync/src/batch.rs";
 const PENDING: &str = "native/domain_sync/src/pending.rs";
 const DRIVER: &str = "native/domain_sync/src/driver.rs";
 const AUDIT: &str = "native/domain_sync/src/audit.rs";
+const FOLLOWER: &str = "native/domain_sync/src/follower.rs";
+const FENCE: &str = "native/domain_sync/src/follower/fence.rs";
+const VERIFIERS: &str = "native/domain_sync/src/follower/verifiers.rs";
+const SERVICE: &str = "native/domain_sync/src/service.rs";
 const TABLE: &str = "native/domain_table/src/writer.rs";
 
 /// A deliberate bug.
@@ -278,6 +282,160 @@ pub const MUTANTS: &[Mutant] = &[
         file: POSITION,
         text: "let room = TAIL - self.tail.len().min(TAIL);",
         replacement: "let room = self.tail.len().min(0);",
+    },
+    Mutant {
+        name: "a ping during a check is answered at once",
+        rule: "I12",
+        file: FOLLOWER,
+        text: "Phase::Idle => self.answer(caller, Answer::Pong),",
+        replacement: "Phase::Idle | Phase::Checking(_) => self.answer(caller, Answer::Pong),",
+    },
+    Mutant {
+        name: "a ping waits for the check that runs, whatever was requested since",
+        rule: "I12",
+        file: FOLLOWER,
+        text: "Phase::Checking(_) | Phase::Reloading if !self.is_check_wanted => {",
+        replacement: "Phase::Checking(_) | Phase::Reloading => {",
+    },
+    Mutant {
+        name: "a check that failed answers pings",
+        rule: "I12",
+        file: FOLLOWER,
+        text: "self.failures = self.failures.saturating_add(1);",
+        replacement: "self.failures = self.failures.saturating_add(1);\n        self.pong();",
+    },
+    Mutant {
+        name: "a load answers pings",
+        rule: "I12",
+        file: FOLLOWER,
+        text: "self.commands.push(Command::Log(Event::Loaded));",
+        replacement: "self.pong();",
+    },
+    Mutant {
+        name: "a check of a table that is gone answers pings",
+        rule: "I12",
+        file: SERVICE,
+        text: "(Ok(_), Some(current)) if !Arc::ptr_eq(checked, &current) => CheckEnd::TableReplaced,",
+        replacement: "(Ok(_), Some(current)) if !Arc::ptr_eq(checked, &current) => CheckEnd::Current,",
+    },
+    Mutant {
+        name: "who waits for a check that fails is forgotten",
+        rule: "I12",
+        file: FENCE,
+        text: "self.this.append(&mut self.next);",
+        replacement: "self.this = std::mem::take(&mut self.next);",
+    },
+    Mutant {
+        name: "a request during a check is forgotten",
+        rule: "I12",
+        file: FOLLOWER,
+        text: "Phase::Checking(_) | Phase::Reloading => self.is_check_wanted = true,",
+        replacement: "Phase::Checking(_) | Phase::Reloading => {}",
+    },
+    Mutant {
+        name: "a check is over before its batches are applied",
+        rule: "I12",
+        file: FOLLOWER,
+        text: "        if check.is_applying {\n            return;",
+        replacement: "        if check.is_applying && check.end.is_none() {\n            return;",
+    },
+    Mutant {
+        name: "a verification is answered by an audit that is over",
+        rule: "I12",
+        file: VERIFIERS,
+        text: "self.0.push((caller, Stage::Wanted));",
+        replacement: "self.0.push((caller, Stage::Running));",
+    },
+    Mutant {
+        name: "what an audit suspects is never judged",
+        rule: "I12",
+        file: FOLLOWER,
+        text: "self.verifiers.advance(Stage::Suspicious, Stage::Judged);",
+        replacement: "self.verifiers.advance(Stage::Judged, Stage::Judged);",
+    },
+    Mutant {
+        name: "who waits for the first load waits for ever",
+        rule: "I12",
+        file: FOLLOWER,
+        text: "self.first_load.take().into_iter().flatten()",
+        replacement: "self.first_load.take().into_iter().flatten().skip(1)",
+    },
+    Mutant {
+        name: "a request starts an attempt while the database fails",
+        rule: "I13",
+        file: FOLLOWER,
+        text: "            Phase::Idle | Phase::WithoutTable(_) => self.start_check(),\n            Phase::Checking(_)",
+        replacement: "            Phase::Idle | Phase::WithoutTable(_) | Phase::BackingOff(_) => self.start_check(),\n            Phase::Checking(_)",
+    },
+    Mutant {
+        name: "the pauses stay short",
+        rule: "I13",
+        file: FOLLOWER,
+        text: "FIRST_RETRY.saturating_mul(1 << self.failures.min(16))",
+        replacement: "FIRST_RETRY.saturating_mul(1 << self.failures.min(1))",
+    },
+    Mutant {
+        name: "the pauses grow for ever",
+        rule: "I13",
+        file: FOLLOWER,
+        text: "let longest = doubled.min(self.max_retry);",
+        replacement: "let longest = doubled.max(FIRST_RETRY);",
+    },
+    Mutant {
+        name: "after a failure nothing happens",
+        rule: "I13",
+        file: FOLLOWER,
+        text: "            Command::WakeAfter(Timer::Check, pause),\n",
+        replacement: "",
+    },
+    Mutant {
+        name: "after a check nothing happens",
+        rule: "I13",
+        file: FOLLOWER,
+        text: "self.commands.push(Command::WakeAfter(Timer::Check, CHECK_INTERVAL));",
+        replacement: "self.commands.push(Command::WakeAfter(Timer::Audit, CHECK_INTERVAL));",
+    },
+    Mutant {
+        name: "audits begin while the database fails",
+        rule: "I13",
+        file: FOLLOWER,
+        text: "            Phase::Idle => true,\n            Phase::Checking(_) =>",
+        replacement: "            Phase::Idle | Phase::BackingOff(_) => true,\n            Phase::Checking(_) =>",
+    },
+    Mutant {
+        name: "an audit begins beside a check on the only connection",
+        rule: "one connection",
+        file: FOLLOWER,
+        text: "Phase::Checking(_) => self.connections > 1 && self.failures == 0,",
+        replacement: "Phase::Checking(_) => self.failures == 0,",
+    },
+    Mutant {
+        name: "a check begins beside an audit on the only connection",
+        rule: "one connection",
+        file: FOLLOWER,
+        text: "if self.is_auditing && self.connections == 1 {",
+        replacement: "if self.is_auditing && self.connections == 0 {",
+    },
+    Mutant {
+        name: "a check waits for an audit as long as it takes",
+        rule: "I13",
+        file: FOLLOWER,
+        text: "Phase::AwaitingConnection => self.give_audit_up(),",
+        replacement: "Phase::AwaitingConnection => {}",
+    },
+    Mutant {
+        name: "an audit that was given up holds checks up",
+        rule: "I13",
+        file: FOLLOWER,
+        text: "        if matches!(self.phase, Phase::AwaitingConnection) {\n            self.begin_check();",
+        replacement: "        if matches!(self.phase, Phase::AwaitingConnection) && self.failures > 0 {\n            self.begin_check();",
+    },
+    Mutant {
+        name: "a reload without effect leaves the node idle for ever",
+        rule: "I13",
+        file: FOLLOWER,
+        text: "            self.pong();\n            self.rest();",
+        replacement: "            self.pong();\n            self.phase = Phase::Idle;",
     },
     Mutant {
         name: "a late batch brings back a forgotten position",

@@ -1,47 +1,57 @@
-//! A node of production: what `service_domain_db` and `mongoose_domain_core` do, around the very
-//! table, position and driver.
+//! A node of production: its table, its two Erlang processes, and what the simulator knows of it.
 //!
-//! The service runs one check after the other and hands each batch to the core, which applies it in
-//! slices and tells others what changed.
+//! What the service does is in `service.rs`, what the core does in `domain_core.rs`.
 
 use crate::config::{CHANGING, Domain, HostType, NodeConfig, OTHER};
-use crate::connection::Connection;
-use crate::coverage::{Corner, Coverage};
-use crate::database::Database;
-use crate::invariants::{self, Told, Violation, violation};
-use crate::job::{Facts, Job};
+use crate::job::Job;
+use crate::told::Told;
+use crate::watch::{Caller, Watch};
 use domain_sync::batch::Batch;
-use domain_sync::driver::{Ended, audit, run};
-use domain_sync::ignored::Ignored;
+use domain_sync::driver::Ended;
+use domain_sync::follower::{CheckEnd, Follower, Timer};
 use domain_sync::pending::Transition;
 use domain_sync::position::{Position, TAIL};
 use domain_sync::routing::Routing;
 use domain_table::{Name, Table};
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// In production the pid of the service.
 pub type Source = u64;
 
-type Batches = Rc<RefCell<VecDeque<Batch<Source>>>>;
+/// Batches on their way.
+pub type Batches = Rc<RefCell<VecDeque<Batch<Source>>>>;
+
+/// The process of the service, and its task.
+pub struct Service {
+    /// The machine of production.
+    pub follower: Follower<Caller>,
+    /// When which timer fires, in milliseconds.
+    pub timers: BTreeMap<Timer, i64>,
+    /// Is it about to call `restart/0`?
+    pub is_reloading: bool,
+}
 
 /// A check that runs.
 pub struct Check {
     /// The driver.
     pub job: Job<Ended>,
-    /// Batches in the service's mailbox.
-    pub batches: Batches,
+    /// Batches that it has made.
+    pub made: Batches,
+    /// Those that the follower knows of.
+    pub ready: VecDeque<Batch<Source>>,
+    /// How it ended, when the follower knows.
+    pub end: Option<CheckEnd>,
     /// The table it is for.
     pub routing: Arc<Routing<Source>>,
     /// Has the position advanced since by the last slice of a killed service? This check goes on from
     /// the older one, sets it back, and does not compare what came between.
     pub overtaken: bool,
     /// How often the position had been forgotten when it began.
-    forgotten: u64,
+    pub forgotten: u64,
 }
 
 /// A batch that the core applies.
@@ -50,7 +60,8 @@ pub struct Applying {
     pub batch: Batch<Source>,
     /// The era of the database when its check began.
     pub era: u32,
-    forgotten: u64,
+    /// How often the position had been forgotten then.
+    pub forgotten: u64,
     /// Is the service gone that asked for it? Then the slice in the mailbox is the last.
     pub is_orphan: bool,
 }
@@ -59,24 +70,24 @@ pub struct Applying {
 pub struct Node {
     /// Its number.
     pub number: usize,
-    /// Its static domains and allowed host types.
+    /// Its static domains, allowed host types and options.
     pub config: NodeConfig,
     /// Its table and position.
     pub routing: Arc<Routing<Source>>,
-    /// The service that runs now; a new one has a new number.
-    service: Source,
+    /// The service; `None` when it is stopped.
+    pub service: Option<Service>,
+    /// As which source it inserts; a new service is a new one.
+    pub source: Source,
     /// The check that runs.
     pub check: Option<Check>,
     /// The audit that runs.
     pub audit: Option<Job<bool>>,
-    /// Was another check asked for?
-    again: bool,
     /// Has somebody called `restart/0`?
-    restarting: bool,
+    pub is_restarting: bool,
     /// What the core works on.
     pub applying: Option<Applying>,
     /// Transitions that the core is telling.
-    telling: VecDeque<Transition>,
+    pub telling: VecDeque<Transition>,
     /// What it has told.
     pub told: Told,
     /// Has the table been loaded since it was made?
@@ -90,13 +101,18 @@ pub struct Node {
     /// Domains of which the table may show a change that a failover lost, though the
     /// position does not remember its event. Nothing in the log tells; an audit does.
     pub stained: BTreeSet<Domain>,
+    /// Requests, attempts and answers.
+    pub watch: Watch,
+    /// Checks that are over, until somebody takes them out.
+    pub over: Vec<Check>,
 }
 
 fn name(text: &str) -> Name {
     text.into()
 }
 
-fn fresh_routing(config: &NodeConfig) -> Arc<Routing<Source>> {
+/// A table without dynamic domains.
+pub fn fresh_routing(config: &NodeConfig) -> Arc<Routing<Source>> {
     let statics = config.statics.iter().map(|(domain, host_type)| (name(domain), name(host_type)));
     let allowed = config.allowed.iter().map(|host_type| name(host_type));
     Arc::new(Routing::new(Table::new(statics, allowed)))
@@ -109,11 +125,11 @@ impl Node {
             number,
             routing: fresh_routing(config),
             config: config.clone(),
-            service: 1,
+            service: None,
+            source: 0,
             check: None,
             audit: None,
-            again: false,
-            restarting: false,
+            is_restarting: false,
             applying: None,
             telling: VecDeque::new(),
             told: Told::default(),
@@ -122,6 +138,8 @@ impl Node {
             covered: None,
             era: 0,
             stained: BTreeSet::new(),
+            watch: Watch::new(config.max_retry),
+            over: Vec::new(),
         }
     }
 
@@ -141,7 +159,7 @@ impl Node {
             Some(None) => "at an empty log".into(),
             Some(Some(ids)) => format!("at {ids:?}"),
         };
-        let batches = self.check.as_ref().map_or(0, |check| check.batches.borrow().len());
+        let batches = self.check.as_ref().map_or(0, Check::batches);
         let job = self.check.as_ref().map_or("idle".into(), |check| check.job.describe());
         let domains: Vec<_> =
             CHANGING.into_iter().filter_map(|d| Some((d, self.host_type(d)?))).collect();
@@ -163,128 +181,23 @@ impl Node {
     /// Is nothing in progress?
     pub fn is_idle(&self) -> bool {
         let idle = self.check.is_none() && self.audit.is_none() && self.applying.is_none();
-        idle && !self.restarting && !self.again && self.routing.pending_len() == 0
+        idle && !self.is_restarting && !self.is_reloading() && self.routing.pending_len() == 0
     }
 
-    /// `check_for_updates`; `false` if one had been asked for already.
-    pub fn ask_for_check(&mut self, database: &Database) -> bool {
-        if self.check.is_none() {
-            self.start_check(database);
-            return true;
-        }
-        !std::mem::replace(&mut self.again, true)
+    /// Is its service about to call `restart/0`?
+    pub fn is_reloading(&self) -> bool {
+        self.service.as_ref().is_some_and(|service| service.is_reloading)
     }
 
-    fn start_check(&mut self, database: &Database) {
-        self.again = false;
-        let connection = Connection::new(database.now);
-        let position = self.routing.position();
-        let facts = Facts::new(database, position.as_ref());
-        let batches = Batches::default();
-        let (store, to) = (connection.clone(), batches.clone());
-        let (routing, source) = (self.routing.clone(), self.service);
-        let max_age = Duration::from_secs(database.max_age.unsigned_abs());
-        let checked = routing.clone();
-        let run = async move {
-            let deliver = |batch| {
-                to.borrow_mut().push_back(batch);
-                true
-            };
-            run(&store, checked, source, Arc::<Ignored>::default(), max_age, deliver).await
-        };
-        let job = Job::new(Box::pin(run), connection, facts);
-        let forgotten = routing.times_forgotten();
-        self.check = Some(Check { job, batches, routing, overtaken: false, forgotten });
-    }
-
-    /// Starts an audit; `false` if one runs.
-    pub fn start_audit(&mut self, database: &Database) -> bool {
-        if self.audit.is_some() {
-            return false;
-        }
-        let connection = Connection::new(database.now);
-        let (store, routing) = (connection.clone(), self.routing.clone());
-        let run = async move { audit(&store, &routing).await };
-        let facts = Facts::new(database, None);
-        self.audit = Some(Job::new(Box::pin(run), connection, facts));
-        true
-    }
-
-    /// The service takes its next message; `None` if there is none, or it waits for the core. The
-    /// end of a check is returned: see `world`.
-    pub fn take(&mut self, database: &Database) -> Option<Option<Check>> {
-        if self.applying.is_some() {
-            return None;
-        }
-        if self.restarting {
-            self.stop_service();
-            self.start_check(database);
-            return Some(None);
-        }
-        let check = self.check.as_mut()?;
-        let next = check.batches.borrow_mut().pop_front();
-        if let Some(batch) = next {
-            let (era, forgotten) = (check.job.facts.era, check.forgotten);
-            self.applying = Some(Applying { batch, era, forgotten, is_orphan: false });
-            return Some(None);
-        }
-        check.job.ended.as_ref()?;
-        Some(self.check.take())
-    }
-
-    /// After the end of a check: was another one asked for?
-    pub fn check_again(&mut self, database: &Database, at_once: bool) {
-        if at_once || self.again {
-            self.start_check(database);
-        }
-    }
-
-    /// `restart/0`.
-    pub fn restart(&mut self) {
-        self.forget_position();
-        self.restarting = true;
-    }
-
-    /// The service is gone, and its position stays.
-    pub fn kill_service(&mut self) {
-        (self.check, self.audit, self.again, self.restarting) = (None, None, false, false);
-        self.service += 1;
-        if let Some(applying) = &mut self.applying {
-            applying.is_orphan = true;
-        }
-    }
-
-    /// The service stops in good order.
-    pub fn stop_service(&mut self) {
-        self.kill_service();
-        self.forget_position();
-    }
-
-    fn forget_position(&mut self) {
+    /// The position is forgotten.
+    pub fn forget_position(&mut self) {
         self.routing.forget_position();
         self.covered = None;
     }
 
-    /// The check failed.
-    pub fn fail_check(&mut self) {
-        (self.check, self.again) = (None, false);
-    }
-
-    /// The core is gone, and its successor takes the table over.
-    pub fn kill_core(&mut self, database: &Database) {
-        self.telling.clear();
-        if self.applying.take().is_some_and(|applying| !applying.is_orphan) {
-            self.fail_check();
-        }
-        self.ask_for_check(database);
-    }
-
-    /// The core is stopped and started.
-    pub fn fresh_table(&mut self, database: &Database) {
-        self.routing = fresh_routing(&self.config);
-        (self.told, self.is_loaded, self.covered) = (Told::default(), false, None);
-        self.stained.clear();
-        self.kill_core(database);
+    /// The covered ids, as they are now.
+    pub fn covers_now(&self) -> Option<RangeInclusive<i64>> {
+        self.routing.position().as_ref().and_then(Position::ids)
     }
 
     /// Another caller of the core.
@@ -297,64 +210,11 @@ impl Node {
             matches!(self.routing.writer().delete(OTHER.as_bytes()), Ok(Some(_)))
         }
     }
+}
 
-    /// The core does a piece of its work; `false` if there is none.
-    pub fn work(
-        &mut self,
-        database: &Database,
-        limit: usize,
-        coverage: &mut Coverage,
-    ) -> Result<bool, Violation> {
-        if self.tell(limit, coverage)? {
-            return Ok(true);
-        }
-        let Some(applying) = self.applying.take() else { return Ok(false) };
-        if !applying.batch.is_for(&self.routing) {
-            coverage.hit(Corner::Stale);
-            if !applying.is_orphan {
-                self.fail_check();
-                self.start_check(database);
-            }
-            return Ok(true);
-        }
-        let is_late = applying.forgotten != self.routing.times_forgotten();
-        let stood = self.routing.position();
-        let more = applying.batch.apply(limit);
-        if is_late && stood != self.routing.position() {
-            let text = format!("node {}: a late batch brought back a position", self.number);
-            return Err(violation("restart loads everything", text));
-        }
-        coverage.add(Corner::LateSlice, u64::from(applying.is_orphan));
-        let covered = self.routing.position().as_ref().and_then(Position::ids);
-        if covered != self.covered {
-            let before = std::mem::replace(&mut self.covered, covered);
-            self.era = applying.era;
-            if let Some(check) = self.check.as_mut().filter(|_| applying.is_orphan) {
-                check.overtaken = true;
-                coverage.hit(Corner::Overtaken);
-            }
-            invariants::advanced(self, before, database)?;
-        }
-        if more && !applying.is_orphan {
-            self.applying = Some(applying);
-        } else if !more && is_late {
-            coverage.hit(Corner::LateBatch);
-        }
-        Ok(true)
-    }
-
-    /// Tells others of some transitions; `false` if there are none.
-    fn tell(&mut self, limit: usize, coverage: &mut Coverage) -> Result<bool, Violation> {
-        if self.telling.is_empty() {
-            self.telling = self.routing.pending(limit.max(2)).into();
-        }
-        let told = self.telling.len().min(limit);
-        for transition in self.telling.drain(..told) {
-            let replaced = transition.removed.is_some() && transition.added.is_some();
-            coverage.add(Corner::HostTypeReplaced, u64::from(replaced));
-            self.told.tell(&transition)?;
-            self.routing.acknowledge(1);
-        }
-        Ok(told > 0)
+impl Check {
+    /// How many batches wait.
+    pub fn batches(&self) -> usize {
+        self.made.borrow().len() + self.ready.len()
     }
 }

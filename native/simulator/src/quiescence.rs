@@ -3,7 +3,8 @@
 
 use crate::action::{Action, Fault};
 use crate::coverage::Corner;
-use crate::invariants::{self, Violation, violation};
+use crate::invariants;
+use crate::violation::{Violation, violation};
 use crate::world::World;
 
 /// The most actions after which a node must have come to the end: a load and a check over holes of
@@ -23,14 +24,27 @@ pub fn calm_down(world: &mut World) -> Result<(), Violation> {
         invariants::converged(&world.nodes[node], &world.database, false)?;
     }
     finish_foreign(world)?;
-    for node in nodes {
+    for node in nodes.clone() {
         check_once(world, node)?;
         let healthy = world.nodes[node].stained.is_empty() && !world.config.tampering;
         audit_once(world, node, healthy)?;
         check_once(world, node)?;
         invariants::converged(&world.nodes[node], &world.database, true)?;
     }
-    Ok(())
+    nodes.into_iter().try_for_each(|node| answers_everybody(world, node))
+}
+
+/// Who waits is answered, also who waits for pings through all nodes (I12).
+fn answers_everybody(world: &mut World, node: usize) -> Result<(), Violation> {
+    world.step(Action::Sync { node })?;
+    for from in 0..world.nodes.len() {
+        while world.step(Action::Deliver { from, to: node })? {}
+    }
+    finish(world, node)?;
+    if world.nodes[node].watch.is_done() {
+        return Ok(());
+    }
+    Err(violation("I12 fence", format!("node {node} leaves callers without an answer")))
 }
 
 /// What was in progress comes to its end.
@@ -40,7 +54,9 @@ fn finish(world: &mut World, node: usize) -> Result<(), Violation> {
         let progress = world.step(Action::Work { node, limit: 3 })?
             || world.step(Action::Answer { node, fault, rows: 3 })?
             || world.step(Action::AnswerAudit { node, fault, rows: 3 })?
-            || world.step(Action::Take { node })?;
+            || world.step(Action::Take { node })?
+            || world.step(Action::Reload { node, has_effect: true })?
+            || world.nodes[node].watch.is_pausing() && world.step(Action::Wait { seconds: 1 })?;
         if !progress {
             return Ok(());
         }
@@ -62,7 +78,7 @@ fn check_once(world: &mut World, node: usize) -> Result<(), Violation> {
 
 fn audit_once(world: &mut World, node: usize, healthy: bool) -> Result<(), Violation> {
     let before = world.coverage.count(Corner::AuditSuspicious);
-    world.step(Action::Audit { node })?;
+    world.step(Action::Verify { node })?;
     finish(world, node)?;
     if healthy && world.coverage.count(Corner::AuditSuspicious) > before {
         return Err(violation(

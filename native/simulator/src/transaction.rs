@@ -1,7 +1,8 @@
 //! Transactions of writers: a change of a domain and its event.
 
-use crate::config::{Domain, HostType};
-use crate::database::{Commit, Database, Entry, Row};
+use crate::config::Domain;
+use crate::database::Database;
+use crate::records::{Change, Commit, Entry, Row, Transaction};
 use domain_store::Status;
 
 /// Seconds after which the database ends a transaction that is still open.
@@ -9,42 +10,6 @@ use domain_store::Status;
 /// Assumption: less than `event_max_age`. Were an event younger than its id by more than that, a
 /// cleaner could delete it before anybody saw it.
 pub const LONGEST: i64 = 60;
-
-/// A change of one domain, as callers of the API or the operator ask for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Change {
-    /// Insert, enabled.
-    Insert(HostType),
-    /// Enable.
-    Enable,
-    /// Disable.
-    Disable,
-    /// Mark for deletion.
-    MarkDeleting,
-    /// Delete the row.
-    Delete,
-    /// Change the host type in place.
-    SetHostType(HostType),
-    /// Delete the row and insert another one, with an event each.
-    Replace(HostType),
-}
-
-/// A transaction in flight.
-#[derive(Debug)]
-pub struct Transaction {
-    domain: Domain,
-    /// The ids of its events.
-    pub ids: Vec<i64>,
-    /// It has got its ids, but has not inserted the events yet: nobody waits for it, and a dummy may
-    /// come first.
-    pub late: bool,
-    since: i64,
-    /// Ids of rows to remove.
-    remove: Vec<i64>,
-    insert: Vec<Row>,
-    /// Others that change the domain wait.
-    locks: bool,
-}
 
 impl Database {
     /// Begins a transaction; `false` if it would wait for another, or would change nothing.

@@ -1,14 +1,16 @@
 //! A world: a database, nodes and writers, and what each action does to them.
 
 use crate::action::{Action, Fault};
+use crate::cluster::{Cluster, Message};
 use crate::config::Config;
 use crate::coverage::{Corner, Coverage};
 use crate::database::Database;
 use crate::foreign::Foreign;
-use crate::invariants::{self, Violation};
-use crate::node::{Check, Node};
-use domain_sync::check::{Outcome, Reason};
-use domain_sync::driver::Ended;
+use crate::invariants;
+use crate::node::Node;
+use crate::violation::Violation;
+use crate::watch::Question;
+use domain_sync::follower::Failure;
 
 /// The size of a hole worth counting: a sequence's usual jump after a crash, as operators see it.
 pub const HOLE: i64 = 50_000;
@@ -21,6 +23,8 @@ pub struct World {
     pub database: Database,
     /// The nodes of production.
     pub nodes: Vec<Node>,
+    /// The messages between them.
+    pub cluster: Cluster,
     /// The node with other code.
     pub foreign: Option<Foreign>,
     /// What has been reached.
@@ -40,6 +44,7 @@ impl World {
         World {
             database: Database::new(config),
             nodes: nodes.collect(),
+            cluster: Cluster::new(config.nodes.len()),
             foreign: config.foreign.as_ref().map(Foreign::new),
             coverage: Coverage::default(),
             digest: 0,
@@ -56,26 +61,28 @@ impl World {
         if node.is_some_and(|node| self.nodes[node].asleep_until > self.database.now) {
             return Ok(false);
         }
+        let done = self.try_step(action, node);
+        // That of an action that breaks something, too.
+        if *done.as_ref().unwrap_or(&true) {
+            self.tell(action, node);
+        }
+        done
+    }
+
+    fn try_step(&mut self, action: Action, node: Option<usize>) -> Result<bool, Violation> {
         let done = match node {
             Some(node) => self.on_node(action, node)?,
             None => self.on_database(action)?,
         };
         if let Some(node) = node.filter(|_| done) {
-            let now = self.database.now;
-            if let Some(check) = &mut self.nodes[node].check {
-                check.job.poll(now);
-                let has_room = check.job.is_waiting() || check.job.ended.is_some();
-                self.coverage.add(Corner::Waiting, u64::from(!has_room));
-            }
+            self.after(node)?;
             self.digest_node(node);
         }
-        self.tell(action, done, node);
-        node.filter(|_| done).map_or(Ok(()), |node| invariants::always(&self.nodes[node]))?;
         Ok(done)
     }
 
-    fn tell(&mut self, action: Action, done: bool, node: Option<usize>) {
-        let Some(story) = self.story.as_mut().filter(|_| done) else { return };
+    fn tell(&mut self, action: Action, node: Option<usize>) {
+        let Some(story) = self.story.as_mut() else { return };
         let state = match node {
             Some(node) => self.nodes[node].describe(),
             None => format!("log {:?}", self.database.bounds()),
@@ -96,7 +103,20 @@ impl World {
         let (database, coverage) = (&mut self.database, &mut self.coverage);
         let node = &mut self.nodes[number];
         Ok(match action {
-            Action::Check { .. } => node.ask_for_check(database),
+            Action::Check { .. } => {
+                coverage.add(Corner::RequestInPause, u64::from(node.watch.is_pausing()));
+                node.request_check(database)?;
+                true
+            }
+            Action::Deliver { from, .. } => return self.deliver(from, number),
+            Action::Ping { .. } | Action::Sync { .. } | Action::Verify { .. }
+                if node.service.is_none() =>
+            {
+                false
+            }
+            Action::Ping { .. } => node.ask(Question::Ping, database).map(|_| true)?,
+            Action::Verify { .. } => node.ask(Question::Verify, database).map(|_| true)?,
+            Action::Sync { .. } => self.cluster.sync(number),
             Action::Answer { fault, rows, .. } => match &mut node.check {
                 Some(check) => check.job.answer(database, coverage, fault, rows)?,
                 None => false,
@@ -104,16 +124,17 @@ impl World {
             Action::AnswerAudit { fault, rows, .. } => {
                 return self.answer_audit(number, fault, rows);
             }
-            Action::Take { .. } => return self.take(number),
-            Action::Work { limit, .. } => {
-                let before = node.covered.clone();
-                let done = node.work(database, limit, coverage)?;
-                if node.covered != before {
-                    self.stain_unnoticeable();
+            Action::Take { .. } => node.take(database)?,
+            Action::Reload { has_effect, .. } => {
+                let done = node.reload(has_effect, database)?;
+                if done && !has_effect {
+                    coverage.hit(Corner::ReloadWithoutEffect);
+                    // It answers as well as it can, which may not be good enough.
+                    self.cluster.service_is(number, None);
                 }
                 done
             }
-            Action::Audit { .. } => node.start_audit(database),
+            Action::Work { limit, .. } => return self.work(number, limit),
             Action::OtherCaller { insert, .. } => {
                 coverage.hit(Corner::OtherCaller);
                 node.other_caller(insert)
@@ -127,24 +148,55 @@ impl World {
                 coverage.add(Corner::Sleep, u64::from(seconds > database.max_age));
                 true
             }
-            _ => self.mishap(action, number),
+            _ => return self.mishap(action, number),
         })
     }
 
+    pub(crate) fn work(&mut self, number: usize, limit: usize) -> Result<bool, Violation> {
+        let node = &mut self.nodes[number];
+        let before = node.covered.clone();
+        let done = node.work(&self.database, limit, &mut self.coverage)?;
+        if node.covered != before {
+            invariants::advanced(node, before, &self.database)?;
+            self.stain_unnoticeable();
+        }
+        Ok(done)
+    }
+
+    fn deliver(&mut self, from: usize, to: usize) -> Result<bool, Violation> {
+        let (node, database) = (&mut self.nodes[to], &self.database);
+        let Some(message) = self.cluster.deliver(from, to) else { return Ok(false) };
+        match message {
+            // To nobody.
+            _ if node.service.is_none() => {}
+            Message::CheckForUpdates => {
+                self.coverage.add(Corner::RequestInPause, u64::from(node.watch.is_pausing()));
+                node.request_check(database)?;
+            }
+            Message::Ping(number) if self.cluster.expects(to, number) => {
+                let caller = node.ask(Question::Ping, database)?;
+                self.cluster.pinged(to, caller);
+            }
+            Message::Ping(_) => {}
+        }
+        Ok(true)
+    }
+
     /// Something happens to the processes of a node.
-    fn mishap(&mut self, action: Action, number: usize) -> bool {
+    fn mishap(&mut self, action: Action, number: usize) -> Result<bool, Violation> {
         let (database, coverage) = (&self.database, &mut self.coverage);
         let node = &mut self.nodes[number];
         match action {
+            _ if node.service.is_none() => return Ok(false),
             Action::KillService { .. } => {
                 coverage.add(Corner::ServiceKilled, u64::from(node.check.is_some()));
                 node.kill_service();
-                node.ask_for_check(database);
+                node.start_service(database)?;
             }
             Action::StopService { .. } => {
                 // It takes the order when the core has answered.
                 if node.applying.as_ref().is_some_and(|applying| !applying.is_orphan) {
-                    return false;
+                    return Ok(false);
                 }
                 coverage.hit(Corner::CleanStop);
                 node.stop_service();
@@ -157,15 +209,15 @@ impl World {
                 let untold = node.routing.pending_len() > 0;
                 coverage.add(Corner::CoreKilled, u64::from(node.applying.is_some()));
                 coverage.add(Corner::CoreKilledUntold, u64::from(untold));
-                node.kill_core(database);
+                node.kill_core(database)?;
             }
             Action::FreshTable { .. } => {
                 coverage.hit(Corner::FreshTable);
-                node.fresh_table(database);
+                node.fresh_table(database)?;
             }
-            _ => return false,
+            _ => return Ok(false),
         }
-        true
+        Ok(true)
     }
 
     fn answer_audit(&mut self, node: usize, fault: Fault, rows: usize) -> Result<bool, Violation> {
@@ -173,75 +225,14 @@ impl World {
         let node = &mut self.nodes[node];
         let Some(audit) = &mut node.audit else { return Ok(false) };
         let answered = audit.answer(database, coverage, fault, rows)?;
-        if let Some(ended) = audit.ended {
-            node.audit = None;
-            match ended {
-                Ok(true) => {
-                    coverage.hit(Corner::AuditSuspicious);
-                    node.ask_for_check(database);
-                }
-                Ok(false) => coverage.hit(Corner::AuditSame),
-                Err(_) => {}
-            }
-            return Ok(true);
+        let Some(ended) = audit.ended else { return Ok(answered) };
+        match ended {
+            Ok(true) => coverage.hit(Corner::AuditSuspicious),
+            Ok(false) => coverage.hit(Corner::AuditSame),
+            Err(_) => {}
         }
-        Ok(answered)
-    }
-
-    /// The service of a node takes its next message: perhaps the end of the check.
-    fn take(&mut self, number: usize) -> Result<bool, Violation> {
-        match self.nodes[number].take(&self.database) {
-            None => Ok(false),
-            Some(None) => Ok(true),
-            Some(Some(check)) => self.ended(number, &check).map(|()| true),
-        }
-    }
-
-    fn ended(&mut self, number: usize, check: &Check) -> Result<(), Violation> {
-        let is_ours = std::sync::Arc::ptr_eq(&check.routing, &self.nodes[number].routing);
-        let (database, coverage) = (&self.database, &mut self.coverage);
-        let node = &mut self.nodes[number];
-        match &check.job.ended {
-            Some(Ok(Ended::With(Outcome::Current))) => {
-                coverage.hit(Corner::Current);
-                if is_ours {
-                    invariants::current(node, check, database)?;
-                }
-                node.check_again(database, false);
-            }
-            Some(Ok(Ended::With(Outcome::Loaded))) => {
-                coverage.hit(Corner::Load);
-                node.is_loaded |= is_ours;
-                if is_ours && check.job.facts.era == database.era {
-                    node.stained.clear();
-                }
-                node.check_again(database, true);
-            }
-            Some(Ok(Ended::With(Outcome::Reload(reason)))) => {
-                let is_empty = check.job.facts.covered.is_none();
-                match reason {
-                    Reason::TooOld => {
-                        coverage.hit(Corner::TooOld);
-                        coverage.add(Corner::EmptyTooOld, u64::from(is_empty));
-                    }
-                    Reason::WentBackwards => coverage.hit(Corner::WentBackwards),
-                }
-                node.restart();
-            }
-            Some(Ok(Ended::Differs(differences))) => {
-                coverage.hit(Corner::AuditConfirmed);
-                if is_ours && check.job.facts.era == database.era {
-                    invariants::differs(node, differences, &self.config)?;
-                }
-                node.restart();
-            }
-            Some(Ok(Ended::With(Outcome::Unsettled))) => {
-                coverage.hit(Corner::Unsettled);
-                node.fail_check();
-            }
-            _ => node.fail_check(),
-        }
-        Ok(())
+        node.audit_ended(ended.map_err(Failure::from), database)?;
+        Ok(true)
     }
 
     fn on_database(&mut self, action: Action) -> Result<bool, Violation> {
@@ -260,8 +251,8 @@ impl World {
                 Some(foreign) => foreign.step(database, coverage).is_some(),
                 None => false,
             },
-            Action::Wait { seconds } => self.wait(seconds),
-            Action::Outage { seconds } => self.outage(seconds),
+            Action::Wait { seconds } => return self.pass(seconds).map(|()| true),
+            Action::Outage { seconds } => return self.outage(seconds).map(|()| true),
             Action::Note => database.note(),
             Action::Clean { limit } => {
                 let done = database.clean(limit)?;
@@ -292,6 +283,10 @@ impl World {
             return Ok(in_flight);
         };
         self.coverage.add(Corner::CommitUnheard, u64::from(!heard));
+        if let Some(newest) = ids.iter().max().filter(|_| heard) {
+            self.cluster.broadcast(writer % self.nodes.len(), self.database.era, *newest);
+        }
+        self.stain_twins(&ids);
         let (nodes, database) = (self.nodes.iter_mut(), &self.database);
         for node in nodes.filter(|node| node.covers(&ids) && node.era == database.era) {
             if !database.disturbed {
@@ -302,42 +297,19 @@ impl World {
         }
         Ok(true)
     }
-
-    fn wait(&mut self, seconds: i64) -> bool {
-        self.database.now += seconds;
-        self.coverage.add(Corner::TransactionTooLong, self.database.abort_old());
-        let now = self.database.now;
-        for node in &mut self.nodes {
-            if let Some(check) = &mut node.check {
-                check.job.time_out(now, &mut self.coverage);
-            }
-            if let Some(audit) = &mut node.audit {
-                audit.time_out(now, &mut self.coverage);
-            }
-        }
-        true
-    }
-
-    /// All that is in progress fails.
-    fn outage(&mut self, seconds: i64) -> bool {
-        for node in &mut self.nodes {
-            node.check.iter_mut().for_each(|check| check.job.fail());
-            node.audit = None;
-        }
-        if let Some(foreign) = &mut self.foreign {
-            foreign.give_up();
-        }
-        self.wait(seconds)
-    }
 }
 
 fn node_of(action: Action) -> Option<usize> {
     match action {
         Action::Check { node }
+        | Action::Deliver { to: node, .. }
+        | Action::Ping { node }
+        | Action::Sync { node }
+        | Action::Verify { node }
+        | Action::Reload { node, .. }
         | Action::Answer { node, .. }
         | Action::Take { node }
         | Action::Work { node, .. }
-        | Action::Audit { node }
         | Action::AnswerAudit { node, .. }
         | Action::KillService { node }
         | Action::StopService { node }

@@ -1,8 +1,10 @@
-//! `mutants [TEXT]`: does the simulator catch each mutant (whose name contains the text)?
+//! `mutants [TEXT]`: does the simulator catch each mutant (with the text in its name, or as its rule)?
+//! `mutants check [TEXT]`: does each apply and compile?
 //! `mutants hunt FROM N`: runs up to N seeds, and says which one first breaks which invariant.
 //!
 //! The first copies the workspace to `target/mutants`, applies one mutant after the other there,
-//! builds this program and lets it hunt. The exit code is 1 unless each mutant was caught.
+//! builds this program and lets it hunt. The exit code is 1 unless each mutant was caught. The second
+//! applies as many at a time as there is room for, and builds nothing.
 
 use simulator::mutants::{MUTANTS, Mutant};
 use simulator::run::seed;
@@ -33,9 +35,11 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let ended = match arguments[..] {
         ["hunt", from, count] => hunt(from, count),
+        ["check"] => check(""),
+        ["check", name] => check(name),
         [] => all(""),
         [name] => all(name),
-        _ => Err("usage: mutants [TEXT] | mutants hunt FROM N".into()),
+        _ => Err("usage: mutants [TEXT] | mutants check [TEXT] | mutants hunt FROM N".into()),
     };
     match ended {
         Ok(true) => ExitCode::SUCCESS,
@@ -59,7 +63,7 @@ fn hunt(from: &str, count: &str) -> Result<bool> {
 /// Tries the mutants. `false`: one of them was not caught.
 fn all(name: &str) -> Result<bool> {
     let copy = Copy::new();
-    let wanted: Vec<&Mutant> = MUTANTS.iter().filter(|it| it.name.contains(name)).collect();
+    let wanted: Vec<&Mutant> = wanted(name);
     for mutant in &wanted {
         mutant.apply(&fs::read_to_string(copy.root.join(mutant.file))?)?;
     }
@@ -86,6 +90,26 @@ fn all(name: &str) -> Result<bool> {
     copy.restore()?;
     println!("{caught} of {} mutants caught", wanted.len());
     Ok(caught == wanted.len())
+}
+
+/// Those with a text in their name, or of a rule.
+fn wanted(text: &str) -> Vec<&'static Mutant> {
+    MUTANTS.iter().filter(|it| it.name.contains(text) || it.rule == text).collect()
+}
+
+/// Does each mutant apply and compile? Those with different places in the code do so together.
+fn check(name: &str) -> Result<bool> {
+    let copy = Copy::new();
+    let mut left: Vec<&Mutant> = wanted(name);
+    let all = left.len();
+    while let Some((first, others)) = left.split_first() {
+        copy.restore()?;
+        copy.mutate(first)?;
+        left = others.iter().copied().filter(|mutant| copy.mutate(mutant).is_err()).collect();
+        copy.cargo("check")?;
+    }
+    println!("{all} mutants apply and compile");
+    Ok(true)
 }
 
 /// A copy of the workspace.
@@ -115,9 +139,13 @@ impl Copy {
     }
 
     fn build(&self) -> Result<()> {
+        self.cargo("build")
+    }
+
+    fn cargo(&self, command: &str) -> Result<()> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)
-            .args(["build", "--release", "--quiet", "--locked", "-p", "simulator"])
+            .args([command, "--release", "--quiet", "--locked", "-p", "simulator"])
             .args(["--bin", "mutants"])
             .current_dir(&self.path)
             .env("CARGO_TARGET_DIR", "target")
@@ -129,7 +157,7 @@ impl Copy {
         if output.status.success() {
             return Ok(());
         }
-        Err(format!("cargo build: {}", String::from_utf8_lossy(&output.stderr)).into())
+        Err(format!("cargo {command}: {}", String::from_utf8_lossy(&output.stderr)).into())
     }
 
     fn keep_healthy(&self) -> io::Result<()> {

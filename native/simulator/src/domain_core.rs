@@ -1,0 +1,88 @@
+//! What `mongoose_domain_core` does: applies batches in slices, and tells others what changed.
+
+use crate::coverage::{Corner, Coverage};
+use crate::database::Database;
+use crate::node::{Node, fresh_routing};
+use crate::told::Told;
+use crate::violation::{Violation, violation};
+use domain_sync::follower::Applied;
+
+impl Node {
+    /// It does a piece of its work; `false` if there is none.
+    pub fn work(
+        &mut self,
+        database: &Database,
+        limit: usize,
+        coverage: &mut Coverage,
+    ) -> Result<bool, Violation> {
+        if self.tell(limit, coverage)? {
+            return Ok(true);
+        }
+        let Some(applying) = self.applying.take() else { return Ok(false) };
+        if !applying.batch.is_for(&self.routing) {
+            coverage.hit(Corner::Stale);
+            if !applying.is_orphan {
+                self.batch_applied(Applied::TableReplaced, database)?;
+            }
+            return Ok(true);
+        }
+        let is_late = applying.forgotten != self.routing.times_forgotten();
+        let stood = self.routing.position();
+        let more = applying.batch.apply(limit);
+        if is_late && stood != self.routing.position() {
+            let text = format!("node {}: a late batch brought back a position", self.number);
+            return Err(violation("restart loads everything", text));
+        }
+        coverage.add(Corner::LateSlice, u64::from(applying.is_orphan));
+        let covered = self.covers_now();
+        if covered != self.covered {
+            (self.covered, self.era) = (covered, applying.era);
+            if let Some(check) = self.check.as_mut().filter(|_| applying.is_orphan) {
+                check.overtaken = true;
+                coverage.hit(Corner::Overtaken);
+            }
+        }
+        coverage.add(Corner::LateBatch, u64::from(!more && is_late));
+        if applying.is_orphan {
+            return Ok(true);
+        }
+        if more {
+            self.applying = Some(applying);
+        } else {
+            self.batch_applied(Applied::Done, database)?;
+        }
+        Ok(true)
+    }
+
+    /// Tells others of some transitions; `false` if there are none.
+    fn tell(&mut self, limit: usize, coverage: &mut Coverage) -> Result<bool, Violation> {
+        if self.telling.is_empty() {
+            self.telling = self.routing.pending(limit.max(2)).into();
+        }
+        let told = self.telling.len().min(limit);
+        for transition in self.telling.drain(..told) {
+            let replaced = transition.removed.is_some() && transition.added.is_some();
+            coverage.add(Corner::HostTypeReplaced, u64::from(replaced));
+            self.told.tell(&transition)?;
+            self.routing.acknowledge(1);
+        }
+        Ok(told > 0)
+    }
+
+    /// It is killed, and its successor takes the table over and requests a check.
+    pub fn kill_core(&mut self, database: &Database) -> Result<(), Violation> {
+        self.telling.clear();
+        if self.applying.take().is_some_and(|applying| !applying.is_orphan) {
+            self.batch_applied(Applied::NoTable, database)?;
+        }
+        self.request_check(database)
+    }
+
+    /// It is stopped and started.
+    pub fn fresh_table(&mut self, database: &Database) -> Result<(), Violation> {
+        self.routing = fresh_routing(&self.config);
+        (self.told, self.is_loaded, self.covered) = (Told::default(), false, None);
+        self.stained.clear();
+        self.kill_core(database)
+    }
+}

@@ -1,0 +1,49 @@
+//! What others have been told of a table (I7).
+
+use crate::violation::{Violation, violation};
+use domain_sync::pending::Transition;
+use domain_table::{Name, Pair};
+use std::collections::BTreeMap;
+
+/// What others have been told (I7).
+#[derive(Default)]
+pub struct Told(BTreeMap<Name, Name>);
+
+impl Told {
+    /// They are told of a transition.
+    pub fn tell(&mut self, transition: &Transition) -> Result<(), Violation> {
+        let Transition { domain, removed, added } = transition;
+        let before = match removed {
+            Some(_) => self.0.remove(domain),
+            None => self.0.get(domain).cloned(),
+        };
+        if *removed != before || (removed.is_none() && added.is_none()) {
+            let text = format!("told of {}; before: {}", describe(transition), text(&before));
+            return Err(violation("I7 hooks", text));
+        }
+        if let Some(added) = added {
+            self.0.insert(domain.clone(), added.clone());
+        }
+        Ok(())
+    }
+
+    /// Is that what the table has?
+    pub fn is(&self, pairs: &[Pair]) -> bool {
+        let has = |(domain, host_type): &Pair| self.0.get(domain) == Some(host_type);
+        self.0.len() == pairs.len() && pairs.iter().all(has)
+    }
+
+    /// The domains that they know of.
+    pub fn pairs(&self) -> Vec<Pair> {
+        self.0.iter().map(|(domain, host_type)| (domain.clone(), host_type.clone())).collect()
+    }
+}
+
+fn text(name: &Option<Name>) -> String {
+    name.as_ref().map_or("-".into(), ToString::to_string)
+}
+
+fn describe(transition: &Transition) -> String {
+    let Transition { domain, removed, added } = transition;
+    format!("{domain}: {} -> {}", text(removed), text(added))
+}
