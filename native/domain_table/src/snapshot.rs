@@ -48,7 +48,12 @@ impl<T: Clone> SnapshotVec<T> {
         };
         match branch.last_mut() {
             Some(leaf) if leaf.len() < WIDTH => Arc::make_mut(leaf).push(element),
-            _ => branch.push(Arc::new(vec![element])),
+            // It will be full soon, most likely; the first one grows as it is needed.
+            _ => {
+                let mut leaf = Vec::with_capacity(WIDTH);
+                leaf.push(element);
+                branch.push(Arc::new(leaf));
+            }
         }
     }
 
