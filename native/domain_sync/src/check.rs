@@ -164,7 +164,7 @@ impl Walk {
     }
 
     /// A page of new events is covered as far as `self.covered` says; the domains are to be looked at.
-    fn look_at(self, events: &[Event], next: Next) -> Step {
+    fn read_settings_of(self, events: &[Event], next: Next) -> Step {
         let mut seen = HashSet::new();
         let named = events.iter().map(|event| &event.domain);
         let domains: Vec<String> =
@@ -294,9 +294,9 @@ impl ReadEvents {
                 covered.extend_down(floor, events);
             }
             walk.rounds = 0;
-            walk.look_at(events, Next::ReadBounds)
+            walk.read_settings_of(events, Next::ReadBounds)
         } else {
-            walk.look_at(events, Next::Settle(gaps))
+            walk.read_settings_of(events, Next::Settle(gaps))
         }
     }
 
@@ -333,7 +333,7 @@ impl ReadEvents {
             (true, false) => Next::ReadUpto(upto),
             (true, true) => Next::End,
         };
-        walk.look_at(new, next)
+        walk.read_settings_of(new, next)
     }
 }
 

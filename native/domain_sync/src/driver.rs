@@ -174,7 +174,7 @@ pub async fn run<D: Database, S: Clone + Eq + Hash>(
                         let suspects = routing.take_suspects();
                         if !suspects.is_empty() {
                             out.all_applied().await;
-                            let differences = look_again(store, &out.routing, suspects).await?;
+                            let differences = judge_suspects(store, &out.routing, suspects).await?;
                             if !differences.is_empty() {
                                 // Until the reload: the table stays wrong.
                                 let still = differences.iter().map(|found| found.domain.clone());
@@ -240,7 +240,7 @@ async fn for_each_enabled<D: Database>(
 }
 
 /// The end of an audit: the table has all changes up to its position.
-async fn look_again<D: Database, S: Clone + Eq + Hash>(
+async fn judge_suspects<D: Database, S: Clone + Eq + Hash>(
     store: &D,
     routing: &Routing<S>,
     suspects: Vec<String>,

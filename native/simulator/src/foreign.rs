@@ -133,7 +133,7 @@ impl Foreign {
         self.stage = Stage::Rows(last.id);
         for (domain, _) in rows {
             let mut table = std::mem::take(&mut self.loading);
-            self.look_at(domain, database, &mut table);
+            self.judge(domain, database, &mut table);
             self.loading = table;
         }
         false
@@ -158,7 +158,7 @@ impl Foreign {
             }
             if let Some((domain, _)) = database.rows.get_key_value(&*event.domain) {
                 let (domain, mut table) = (*domain, std::mem::take(&mut self.table));
-                self.look_at(domain, database, &mut table);
+                self.judge(domain, database, &mut table);
                 self.table = table;
             }
             self.position = Some((floor, event.id));
@@ -169,7 +169,7 @@ impl Foreign {
         Some(page.is_empty())
     }
 
-    fn look_at(&self, domain: Domain, database: &Database, table: &mut BTreeMap<Domain, HostType>) {
+    fn judge(&self, domain: Domain, database: &Database, table: &mut BTreeMap<Domain, HostType>) {
         if self.config.statics.iter().any(|(name, _)| *name == domain) {
             return;
         }
