@@ -32,7 +32,7 @@ measure(Url, Cycles) ->
     [cycle(Url) || _ <- lists:seq(1, Cycles)].
 
 cycle(Url) ->
-    ok = bench_node:start(ours, Url, [], untold),
+    ok = bench_node:start(ours, Url, [], nobody),
     ok = bench_node:load(ours, Url),
     ok = test_helper:stop_standalone(),
     ok = bench_node:settle(),

@@ -1,12 +1,12 @@
-%% @doc Who is told of added and removed domains in the benchmarks, and only counts.
+%% @doc Who is notified of added and removed domains in the benchmarks, and only counts.
 %%
-%% On our side `told/3' is a listener of the standalone application, which calls it in a process of
+%% On our side `notified/3' is a listener of the standalone application, which calls it in a process of
 %% its own. The reference's process sends casts to this one, which calls the same function.
 -module(bench_listener).
 
 -behaviour(gen_server).
 
--export([reset/0, count/0, told/3, start_link/0, mailbox_of/1, longest/1]).
+-export([reset/0, count/0, notified/3, start_link/0, mailbox_of/1, longest/1]).
 -export([init/1, handle_call/3, handle_cast/2]).
 
 %% Milliseconds between two looks at a mailbox.
@@ -21,8 +21,8 @@ reset() ->
 count() ->
     counters:get(persistent_term:get(?MODULE), 1).
 
--spec told(added | removed, HostType :: binary(), Domain :: binary()) -> ok.
-told(_What, _HostType, _Domain) ->
+-spec notified(added | removed, HostType :: binary(), Domain :: binary()) -> ok.
+notified(_What, _HostType, _Domain) ->
     counters:add(persistent_term:get(?MODULE), 1, 1).
 
 %% @doc The process that the reference tells.
@@ -56,7 +56,7 @@ handle_call(_Request, _From, State) ->
 %% @private
 -spec handle_cast({added | removed, binary(), binary()}, no_state) -> {noreply, no_state}.
 handle_cast({What, HostType, Domain}, State) ->
-    ok = told(What, HostType, Domain),
+    ok = notified(What, HostType, Domain),
     {noreply, State}.
 
 %% Internal

@@ -1,8 +1,8 @@
 %% @doc Cold loads: from the start of a fresh node's table until it has every domain and everybody
-%% was told; the memory that takes; and PostgreSQL's `COPY' of the same rows to a pipe, for
+%% was notified; the memory that takes; and PostgreSQL's `COPY' of the same rows to a pipe, for
 %% comparison.
 %%
-%% The mailbox of the process that is told is watched: what waits there is not done yet.
+%% The mailbox of the process that is notified is watched: what waits there is not done yet.
 -module(bench_loads).
 
 -export([databases/1, steps/2]).
@@ -17,26 +17,26 @@ steps(#{large := Large, load_pairs := Pairs}, Urls) ->
     #{{postgres, Large, shared} := Postgres, {mysql, Large, shared} := MariaDB} = Urls,
     Amount = bench_report:amount(Large),
     [{["cold loads of ", Amount, " from PostgreSQL"],
-      fun() -> from_postgres(Large, pairs(Pairs, Postgres, Large, told)) end},
+      fun() -> from_postgres(Large, pairs(Pairs, Postgres, Large, notified)) end},
      {["cold loads of ", Amount, " from PostgreSQL, with nobody to tell"],
-      fun() -> from_postgres_untold(Large, pairs(Pairs, Postgres, Large, untold)) end},
+      fun() -> from_postgres_nobody(Large, pairs(Pairs, Postgres, Large, nobody)) end},
      {["cold loads of ", Amount, " from PostgreSQL, with a slow receiver"],
       fun() -> with_receiver(Pairs, Postgres, Large) end},
      {["cold loads of ", Amount, " from MariaDB"],
       fun() ->
-          Samples = pairs(Pairs, MariaDB, Large, told),
-          [result("cold load from MariaDB", [Amount, ", all told"], {time, <<"s">>},
+          Samples = pairs(Pairs, MariaDB, Large, notified),
+          [result("cold load from MariaDB", [Amount, ", all notified"], {time, <<"s">>},
                   {at_least, 5.0}, seconds, Samples)]
       end}].
 
 from_postgres(Size, Samples) ->
-    At = [bench_report:amount(Size), ", all told"],
+    At = [bench_report:amount(Size), ", all notified"],
     [result("cold load from PostgreSQL", At, {time, <<"s">>}, {at_least, 8.0}, seconds, Samples),
      against_copy("cold load from PostgreSQL", At, {at_most, 2.0}, seconds, Samples),
-     result("cold load, longest mailbox of who is told", At, {share, <<"messages">>}, none,
+     result("cold load, longest mailbox of who is notified", At, {share, <<"messages">>}, none,
             mailbox, Samples)].
 
-from_postgres_untold(Size, Samples) ->
+from_postgres_nobody(Size, Samples) ->
     Amount = bench_report:amount(Size),
     At = [Amount, ", nobody to tell"],
     [result("cold load from PostgreSQL", At, {time, <<"s">>}, none, seconds, Samples),
@@ -80,7 +80,7 @@ load(Side, Url, Size, Listening) ->
     Seconds = bench_pairs:timed(fun() ->
         ok = bench_node:start(Side, Url, [], Listening),
         ok = bench_node:load(Side, Url),
-        _ = Listening =:= told andalso
+        _ = Listening =:= notified andalso
             bench_node:wait_until(fun() -> bench_listener:count() =:= Size end)
     end),
     Size = (bench_node:module(Side)):domains_count(),
@@ -96,7 +96,7 @@ route(Receiver, Url, Size) ->
     _ = Receiver =:= receiver andalso bench_receiver:start(),
     ok = bench_node:settle(),
     bench_pairs:timed(fun() ->
-        ok = bench_node:start(ours, Url, [], untold),
+        ok = bench_node:start(ours, Url, [], nobody),
         bench_node:wait_until(fun() -> mongoose_domain_core:domains_count() =:= Size end)
     end).
 

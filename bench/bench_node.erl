@@ -15,7 +15,7 @@
 
 -type side() :: reference | ours.
 %% Is somebody told of every domain that is added? Then bench_listener counts.
--type listening() :: told | untold.
+-type listening() :: notified | nobody.
 
 %% @doc Applies the function in a node of its own, which is gone when this returns.
 -spec in_fresh_node(module(), atom(), [term()]) -> term().
@@ -42,12 +42,12 @@ prepare() ->
 -spec start(side(), Url :: string(), [{binary(), binary()}], listening()) -> ok.
 start(reference, _Url, Pairs, Listening) ->
     ok = bench_listener:reset(),
-    _ = Listening =:= told andalso bench_listener:start_link(),
+    _ = Listening =:= notified andalso bench_listener:start_link(),
     {ok, _} = bench_reference:start_link(Pairs, bench_database:host_types()),
     ok;
 start(ours, Url, Pairs, Listening) ->
     ok = bench_listener:reset(),
-    Listeners = [{bench_listener, told} || Listening =:= told],
+    Listeners = [{bench_listener, notified} || Listening =:= notified],
     {ok, _} = test_helper:start_standalone(#{database => Url, static_domains => Pairs,
                                              host_types => bench_database:host_types(),
                                              listeners => Listeners}),
@@ -65,7 +65,7 @@ load(ours, _Url) ->
 -spec load_both(Url :: string()) -> ok.
 load_both(Url) ->
     lists:foreach(fun(Side) ->
-                      ok = start(Side, Url, [], untold),
+                      ok = start(Side, Url, [], nobody),
                       ok = load(Side, Url)
                   end, [reference, ours]),
     Count = bench_reference:domains_count(),

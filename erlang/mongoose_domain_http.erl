@@ -194,7 +194,7 @@ answer(Question, Request) ->
             end,
     mongoose_domain_nif:answer(Question, Reply).
 
-reply(look) ->
+reply(request_checks) ->
     ok = mongoose_domain_cluster:request_checks_everywhere(),
     done;
 reply({failed, Reason, Text}) ->

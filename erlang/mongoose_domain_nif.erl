@@ -118,7 +118,7 @@
 -type question_request() ::
     {insert_domain | delete_domain | request_delete_domain, domain(), host_type()} %% done
   | {enable_domain | disable_domain, domain()}                                     %% done
-  | look                                                                           %% done
+  | request_checks                                                                 %% done
   | verify                                                                         %% verified
   | members.                                                                       %% members
 

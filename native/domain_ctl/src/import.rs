@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::export::unknown_format;
 use crate::output::{self, printable};
 use answer::{Answer, Counts, End};
-use chunk::{Chunk, Chunks, Place};
+use chunk::{Chunk, Chunks, Offset};
 use display::{Display, rate};
 use progress::{Found, Progress, ProgressFile};
 use rejects::Rejects;
@@ -56,7 +56,7 @@ struct Import<'a> {
     rejects: Rejects,
     display: Display,
     counts: Counts,
-    place: Place,
+    offset: Offset,
     lag: Option<u64>,
     began: Instant,
     /// How long an earlier run took.
@@ -74,7 +74,7 @@ pub fn run(options: &ImportOptions, client: &Client) -> Result<ExitCode, Error> 
     target.send(&Chunk::default())?;
     let (source, reader) = Source::open(options, format, client.server())?;
     let mut import = Import::new(options, target, source)?;
-    let mut chunks = Chunks::new(reader, format, import.place);
+    let mut chunks = Chunks::new(reader, format, import.offset);
     let read = |error: io::Error| Error::file(&options.file, "read", &error);
     while let Some(chunk) = chunks.next_chunk().map_err(read)? {
         import.send_all(chunk)?;
@@ -129,7 +129,7 @@ impl Source {
         };
         let earlier = progress_file.as_ref().and_then(|file| earlier(file, options));
         if let Some(earlier) = &earlier {
-            file.seek(SeekFrom::Start(earlier.place().bytes)).map_err(failed)?;
+            file.seek(SeekFrom::Start(earlier.offset().bytes)).map_err(failed)?;
         }
         let source = Source { size: Some(metadata.len()), progress_file, earlier };
         Ok((source, Box::new(BufReader::new(file))))
@@ -153,7 +153,7 @@ fn earlier(progress_file: &ProgressFile, options: &ImportOptions) -> Option<Prog
             None
         }
         Found::Progress(progress) => {
-            let done = progress.place().lines;
+            let done = progress.offset().lines;
             output::complain(format_args!("going on behind line {done} of {file}"));
             say_where_rejects_are(&progress, options);
             Some(progress)
@@ -166,8 +166,8 @@ fn say_where_rejects_are(progress: &Progress, options: &ImportOptions) {
     let earlier = progress.rejects.as_ref().map(|(path, _)| path);
     let rejected = progress.counts.rejected;
     if rejected > 0 && options.rejects.is_some() && earlier != options.rejects.as_ref() {
-        let place = earlier.map_or("no file".to_owned(), |path| path.display().to_string());
-        output::complain(format_args!("the {rejected} lines rejected before it are in {place}"));
+        let offset = earlier.map_or("no file".to_owned(), |path| path.display().to_string());
+        output::complain(format_args!("the {rejected} lines rejected before it are in {offset}"));
     }
 }
 
@@ -178,7 +178,7 @@ impl<'a> Import<'a> {
         Source { size, progress_file, earlier }: Source,
     ) -> Result<Self, Error> {
         let earlier = earlier.as_ref();
-        let place = earlier.map(Progress::place).unwrap_or_default();
+        let offset = earlier.map(Progress::offset).unwrap_or_default();
         let done = earlier.and_then(|earlier| earlier.rejects.as_ref());
         let seconds = earlier.map_or(0.0, |earlier| earlier.seconds);
         Ok(Import {
@@ -186,9 +186,9 @@ impl<'a> Import<'a> {
             target,
             progress_file,
             rejects: Rejects::new(options.rejects.as_deref(), done)?,
-            display: Display::new(size, place),
+            display: Display::new(size, offset),
             counts: earlier.map(|earlier| earlier.counts).unwrap_or_default(),
-            place,
+            offset,
             lag: None,
             began: Instant::now(),
             before: Duration::try_from_secs_f64(seconds).unwrap_or_default(),
@@ -227,10 +227,10 @@ impl<'a> Import<'a> {
             }
         }
         self.counts.add(&answer.counts);
-        if let Some(place) = chunk.drop_first(answer.done) {
-            self.place = place;
+        if let Some(offset) = chunk.drop_first(answer.done) {
+            self.offset = offset;
             self.note();
-            self.display.advance(answer.counts.lines, place);
+            self.display.advance(answer.counts.lines, offset);
         }
         let failure = match answer.end {
             End::Done(lag) => {
@@ -249,7 +249,7 @@ impl<'a> Import<'a> {
         let Some(file) = &self.progress_file else { return };
         let rejects = self.rejects.written();
         let seconds = self.time().as_secs_f64();
-        if let Err(error) = file.write(self.place, self.counts, seconds, rejects) {
+        if let Err(error) = file.write(self.offset, self.counts, seconds, rejects) {
             let file = self.options.file.display();
             self.display.say(&format!(
                 "Warning: {file}.progress cannot be written: {error}; if the import is \
@@ -264,7 +264,7 @@ impl<'a> Import<'a> {
     }
 
     fn failed(&self, cause: Error) -> Error {
-        let done = self.place.lines;
+        let done = self.offset.lines;
         let repeat = "repeat the command";
         let advice = match &self.progress_file {
             _ if done == 0 => format!("no line is done yet: {repeat}"),

@@ -5,7 +5,9 @@ use crate::term::{KeptTerm, binary, database_failure, failure, row};
 use crate::{bad_database_option, deleting, done, exists, inserted, invalid_name, not_found, ok};
 use crate::{ca, client, database, driver, host, mode, password, port, tls, username};
 use crate::{idle_timeout, max_connections, none, query_timeout, stopped, url, wrong_host_type};
-use domain_store::{Change, Client, Config, Driver, Insert, Pem, Place, Server, Setting, Status};
+use domain_store::{
+    Change, Client, Config, Driver, Endpoint, Insert, Pem, Server, Setting, Status,
+};
 use domain_store::{Store, Tls, TlsMode};
 use domain_table::check_name;
 use parking_lot::Mutex;
@@ -61,9 +63,9 @@ impl Drop for Open {
 /// Opens a database: checks the options, connects only when needed.
 #[rustler::nif(schedule = "DirtyIo")]
 fn open_database<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
-    let place = match optional(options, url())? {
-        Some(url) => Place::Url(url),
-        None => Place::Server(server(options)?),
+    let endpoint = match optional(options, url())? {
+        Some(url) => Endpoint::Url(url),
+        None => Endpoint::Server(server(options)?),
     };
     let wrong = |text| Ok(failure(env, bad_database_option(), text));
     let Some(max_connections) = integer(options, max_connections(), 1..=MAX_CONNECTIONS)? else {
@@ -77,7 +79,7 @@ fn open_database<'a>(env: Env<'a>, options: Term<'a>) -> NifResult<Term<'a>> {
     };
     let query_timeout = Duration::from_millis(query_timeout);
     let idle_timeout = Duration::from_millis(idle_timeout);
-    Ok(open(env, Config { place, max_connections, query_timeout, idle_timeout }))
+    Ok(open(env, Config { endpoint, max_connections, query_timeout, idle_timeout }))
 }
 
 /// A server by its parts.

@@ -2,7 +2,7 @@
 //!
 //! - `atoms`: the atoms of all answers.
 //! - `table`: the functions on the routing table of this node, of which there is one or none.
-//! - `admin`: the HTTP server, and the node that it asks.
+//! - `http`: the HTTP server, and the node that it asks.
 //! - `database`: databases, and requests to them, answered by message.
 //! - `follow`: the follower, which tells its process by messages what to do.
 //! - `batch`: batches of changes; `report`: what the follower logs.
@@ -18,11 +18,11 @@
 // The library is for the VM: nothing in it is public, but the macro of the atoms thinks so.
 #![allow(missing_docs)]
 
-mod admin;
 mod atoms;
 mod batch;
 mod database;
 mod follow;
+mod http;
 #[cfg(target_os = "linux")]
 mod no_delay;
 mod raw;

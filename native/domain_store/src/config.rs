@@ -10,7 +10,7 @@ use url::Url;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where it is.
-    pub place: Place,
+    pub endpoint: Endpoint,
     /// The most connections to hold at a time.
     pub max_connections: u32,
     /// The time limit of a connection attempt and of an operation.
@@ -21,7 +21,7 @@ pub struct Config {
 
 /// Where a database is.
 #[derive(Clone)]
-pub enum Place {
+pub enum Endpoint {
     /// `sqlite:path/to/file`, `postgres://user:password@host:port/database` or
     /// `mysql://user:password@host:port/database` (also `mariadb://`).
     Url(String),
@@ -60,13 +60,13 @@ pub enum Driver {
 impl Config {
     /// Two connections, five seconds, ten seconds.
     pub fn new(url: impl Into<String>) -> Self {
-        Self::at(Place::Url(url.into()))
+        Self::at(Endpoint::Url(url.into()))
     }
 
-    /// The same of any place.
-    pub fn at(place: Place) -> Self {
+    /// The same of any endpoint.
+    pub fn at(endpoint: Endpoint) -> Self {
         Config {
-            place,
+            endpoint,
             max_connections: 2,
             query_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(10),
@@ -183,11 +183,11 @@ macro_rules! sqlx_options {
 pub(crate) use sqlx_options;
 
 /// Not the URL: it may hold a password.
-impl fmt::Debug for Place {
+impl fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Url(_) => f.write_str("[redacted]"),
-            Place::Server(server) => server.fmt(f),
+            Endpoint::Url(_) => f.write_str("[redacted]"),
+            Endpoint::Server(server) => server.fmt(f),
         }
     }
 }

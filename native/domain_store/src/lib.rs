@@ -20,7 +20,7 @@ mod postgres;
 mod sqlite;
 mod tls;
 
-pub use config::{Config, Driver, Place, Server};
+pub use config::{Config, Driver, Endpoint, Server};
 pub use error::{Error, ErrorKind};
 pub use import::{Outcome, Row};
 pub use tls::{Client, Pem, Tls, TlsMode};
@@ -162,13 +162,13 @@ impl Store {
     /// file for TLS is missing or wrong.
     pub fn open(config: &Config) -> Result<Store, Error> {
         use config::Scheme;
-        match &config.place {
-            Place::Url(url) => match config::scheme(url)? {
+        match &config.endpoint {
+            Endpoint::Url(url) => match config::scheme(url)? {
                 Scheme::Sqlite => Ok(Store::Sqlite(sqlite::Database::open(url, config)?)),
                 Scheme::Postgres => Self::postgres(postgres::options_of_url(url)?, config),
                 Scheme::Mysql => Self::mysql(mysql::options_of_url(url)?, config),
             },
-            Place::Server(server) => match server.driver {
+            Endpoint::Server(server) => match server.driver {
                 Driver::Postgres => Self::postgres(postgres::options_of_server(server)?, config),
                 Driver::Mysql => Self::mysql(mysql::options_of_server(server), config),
             },

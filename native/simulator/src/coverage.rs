@@ -55,7 +55,7 @@ corners! {
     ReloadWithoutEffect: "reloads without effect",
     ServiceKilled: "services killed in a check",
     CoreKilled: "cores killed in a batch",
-    CoreKilledUntold: "cores killed with transitions untold",
+    CoreKilledPending: "cores killed with transitions pending",
     CleanStop: "services stopped cleanly",
     Restart: "restarts asked for",
     FreshTable: "fresh tables",

@@ -206,9 +206,9 @@ impl World {
                 node.restart();
             }
             Action::KillCore { .. } => {
-                let untold = node.routing.pending_len() > 0;
+                let pending = node.routing.pending_len() > 0;
                 coverage.add(Corner::CoreKilled, u64::from(node.applying.is_some()));
-                coverage.add(Corner::CoreKilledUntold, u64::from(untold));
+                coverage.add(Corner::CoreKilledPending, u64::from(pending));
                 node.kill_core(database)?;
             }
             Action::FreshTable { .. } => {

@@ -1,4 +1,4 @@
-//! A file of domains in parts of the size of a request, each line with its place in the file.
+//! A file of domains in parts of the size of a request, each line with its offset in the file.
 //!
 //! What a line says is the server's to judge. Only what is no line of data stays here: a header of
 //! CSV at the beginning, empty lines, and lines that begin with #.
@@ -17,7 +17,7 @@ pub const LINE_BYTES: usize = 16_000;
 
 /// How much of the file has been passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
+pub struct Offset {
     /// Lines of the file, of any kind.
     pub lines: u64,
     /// Bytes of the file.
@@ -35,15 +35,15 @@ pub struct Chunk {
 struct Line {
     /// Where it begins in the body.
     start: usize,
-    /// The place behind it in the file.
-    end: Place,
+    /// The offset behind it in the file.
+    end: Offset,
 }
 
 /// Reads a file chunk by chunk.
 pub struct Chunks<R> {
     reader: R,
     format: Format,
-    place: Place,
+    offset: Offset,
     line: Vec<u8>,
     /// Has a line of data been seen? Only before it there can be a header.
     has_data: bool,
@@ -68,8 +68,8 @@ impl Chunk {
         Some((end.lines, without_end(self.body.get(*start..next)?)))
     }
 
-    /// Takes away the first lines; returns the place behind them, if there are any.
-    pub fn drop_first(&mut self, count: usize) -> Option<Place> {
+    /// Takes away the first lines; returns the offset behind them, if there are any.
+    pub fn drop_first(&mut self, count: usize) -> Option<Offset> {
         let count = count.min(self.lines.len());
         let start = self.lines.get(count).map_or(self.body.len(), |line| line.start);
         self.body.drain(..start);
@@ -84,7 +84,7 @@ impl Chunk {
         self.lines.len() >= LINES || self.body.len() >= BYTES
     }
 
-    fn add(&mut self, line: &[u8], end: Place) {
+    fn add(&mut self, line: &[u8], end: Offset) {
         self.lines.push(Line { start: self.body.len(), end });
         self.body.extend_from_slice(line);
         self.body.push(b'\n');
@@ -92,9 +92,9 @@ impl Chunk {
 }
 
 impl<R: BufRead> Chunks<R> {
-    /// The reader stands at this place.
-    pub fn new(reader: R, format: Format, place: Place) -> Self {
-        Chunks { reader, format, place, line: Vec::new(), has_data: place != Place::default() }
+    /// The reader stands at this offset.
+    pub fn new(reader: R, format: Format, offset: Offset) -> Self {
+        Chunks { reader, format, offset, line: Vec::new(), has_data: offset != Offset::default() }
     }
 
     /// The next chunk; none at the end.
@@ -108,7 +108,7 @@ impl<R: BufRead> Chunks<R> {
             let is_header = !self.has_data && self.format == Format::Csv && is_header(line);
             self.has_data = true;
             if !is_header {
-                chunk.add(line, self.place);
+                chunk.add(line, self.offset);
             }
         }
         Ok(if chunk.len() == 0 { None } else { Some(chunk) })
@@ -119,16 +119,16 @@ impl<R: BufRead> Chunks<R> {
         let mut limited = (&mut self.reader).take(LINE_BYTES as u64 + 1);
         let read = limited.read_until(b'\n', &mut self.line)?;
         if read > LINE_BYTES {
-            let line = self.place.lines + 1;
+            let line = self.offset.lines + 1;
             let text = format!("line {line} has more than {LINE_BYTES} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        if self.place.bytes == 0 && self.line.starts_with(b"\xef\xbb\xbf") {
+        if self.offset.bytes == 0 && self.line.starts_with(b"\xef\xbb\xbf") {
             // The byte order mark of some programs for Windows.
             self.line.drain(..3);
         }
-        self.place.lines += u64::from(read > 0);
-        self.place.bytes += read as u64;
+        self.offset.lines += u64::from(read > 0);
+        self.offset.bytes += read as u64;
         Ok(read > 0)
     }
 }
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     fn chunks(text: &str, format: Format) -> Vec<Chunk> {
-        let mut chunks = Chunks::new(text.as_bytes(), format, Place::default());
+        let mut chunks = Chunks::new(text.as_bytes(), format, Offset::default());
         std::iter::from_fn(|| chunks.next_chunk().unwrap()).collect()
     }
 
@@ -209,27 +209,27 @@ mod tests {
         let mut parts = chunks("domain,host_type\na,t\nbb,t\n\nccc,t\n", Format::Csv);
         let chunk = &mut parts[0];
         assert_eq!(chunk.drop_first(0), None);
-        assert_eq!(chunk.drop_first(2), Some(Place { lines: 3, bytes: 26 }));
+        assert_eq!(chunk.drop_first(2), Some(Offset { lines: 3, bytes: 26 }));
         assert_eq!(chunk.body(), b"ccc,t\n");
         assert_eq!(lines(chunk), [(5, "ccc,t")]);
-        assert_eq!(chunk.drop_first(9), Some(Place { lines: 5, bytes: 33 }));
+        assert_eq!(chunk.drop_first(9), Some(Offset { lines: 5, bytes: 33 }));
         assert_eq!(chunk.len(), 0);
     }
 
     #[test]
     fn reading_goes_on_at_a_place() {
         let text = "domain,host_type\na,t\nbb,t\n\ndomain,host_type\n";
-        let place = Place { lines: 3, bytes: 26 };
-        let mut chunks = Chunks::new(&text.as_bytes()[26..], Format::Csv, place);
+        let offset = Offset { lines: 3, bytes: 26 };
+        let mut chunks = Chunks::new(&text.as_bytes()[26..], Format::Csv, offset);
         let mut chunk = chunks.next_chunk().unwrap().unwrap();
         assert_eq!(lines(&chunk), [(5, "domain,host_type")]);
-        assert_eq!(chunk.drop_first(1), Some(Place { lines: 5, bytes: text.len() as u64 }));
+        assert_eq!(chunk.drop_first(1), Some(Offset { lines: 5, bytes: text.len() as u64 }));
     }
 
     #[test]
     fn a_line_that_is_too_long_is_an_error_with_its_number() {
         let text = format!("a,t\n{}\n", "x".repeat(LINE_BYTES));
-        let mut chunks = Chunks::new(text.as_bytes(), Format::Csv, Place::default());
+        let mut chunks = Chunks::new(text.as_bytes(), Format::Csv, Offset::default());
         let error = chunks.next_chunk().unwrap_err();
         assert_eq!(error.to_string(), "line 2 has more than 16000 bytes");
     }

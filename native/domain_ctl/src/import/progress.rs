@@ -1,7 +1,7 @@
 //! `FILE.progress`: how far the import of a file is, so that a repeated command goes on there.
 
 use super::answer::Counts;
-use super::chunk::Place;
+use super::chunk::Offset;
 use crate::cli::Format;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -51,8 +51,8 @@ pub enum Found {
 
 impl Progress {
     /// Where to go on.
-    pub fn place(&self) -> Place {
-        Place { lines: self.lines, bytes: self.bytes }
+    pub fn offset(&self) -> Offset {
+        Offset { lines: self.lines, bytes: self.bytes }
     }
 }
 
@@ -81,13 +81,13 @@ impl ProgressFile {
     /// Notes how far it is, in one step.
     pub fn write(
         &self,
-        place: Place,
+        offset: Offset,
         counts: Counts,
         seconds: f64,
         rejects: Option<(PathBuf, u64)>,
     ) -> io::Result<()> {
         let of = self.identity.clone();
-        let Place { lines, bytes } = place;
+        let Offset { lines, bytes } = offset;
         let progress = Progress { of, lines, bytes, counts, seconds, rejects };
         let new = with_suffix(&self.path, ".new");
         fs::write(&new, serde_json::to_vec(&progress)?)?;
@@ -132,14 +132,14 @@ mod tests {
         let before = progress_file(&file, Format::Csv, SERVER);
         assert_eq!(before.read(), Found::Nothing);
 
-        let place = Place { lines: 1, bytes: 4 };
+        let offset = Offset { lines: 1, bytes: 4 };
         let counts = Counts { lines: 1, added: 1, ..Counts::default() };
         let rejects = Some((PathBuf::from("rejects.csv"), 17));
-        before.write(place, counts, 1.5, rejects.clone()).unwrap();
+        before.write(offset, counts, 1.5, rejects.clone()).unwrap();
         let Found::Progress(found) = progress_file(&file, Format::Csv, SERVER).read() else {
             panic!("no progress")
         };
-        assert_eq!((found.place(), found.counts, found.seconds), (place, counts, 1.5));
+        assert_eq!((found.offset(), found.counts, found.seconds), (offset, counts, 1.5));
         assert_eq!(found.rejects, rejects);
 
         assert_eq!(progress_file(&file, Format::Csv, "http://other").read(), Found::Another);

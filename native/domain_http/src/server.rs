@@ -152,12 +152,12 @@ async fn serve(
     acceptor: Option<TlsAcceptor>,
     mut stopped: watch::Receiver<()>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let graceful = GracefulShutdown::new();
     let mut connections = tokio::task::JoinSet::new();
     loop {
-        let accepted = async { (places.clone().acquire_owned().await, listener.accept().await) };
-        let (place, stream) = tokio::select! {
+        let accepted = async { (permits.clone().acquire_owned().await, listener.accept().await) };
+        let (permit, stream) = tokio::select! {
             accepted = accepted => accepted,
             // The sender is gone.
             _ = stopped.changed() => break,
@@ -167,7 +167,7 @@ async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let is_crowded = places.available_permits() < CONNECTIONS / 2;
+        let is_crowded = permits.available_permits() < CONNECTIONS / 2;
         let head_limit = if is_crowded { CROWDED_HEAD_LIMIT } else { HEAD_LIMIT };
         let (routes, acceptor, watcher) = (routes.clone(), acceptor.clone(), graceful.watcher());
         connections.spawn(async move {
@@ -182,7 +182,7 @@ async fn serve(
                     _ => Ok(()),
                 },
             };
-            drop(place);
+            drop(permit);
         });
         while connections.try_join_next().is_some() {}
     }

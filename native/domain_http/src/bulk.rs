@@ -293,7 +293,7 @@ impl Import {
             self.say(&Line::Rejected(rejected)).await?;
         }
         self.say(&Line::Progress(counts)).await?;
-        self.let_follow().await;
+        self.await_small_lag().await;
         Ok(())
     }
 
@@ -324,7 +324,7 @@ impl Import {
         let has_changed = (counts.added, counts.changed) != (before.added, before.changed);
         if has_changed && !self.dry_run {
             // Nodes that are not told look by themselves.
-            let _ = self.admin.node.look().await;
+            let _ = self.admin.node.request_checks().await;
         }
         Ok(())
     }
@@ -369,7 +369,7 @@ impl Import {
     }
 
     /// Waits while the node is far behind.
-    async fn let_follow(&self) {
+    async fn await_small_lag(&self) {
         let is_far = || {
             let lag = self.admin.node.snapshot().and_then(|snapshot| Lag::of(&snapshot).lag);
             lag.is_some_and(|lag| lag > LAG)

@@ -25,10 +25,10 @@ pub trait Node: Send + Sync + 'static {
     fn snapshot(&self) -> Option<Snapshot>;
     /// The database; `None` if there is none.
     fn store(&self) -> Option<&Store>;
-    /// Changes a domain, and asks all nodes to look at it.
+    /// Changes a domain, and requests a check on all nodes.
     fn change(&self, change: Change) -> Answer<Result<(), Refusal>>;
-    /// Asks all nodes to look at the event log.
-    fn look(&self) -> Answer<Result<(), Refusal>>;
+    /// Requests a check on all nodes.
+    fn request_checks(&self) -> Answer<Result<(), Refusal>>;
     /// A request met a failure of the database; this is for the log and the metrics.
     fn failed(&self, error: &domain_store::Error) -> Answer<()>;
     /// Compares the table with the database; what differs is loaded again. How many domains, and the

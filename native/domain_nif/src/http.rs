@@ -10,8 +10,8 @@ use crate::runtime::Threads;
 use crate::table::routing;
 use crate::term::{failure, reason};
 use crate::{bad_http_option, http_failed, mongoose_domain_nif, ok, service_domain_db, stopped};
-use domain_admin::{Answer, Change, Credentials, Difference, HostType, Member, MemberStatus};
-use domain_admin::{Node, Options, Refusal, Route, Server, Snapshot, StartError, TlsFiles};
+use domain_http::{Answer, Change, Credentials, Difference, HostType, Member, MemberStatus};
+use domain_http::{Node, Options, Refusal, Route, Server, Snapshot, StartError, TlsFiles};
 use domain_store::Store;
 use domain_table::Name;
 use parking_lot::Mutex;
@@ -58,7 +58,7 @@ enum Asked {
     RequestDeleteDomain(String, String),
     EnableDomain(String),
     DisableDomain(String),
-    Look,
+    RequestChecks,
     /// To note it.
     Failed(Atom, String),
     Verify,
@@ -184,8 +184,8 @@ impl Node for ErlangNode {
         Box::pin(async { asked.await.map(drop) })
     }
 
-    fn look(&self) -> Answer<Result<(), Refusal>> {
-        let asked = ErlangNode::ask(self.process, Asked::Look);
+    fn request_checks(&self) -> Answer<Result<(), Refusal>> {
+        let asked = ErlangNode::ask(self.process, Asked::RequestChecks);
         Box::pin(async { asked.await.map(drop) })
     }
 

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 /// So many changes of domains are made at a time, and as many removals; the others wait.
 const CHANGES: usize = 32;
 /// How long they wait.
-const PLACE_LIMIT: Duration = Duration::from_secs(5);
+const PERMIT_LIMIT: Duration = Duration::from_secs(5);
 /// How long a change may take, and a removal, whose handlers may have much to do.
 const CHANGE_LIMIT: Duration = Duration::from_secs(15);
 const REMOVAL_LIMIT: Duration = Duration::from_secs(120);
@@ -89,8 +89,8 @@ impl Details {
 
 impl Admin {
     pub fn new(node: Arc<dyn Node>, name: String) -> Self {
-        let places = || Arc::new(Semaphore::new(CHANGES));
-        let (changes, removals) = (places(), places());
+        let permits = || Arc::new(Semaphore::new(CHANGES));
+        let (changes, removals) = (permits(), permits());
         Admin { node, name, history: History::default(), changes, removals }
     }
 
@@ -134,7 +134,7 @@ impl Admin {
     async fn change(&self, change: Change) -> Result<(), Refusal> {
         // It is the database that changes wait for.
         let late = |limit: Duration| Refusal::Database(format!("no end in {} s", limit.as_secs()));
-        let changing = self.begin(&self.changes, change).await.ok_or_else(|| late(PLACE_LIMIT))?;
+        let changing = self.begin(&self.changes, change).await.ok_or_else(|| late(PERMIT_LIMIT))?;
         timeout(CHANGE_LIMIT, changing).await.unwrap_or_else(|_| Err(late(CHANGE_LIMIT)))
     }
 
@@ -144,18 +144,18 @@ impl Admin {
         in_time(removing).await
     }
 
-    /// Begins a change if there comes a place for it, which it has until it is done, also if nobody
+    /// Begins a change if there comes a permit for it, which it has until it is done, also if nobody
     /// waits for it any more.
     async fn begin(
         &self,
-        places: &Arc<Semaphore>,
+        permits: &Arc<Semaphore>,
         change: Change,
     ) -> Option<impl Future<Output = Result<(), Refusal>> + use<>> {
-        let place = timeout(PLACE_LIMIT, places.clone().acquire_owned()).await.ok()?.ok()?;
+        let permit = timeout(PERMIT_LIMIT, permits.clone().acquire_owned()).await.ok()?.ok()?;
         let change = self.node.change(change);
         let task = tokio::spawn(async move {
             let changed = change.await;
-            drop(place);
+            drop(permit);
             changed
         });
         Some(async { task.await.unwrap_or_else(|error| Err(Refusal::Database(error.to_string()))) })
