@@ -204,11 +204,6 @@ impl Store {
         on_database!(self, database => database.close().await)
     }
 
-    /// Returns when [`Self::close`] is called.
-    pub async fn closed(&self) {
-        on_database!(self, database => database.closed().await)
-    }
-
     /// Creates the tables that are missing and, on MySQL, the index: see [`Self::missing_index`].
     pub fn create_schema(&self) -> Operation<'_, ()> {
         on_database!(self, database => Box::pin(database.create_schema()))

@@ -78,10 +78,6 @@ macro_rules! shared_operations {
                 self.pool.close().await;
             }
 
-            pub(crate) async fn closed(&self) {
-                self.pool.closed().await;
-            }
-
             pub(crate) fn connections(&self) -> crate::Connections {
                 self.pool.connections()
             }

@@ -110,12 +110,6 @@ impl<DB: Database> Pool<DB> {
         say_goodbye(idle).await;
     }
 
-    /// Returns when [`Self::close`] is called.
-    pub async fn closed(&self) {
-        // An error: nobody can call it any more.
-        let _ = self.closed.subscribe().wait_for(|closed| *closed).await;
-    }
-
     /// The connections at this moment.
     pub fn connections(&self) -> Connections {
         let status = self.connections.status();
