@@ -1,7 +1,8 @@
 %% @doc Who is notified of added and removed domains in the benchmarks, and only counts.
 %%
-%% On our side `notified/3' is a listener of the standalone application, which calls it in a process of
-%% its own. The reference's process sends casts to this one, which calls the same function.
+%% On our side `notified/3' is a listener of the standalone application, which calls it in a
+%% process of its own. The reference's process sends casts to this one, which calls the same
+%% function.
 -module(bench_listener).
 
 -behaviour(gen_server).
