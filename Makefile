@@ -102,7 +102,7 @@ bench: build
 # The crates below, by Criterion; the table beside DashMap.
 bench-native:
 	@script/install-deps </dev/null
-	cargo bench --locked -p domain_table -p domain_sync --benches $(if $(QUICK),-- --test)
+	cargo bench --locked --workspace --bench maps --bench table --bench batch $(if $(QUICK),-- --test)
 
 # Following 1,000 new events among 100,000 domains, on PostgreSQL and MariaDB.
 bench-follow: build

@@ -98,8 +98,8 @@ impl Map for Papaya {
     }
 }
 
-fn measure<M: Map>(what: &str, threads: &[usize]) {
-    for size in SIZES {
+fn measure<M: Map>(what: &str, sizes: &[usize], threads: &[usize]) {
+    for &size in sizes {
         let before = ALLOCATED.load(Ordering::Relaxed);
         let map = M::build(size);
         let bytes = (ALLOCATED.load(Ordering::Relaxed) - before) / size;
@@ -139,17 +139,20 @@ fn rate(map: &impl Map, first: usize, size: usize, threads: usize) -> f64 {
 }
 
 fn main() {
+    let is_asked_for = |what| std::env::args().any(|argument| argument == what);
     // Cargo tests benchmarks, too.
-    if !std::env::args().any(|argument| argument == "--bench") {
+    if !is_asked_for("--bench") {
         return;
     }
+    // As Criterion's: only to see that it runs.
+    let sizes = if is_asked_for("--test") { &SIZES[..1] } else { &SIZES[..] };
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut threads = vec![1, 2, 8, cores];
     threads.sort_unstable();
     threads.dedup();
     println!("{:<24} {:>8}      million look-ups a second on {threads:?} threads", "", "domains");
-    measure::<Table<u32>>("scc::HashIndex (ours)", &threads);
-    measure::<Sharded<256>>("DashMap, 256 shards", &threads);
-    measure::<Sharded<4096>>("DashMap, 4,096 shards", &threads);
-    measure::<Papaya>("papaya", &threads);
+    measure::<Table<u32>>("scc::HashIndex (ours)", sizes, &threads);
+    measure::<Sharded<256>>("DashMap, 256 shards", sizes, &threads);
+    measure::<Sharded<4096>>("DashMap, 4,096 shards", sizes, &threads);
+    measure::<Papaya>("papaya", sizes, &threads);
 }
