@@ -22,6 +22,8 @@ export QUICK ?=
 ONLY ?=
 # The suites that make test-otp27 runs, such as core_SUITE; all by default.
 SUITES ?=
+# How many suites make test runs at a time.
+export LANES ?= 2
 # What make chaos runs on.
 CHAOS_DATABASES ?= postgres mysql
 
