@@ -116,7 +116,7 @@ on_every_database!(i2_static_domains_win, db => {
     node.load(&db.store).await;
     assert_eq!(node.host_type("static.example").as_deref(), Some("type1"));
     let ignored = node.ignored.take();
-    assert_eq!(ignored[&Kind::StaticInDb].0, 1);
+    assert_eq!(ignored.keys().collect::<Vec<_>>(), [&Kind::DifferentHostType]);
     let (count, rows) = &ignored[&Kind::DifferentHostType];
     assert_eq!((*count, rows[0].db_host_type.as_str()), (1, "type2"));
     assert_eq!(rows[0].core_host_type.as_deref(), Some("type1"));
@@ -126,6 +126,15 @@ on_every_database!(i2_static_domains_win, db => {
     assert_eq!(node.host_type("static.example").as_deref(), Some("type1"));
     assert_eq!(node.ignored.take().keys().collect::<Vec<_>>(), [&Kind::StaticWasInDb]);
     assert_eq!(node.told(), [""; 0]);
+});
+
+on_every_database!(a_static_domain_in_the_database_is_ignored_once, db => {
+    db.store.insert_domain("static.example", "type1").await.unwrap();
+    let node = Node::new();
+    node.load(&db.store).await;
+    let ignored = node.ignored.take();
+    assert_eq!(ignored.keys().collect::<Vec<_>>(), [&Kind::StaticInDb]);
+    assert_eq!(ignored[&Kind::StaticInDb].0, 1);
 });
 
 on_every_database!(what_is_ignored_is_counted_with_the_first_ten, db => {
