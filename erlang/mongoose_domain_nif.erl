@@ -13,7 +13,7 @@
 -export([get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1]).
 -export([get_start_args/0, has_host_type/2, removals/0, insert/3, delete/1]).
 -export([open_database/1, close_database/1, request/3]).
--export([start_follower/2, tell_follower/2, stop_follower/1, forget_position/0]).
+-export([start_follower/2, send_to_follower/2, stop_follower/1, forget_position/0]).
 -export([apply_batch/2, pending/2, keep/1]).
 -export([statistics/0, count_error/2]).
 -export([check_http/1, start_http/2, http_address/1, stop_http/1, answer/2]).
@@ -24,7 +24,7 @@
        get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1,
        get_start_args/0, has_host_type/2, removals/0, insert/3, delete/1,
        open_database/1, close_database/1, request/3,
-       start_follower/2, tell_follower/2, stop_follower/1, forget_position/0,
+       start_follower/2, send_to_follower/2, stop_follower/1, forget_position/0,
        apply_batch/2, pending/2, keep/1,
        statistics/0, count_error/2,
        check_http/1, start_http/2, http_address/1, stop_http/1, answer/2]).
@@ -225,12 +225,12 @@ request(_Database, _Request, _Ref) -> erlang:nif_error(not_loaded).
 start_follower(_Options, _Ref) -> erlang:nif_error(not_loaded).
 
 %% What happened: somebody asks for something, or what the follower asked for is done.
--spec tell_follower(follower(), check_for_updates | restart_requested | restart_without_effect
+-spec send_to_follower(follower(), check_for_updates | restart_requested | restart_without_effect
                               | {ping | verify | await_first_load, From :: term()}
                               | {opened, database(), MaxRetry :: milliseconds()}
                               | {not_opened, failure()}
                               | {applied, done | table_replaced | no_table}) -> ok.
-tell_follower(_Follower, _Happened) -> erlang:nif_error(not_loaded).
+send_to_follower(_Follower, _Happened) -> erlang:nif_error(not_loaded).
 
 -spec stop_follower(follower()) -> ok.
 stop_follower(_Follower) -> erlang:nif_error(not_loaded).

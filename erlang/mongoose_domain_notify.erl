@@ -29,7 +29,7 @@
 -define(STEP, 500).
 %% Of those that begin with a fresh time slice: by functions, each of which may take a while.
 -define(SLICE, 10).
-%% Milliseconds without a change after which the next step comes; those after which it looks again
+%% Milliseconds without a change after which the next step comes; those after which it judges again
 %% at those who had many messages; and those after which it comes whatever happens.
 -define(QUIET, 5).
 -define(LOOK, 1).
@@ -43,10 +43,13 @@ new() ->
 %% @doc The table may have changed. Are there more changes to come at once?
 -spec changed(boolean(), state()) -> state().
 changed(IsMore, State) ->
-    {Whom, First, Transitions, Rest} = next(?FEW, State),
-    case not IsMore andalso Rest =:= 0 orelse is_overdue(State) of
-        true -> notify(Whom, First, Transitions, Rest, State);
-        false -> left(length(Transitions) + Rest, State#state{pause = ?QUIET})
+    case next(?FEW, State) of
+        nobody -> left(0, State);
+        {Whom, First, Transitions, Rest} ->
+            case not IsMore andalso Rest =:= 0 orelse is_overdue(State) of
+                true -> notify(Whom, First, Transitions, Rest, State);
+                false -> left(length(Transitions) + Rest, State#state{pause = ?QUIET})
+            end
     end.
 
 %% @doc Notifies of some pending transitions, unless those who are notified are busy.
@@ -54,8 +57,10 @@ changed(IsMore, State) ->
 step(State) ->
     case mongoose_domain_host:keep_up() orelse is_overdue(State) of
         true ->
-            {Whom, First, Transitions, Rest} = next(?STEP, State),
-            notify(Whom, First, Transitions, Rest, State);
+            case next(?STEP, State) of
+                nobody -> left(0, State);
+                {Whom, First, Transitions, Rest} -> notify(Whom, First, Transitions, Rest, State)
+            end;
         false ->
             State#state{pause = ?LOOK}
     end.
@@ -73,12 +78,13 @@ reply_at(AtMost, From, Reply, State = #state{left = Left, waiting = Waiting}) ->
 
 %% Internal
 
-%% What is to be notified, and how many transitions come after that.
+%% Whom to notify of what, and how many transitions come after that.
 next(Limit, #state{done = Done}) ->
     case mongoose_domain_host:whom_to_notify() of
         nobody ->
             {First, [], 0} = mongoose_domain_nif:pending(all, 0),
-            {nobody, First, [], 0};
+            ok = atomics:put(Done, 1, First),
+            nobody;
         Whom ->
             {First, Transitions, Rest} =
                 mongoose_domain_nif:pending(atomics:get(Done, 1), Limit),

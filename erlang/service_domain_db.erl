@@ -1,7 +1,7 @@
 %% @doc The database service of one node: it loads the domains, then follows the event log.
 %%
 %% Takes the place of MongooseIM's module of this name. What it does and when is decided in Rust, by
-%% a follower (`mongoose_domain_nif:start_follower/2'). This process tells it what happens, and does
+%% a follower (`mongoose_domain_nif:start_follower/2'). This process passes on what happens, and does
 %% what it asks for: batches of changes go to `mongoose_domain_core', answers to who waits for them.
 %%
 %% The position in the event log lives with the routing table: a crash here loses nothing.
@@ -96,7 +96,7 @@ init([]) ->
     {reply, ok, follower()} | {noreply, follower()}.
 handle_call(Request, From, Follower)
   when Request =:= ping; Request =:= verify; Request =:= await_first_load ->
-    tell({Request, From}, Follower);
+    pass_on({Request, From}, Follower);
 handle_call(Request, From, Follower) ->
     ?LOG_WARNING(#{what => unexpected_call, server => ?MODULE, request => Request, from => From}),
     {reply, ok, Follower}.
@@ -104,7 +104,7 @@ handle_call(Request, From, Follower) ->
 %% @private
 -spec handle_cast(term(), follower()) -> {noreply, follower()} | {stop, shutdown, follower()}.
 handle_cast(restart, Follower) ->
-    {noreply, Follower} = tell(restart_requested, Follower),
+    {noreply, Follower} = pass_on(restart_requested, Follower),
     {stop, shutdown, Follower};
 handle_cast(Message, Follower) ->
     ?LOG_WARNING(#{what => unexpected_cast, server => ?MODULE, message => Message}),
@@ -114,9 +114,9 @@ handle_cast(Message, Follower) ->
 -spec handle_info(term(), follower()) -> {noreply, follower()} | {stop, term(), follower()}.
 handle_info(check_for_updates, Follower) ->
     ok = mongoose_domain_cluster:take_requests(),
-    tell(check_for_updates, Follower);
+    pass_on(check_for_updates, Follower);
 handle_info(restart_without_effect, Follower) ->
-    tell(restart_without_effect, Follower);
+    pass_on(restart_without_effect, Follower);
 handle_info({mongoose_domain_nif, _Ref, Asked}, Follower) ->
     asked(Asked, Follower);
 handle_info(Message, Follower) ->
@@ -132,16 +132,16 @@ terminate(Reason, Follower) ->
     ok.
 
 asked(open, Follower) ->
-    tell(mongoose_domain_database:open(), Follower);
+    pass_on(mongoose_domain_database:open(), Follower);
 asked({apply, Batch}, Follower) ->
-    tell({applied, apply_batch(Batch)}, Follower);
+    pass_on({applied, apply_batch(Batch)}, Follower);
 asked({answer, From, pong}, Follower) ->
     %% Who waits for a check waits until others have been notified of its changes, too.
     try mongoose_domain_core:await_notified() of
         ok -> gen_server:reply(From, pong), {noreply, Follower}
     catch
         %% It is down. The next check answers, when there is a table again.
-        exit:_ -> {noreply, _} = tell(check_for_updates, Follower), tell({ping, From}, Follower)
+        exit:_ -> pass_on({ping, From}, element(2, pass_on(check_for_updates, Follower)))
     end;
 asked({answer, From, Answer}, Follower) ->
     ok = gen_server:reply(From, Answer),
@@ -165,6 +165,6 @@ apply_batch(Batch) ->
         exit:_ -> no_table
     end.
 
-tell(Happened, Follower) ->
-    ok = mongoose_domain_nif:tell_follower(Follower, Happened),
+pass_on(Happened, Follower) ->
+    ok = mongoose_domain_nif:send_to_follower(Follower, Happened),
     {noreply, Follower}.

@@ -173,7 +173,7 @@ every_caller_of_a_follower_is_answered_once(Config) ->
         {ok, Database} = open(Url),
         {Follower, Ref} = Following = follower(Database),
         Callers = [{Call, N} || Call <- [await_first_load, ping, verify], N <- lists:seq(1, 20)],
-        [ok = ?NIF:tell_follower(Follower, {Call, {Call, N}}) || {Call, N} <- Callers],
+        [ok = ?NIF:send_to_follower(Follower, {Call, {Call, N}}) || {Call, N} <- Callers],
         Answers = [{ok, {await_first_load, N}} || N <- lists:seq(1, 20)]
                   ++ [{pong, {ping, N}} || N <- lists:seq(1, 20)]
                   ++ [{ok, {verify, N}} || N <- lists:seq(1, 20)],
@@ -184,7 +184,7 @@ every_caller_of_a_follower_is_answered_once(Config) ->
         ?assertMatch({error, {stopped, _}}, final(Ref)),
         %% It has ended: nothing has an effect any more.
         ok = ?NIF:stop_follower(Follower),
-        ok = ?NIF:tell_follower(Follower, {ping, nobody}),
+        ok = ?NIF:send_to_follower(Follower, {ping, nobody}),
         ok = ?NIF:close_database(Database),
         no_more_messages(),
         receive {?NIF, Ref, {answer, _, _} = More} -> error(More) after 0 -> ok end
@@ -587,17 +587,17 @@ follower(Database) ->
     Ref = make_ref(),
     {ok, Follower} = ?NIF:start_follower(#{max_age => ?MAX_AGE, audit_interval => 86400}, Ref),
     receive {?NIF, Ref, open} -> ok after ?WAIT -> error(no_open) end,
-    ok = ?NIF:tell_follower(Follower, {opened, Database, 30000}),
+    ok = ?NIF:send_to_follower(Follower, {opened, Database, 30000}),
     {Follower, Ref}.
 
 %% Another check, to its end.
 check({Follower, _Ref} = Following) ->
-    ok = ?NIF:tell_follower(Follower, check_for_updates),
+    ok = ?NIF:send_to_follower(Follower, check_for_updates),
     ping(Following).
 
 %% Does what the follower asks for, until what was requested is done.
 ping({Follower, _Ref} = Following) ->
-    ok = ?NIF:tell_follower(Follower, {ping, self()}),
+    ok = ?NIF:send_to_follower(Follower, {ping, self()}),
     [{pong, Self}] = answers(1, Following),
     ?assertEqual(self(), Self).
 
@@ -614,7 +614,7 @@ answers(Count, {_Follower, Ref} = Following) ->
 
 apply_batch(Batch, {Follower, _Ref}) ->
     ok = ?CORE:apply_batch(Batch),
-    ?NIF:tell_follower(Follower, {applied, done}).
+    ?NIF:send_to_follower(Follower, {applied, done}).
 
 %% What it logs of its first check that fails.
 check_failed({_Follower, Ref}) ->
@@ -759,7 +759,7 @@ fitting(close_database) -> ['$database'];
 fitting(request) -> ['$database', request(), '$ref'];
 fitting(start_follower) ->
     [{'$map', [{max_age, number()}, {audit_interval, number()}]}, '$ref'];
-fitting(tell_follower) ->
+fitting(send_to_follower) ->
     ['$follower', oneof([check_for_updates, restart_requested, restart_without_effect,
                          {oneof([ping, verify, await_first_load]), anything()},
                          {opened, '$database', number()}, {not_opened, {timeout, name()}},
@@ -834,7 +834,7 @@ survive(Calls, Url) ->
     {ok, Database} = open(Url),
     {ok, _} = ask(Database, newest_event),
     {Follower, Ref} = follower(Database),
-    ok = ?NIF:tell_follower(Follower, {ping, survived}),
+    ok = ?NIF:send_to_follower(Follower, {ping, survived}),
     ok = load(Follower, Ref),
     ok = ?NIF:stop_follower(Follower),
     ok = ?NIF:close_database(Database),
@@ -845,7 +845,7 @@ load(Follower, Ref) ->
     receive
         {?NIF, Ref, {apply, Batch}} ->
             done = ?NIF:apply_batch(Batch, 10000),
-            ok = ?NIF:tell_follower(Follower, {applied, done}),
+            ok = ?NIF:send_to_follower(Follower, {applied, done}),
             load(Follower, Ref);
         {?NIF, Ref, {answer, survived, pong}} ->
             ok

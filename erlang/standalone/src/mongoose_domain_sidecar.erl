@@ -8,7 +8,8 @@
 %% nothing else; it must not know what a change is.
 %%
 %% `pg' does not go over hidden connections. So the cluster does not wait for this node, and this
-%% node is not told of the cluster's changes: it asks its own service to look every two seconds.
+%% node is not notified of the cluster's changes: it requests a check of its own service every two
+%% seconds.
 -module(mongoose_domain_sidecar).
 
 -behaviour(gen_server).
@@ -18,16 +19,16 @@
 -export([check_options/0, is_configured/0, status/0, tell/0, remove/3]).
 
 %% For the application
--export([start_link/0, exit_with_look/1]).
+-export([start_link/0, exit_with_probe/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
--ignore_xref([start_link/0, status/0, exit_with_look/1]).
+-ignore_xref([start_link/0, status/0, exit_with_probe/1]).
 
 -export_type([node_status/0]).
 
 -define(APP, mongoose_domain_standalone).
 -define(SERVICE, service_domain_db).
-%% Milliseconds between two looks at a node, and at the event log.
+%% Milliseconds between two probes of a node, and two checks of the event log.
 -define(INTERVAL, 2000).
 %% After a node has refused us: each refusal is a line in its log.
 -define(INTERVAL_REFUSED, 10000).
@@ -46,12 +47,12 @@
                          %% If not, why, for people.
                          reason => binary()}.
 -type removal() :: {ok, mongoose_domain_api:details()} | {mongoose_domain_api:reason(), binary()}.
--type look() :: ok | {away | refused, Text :: binary()}.
+-type probed() :: ok | {away | refused, Text :: binary()}.
 
--record(state, {%% What the last look at each has shown.
-                nodes :: #{node() => not_yet | look()},
-                %% The processes that look at a node now.
-                lookers = #{} :: #{reference() => node()}}).
+-record(state, {%% What the last probe of each has shown.
+                nodes :: #{node() => not_yet | probed()},
+                %% The processes that probe a node now.
+                probes = #{} :: #{reference() => node()}}).
 
 %% @doc Are the options of a sidecar right, and can this node be one?
 -spec check_options() -> ok | {error, Option :: atom(), Text :: binary()}.
@@ -69,9 +70,9 @@ is_configured() ->
 %% @doc The configured nodes, and which of them can be asked for a removal.
 -spec status() -> [node_status()].
 status() ->
-    [node_status(Node, Look) || {Node, Look} <- looks()].
+    [node_status(Node, Probed) || {Node, Probed} <- probed_nodes()].
 
-%% @doc Tells the configured nodes to look at the event log. Waits for none of them; one that cannot
+%% @doc Requests a check of the event log on the configured nodes. Waits for none; one that cannot
 %% be told is told when it is connected again.
 -spec tell() -> ok.
 tell() ->
@@ -85,7 +86,7 @@ tell() ->
 -spec remove(delete_domain | request_delete_domain, mongoose_domain_core:domain(),
              mongoose_domain_core:host_type()) -> removal().
 remove(Function, Domain, HostType) ->
-    remove(looks(), Function, [Domain, HostType], []).
+    remove(probed_nodes(), Function, [Domain, HostType], []).
 
 %% @private
 -spec start_link() -> {ok, pid()} | {error, term()}.
@@ -98,13 +99,13 @@ start_link() ->
 -spec init([node()]) -> {ok, #state{}}.
 init(Nodes) ->
     ok = net_kernel:monitor_nodes(true, [{node_type, hidden}, nodedown_reason]),
-    lists:foreach(fun(Node) -> self() ! {look, Node} end, Nodes),
-    self() ! look_at_log,
+    lists:foreach(fun(Node) -> self() ! {probe, Node} end, Nodes),
+    self() ! check_log,
     {ok, #state{nodes = maps:from_list([{Node, not_yet} || Node <- Nodes])}}.
 
 %% @private
 -spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
-handle_call(looks, _From, State = #state{nodes = Nodes}) ->
+handle_call(probed, _From, State = #state{nodes = Nodes}) ->
     {reply, Nodes, State};
 handle_call(Request, _From, State) ->
     ?LOG_WARNING(#{what => unexpected_call, server => ?MODULE, request => Request}),
@@ -118,23 +119,23 @@ handle_cast(Message, State) ->
 
 %% @private
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
-handle_info({look, Node}, State = #state{lookers = Lookers}) ->
+handle_info({probe, Node}, State = #state{probes = Probes}) ->
     %% It ends by itself, with what it has seen.
-    {_Pid, Monitor} = spawn_monitor(?MODULE, exit_with_look, [Node]),
-    {noreply, State#state{lookers = Lookers#{Monitor => Node}}};
-handle_info({'DOWN', Monitor, process, _Pid, Reason}, State = #state{lookers = Lookers})
-  when is_map_key(Monitor, Lookers) ->
-    {Node, Others} = maps:take(Monitor, Lookers),
-    {noreply, looked(Node, Reason, State#state{lookers = Others})};
+    {_Pid, Monitor} = spawn_monitor(?MODULE, exit_with_probe, [Node]),
+    {noreply, State#state{probes = Probes#{Monitor => Node}}};
+handle_info({'DOWN', Monitor, process, _Pid, Reason}, State = #state{probes = Probes})
+  when is_map_key(Monitor, Probes) ->
+    {Node, Others} = maps:take(Monitor, Probes),
+    {noreply, probed(Node, Reason, State#state{probes = Others})};
 handle_info({nodedown, Node, Info}, State = #state{nodes = Nodes}) when is_map_key(Node, Nodes) ->
     Reason = proplists:get_value(nodedown_reason, Info),
     Text = text("the connection was lost (~ts)", [tag(Reason)]),
     {noreply, found(Node, {away, Text}, State)};
 handle_info({Event, _Node, _Info}, State) when Event =:= nodeup; Event =:= nodedown ->
     {noreply, State};
-handle_info(look_at_log, State) ->
-    look_at_log(),
-    _ = erlang:send_after(?INTERVAL, self(), look_at_log),
+handle_info(check_log, State) ->
+    check_log(),
+    _ = erlang:send_after(?INTERVAL, self(), check_log),
     {noreply, State};
 handle_info(Message, State) ->
     ?LOG_WARNING(#{what => unexpected_message, server => ?MODULE, message => Message}),
@@ -143,24 +144,24 @@ handle_info(Message, State) ->
 %% Connections
 
 %% @private
--spec exit_with_look(node()) -> no_return().
-exit_with_look(Node) ->
-    exit({looked, look(Node)}).
+-spec exit_with_probe(node()) -> no_return().
+exit_with_probe(Node) ->
+    exit({probed, probe(Node)}).
 
 %% In the order of the configuration.
-looks() ->
-    Nodes = try gen_server:call(?MODULE, looks) catch exit:_ -> #{} end,
+probed_nodes() ->
+    Nodes = try gen_server:call(?MODULE, probed) catch exit:_ -> #{} end,
     [{Node, maps:get(Node, Nodes, {away, <<"the sidecar does not run">>})}
      || Node <- configured_nodes()].
 
-look(Node) ->
+probe(Node) ->
     case net_kernel:connect_node(Node) of
-        true -> probe(Node);
+        true -> probe_service(Node);
         _ -> why_not(Node)
     end.
 
 %% Is it a node of MongooseIM that follows the database, and does it answer?
-probe(Node) ->
+probe_service(Node) ->
     try erpc:call(Node, ?SERVICE, enabled, [], ?PROBE_TIMEOUT) of
         true -> ok;
         _ -> {away, <<"service_domain_db is not enabled there">>}
@@ -188,11 +189,11 @@ why_not(Node) ->
                         [Host])}
     end.
 
-looked(Node, {looked, Found}, State) ->
-    _ = erlang:send_after(interval(Found), self(), {look, Node}),
+probed(Node, {probed, Found}, State) ->
+    _ = erlang:send_after(interval(Found), self(), {probe, Node}),
     found(Node, Found, State);
-looked(Node, Crash, State) ->
-    looked(Node, {looked, {away, text("to look at it failed (~ts)", [tag(Crash)])}}, State).
+probed(Node, Crash, State) ->
+    probed(Node, {probed, {away, text("to probe it failed (~ts)", [tag(Crash)])}}, State).
 
 interval({refused, _Text}) -> ?INTERVAL_REFUSED;
 interval(_Found) -> ?INTERVAL.
@@ -225,8 +226,8 @@ tell(Node) ->
     ok.
 
 %% Nobody tells this node of changes that others make. After a failure the service itself knows best
-%% when to look again.
-look_at_log() ->
+%% when to probe again.
+check_log() ->
     try service_domain_db:status() of
         #{state := following} -> service_domain_db:force_check_for_updates();
         _ -> ok
@@ -242,7 +243,7 @@ remove([], _Function, _Args, Reasons) ->
 remove([{Node, {_, Text}} | Nodes], Function, Args, Reasons) ->
     remove(Nodes, Function, Args, [because(Node, Text) | Reasons]);
 remove([{Node, _OkOrNotYet} | Nodes], Function, Args, Reasons) ->
-    case look_and_ask(Node, Function, Args) of
+    case probe_and_ask(Node, Function, Args) of
         {not_begun, Text} -> remove(Nodes, Function, Args, [because(Node, Text) | Reasons]);
         Answer -> Answer
     end.
@@ -250,9 +251,9 @@ remove([{Node, _OkOrNotYet} | Nodes], Function, Args, Reasons) ->
 because(Node, Text) ->
     text("~ts: ~ts", [Node, Text]).
 
-%% A node that has hung since the last look is noticed before anything is asked of it.
-look_and_ask(Node, Function, Args) ->
-    case look(Node) of
+%% A node that has hung since the last probe is noticed before anything is asked of it.
+probe_and_ask(Node, Function, Args) ->
+    case probe(Node) of
         ok -> ask(Node, Function, Args);
         {_, Text} -> {not_begun, Text}
     end.

@@ -75,9 +75,9 @@ fn start_follower<'a>(
     Ok((ok(), ResourceArc::new(Follower(Mutex::new(Some(running))))).encode(env))
 }
 
-/// What the process tells the follower.
+/// What the process sends to the follower.
 #[derive(NifTaggedEnum)]
-enum Told<'a> {
+enum Sent<'a> {
     CheckForUpdates,
     Ping(Term<'a>),
     Verify(Term<'a>),
@@ -96,28 +96,28 @@ enum AppliedTerm {
     NoTable,
 }
 
-/// Tells the follower something; without effect when it has been stopped.
+/// Passes something on to the follower; without effect when it has been stopped.
 #[rustler::nif]
-fn tell_follower<'a>(
+fn send_to_follower<'a>(
     env: Env<'a>,
     follower: ResourceArc<Follower>,
-    told: Told<'a>,
+    sent: Sent<'a>,
 ) -> NifResult<Atom> {
-    let input = match told {
-        Told::CheckForUpdates => Input::CheckRequested,
-        Told::Ping(from) => Input::Ping(KeptTerm::new(from)),
-        Told::Verify(from) => Input::Verify(KeptTerm::new(from)),
-        Told::AwaitFirstLoad(from) => Input::AwaitFirstLoad(KeptTerm::new(from)),
-        Told::RestartRequested => Input::RestartRequested,
-        Told::RestartWithoutEffect => Input::RestartWithoutEffect,
-        Told::Applied(AppliedTerm::Done) => Input::BatchApplied(Applied::Done),
-        Told::Applied(AppliedTerm::TableReplaced) => Input::BatchApplied(Applied::TableReplaced),
-        Told::Applied(AppliedTerm::NoTable) => Input::BatchApplied(Applied::NoTable),
-        Told::Opened(database, max_retry) => {
+    let input = match sent {
+        Sent::CheckForUpdates => Input::CheckRequested,
+        Sent::Ping(from) => Input::Ping(KeptTerm::new(from)),
+        Sent::Verify(from) => Input::Verify(KeptTerm::new(from)),
+        Sent::AwaitFirstLoad(from) => Input::AwaitFirstLoad(KeptTerm::new(from)),
+        Sent::RestartRequested => Input::RestartRequested,
+        Sent::RestartWithoutEffect => Input::RestartWithoutEffect,
+        Sent::Applied(AppliedTerm::Done) => Input::BatchApplied(Applied::Done),
+        Sent::Applied(AppliedTerm::TableReplaced) => Input::BatchApplied(Applied::TableReplaced),
+        Sent::Applied(AppliedTerm::NoTable) => Input::BatchApplied(Applied::NoTable),
+        Sent::Opened(database, max_retry) => {
             opened(&follower, database.open(), Duration::from_millis(max_retry));
             return Ok(ok());
         }
-        Told::NotOpened((reason, text)) => {
+        Sent::NotOpened((reason, text)) => {
             let failure = Failure::new(&reason.to_term(env).atom_to_string()?, text);
             send(&follower, Message::Opened(Err(failure)));
             return Ok(ok());

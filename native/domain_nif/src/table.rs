@@ -7,13 +7,13 @@ use crate::atoms::{
 use crate::raw::{Answer, raw_nif, tuple};
 use crate::runtime::on_own_thread;
 use crate::term::{KeptTerm, binary, list, names, optional, pairs};
-use arc_swap::ArcSwapOption;
 use domain_sync::pending::Transition;
 use domain_sync::routing::{Routing, Writer};
 use domain_table::{DeleteError, InsertError, Inserted, Name, Pair, Table, check_name};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use rustler::{Atom, Binary, Encoder, Env, Error, ListIterator, NifResult, Term};
+use sdd::{AtomicShared, Guard, Shared, Tag};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,8 +28,9 @@ const RETIREMENT: Duration = Duration::from_millis(10);
 static TABLES: AtomicU64 = AtomicU64::new(0);
 
 /// The table, as long as `mongoose_domain_core` runs; and after it crashed, until its successor
-/// takes it over or brings another.
-static CURRENT: ArcSwapOption<Node> = ArcSwapOption::const_empty();
+/// takes it over or brings another. A look-up reads it by the guard that the map takes, too: to take one
+/// is most of what either costs.
+static CURRENT: AtomicShared<Arc<Node>> = AtomicShared::null();
 
 struct Node {
     routing: Arc<Routing<KeptTerm>>,
@@ -57,19 +58,27 @@ impl Node {
 
 /// The table and its position, if there is a table.
 pub fn routing() -> Option<Arc<Routing<KeptTerm>>> {
-    CURRENT.load().as_ref().map(|node| node.routing.clone())
+    current().map(|node| node.routing.clone())
 }
 
-/// Runs `read` on the table; `badarg` if there is none, as for a missing ETS table.
-fn with_node<T>(read: impl FnOnce(&Node) -> T) -> NifResult<T> {
-    match CURRENT.load().as_deref() {
-        Some(node) => Ok(read(node)),
-        None => Err(Error::BadArg),
-    }
+fn current() -> Option<Arc<Node>> {
+    CURRENT.load(Ordering::Acquire, &Guard::new()).as_ref().cloned()
 }
 
-fn with_table<T>(read: impl FnOnce(&Table<KeptTerm>) -> T) -> NifResult<T> {
-    with_node(|node| read(node.routing.table()))
+/// Makes a list of the table; `badarg` if there is none, as for a missing ETS table.
+fn list_table<T>(read: impl FnOnce(&Table<KeptTerm>) -> T) -> NifResult<T> {
+    let node = current().ok_or(Error::BadArg)?;
+    Ok(read(node.routing.table()))
+}
+
+/// Reads something small; `None` if there is no table. Nothing that is removed anywhere is freed
+/// meanwhile.
+fn read_node<T>(read: impl FnOnce(&Node) -> T) -> Option<T> {
+    CURRENT.load(Ordering::Acquire, &Guard::new()).as_ref().map(|node| read(node))
+}
+
+fn read_table<T>(read: impl FnOnce(&Table<KeptTerm>) -> T) -> Option<T> {
+    read_node(|node| read(node.routing.table()))
 }
 
 raw_nif!("get_host_type" / 1, get_host_type);
@@ -87,58 +96,57 @@ fn sought<'a>(name: Term<'a>) -> &'a [u8] {
 
 fn get_host_type<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {
     let domain = sought(domain);
-    let answer = with_table(|table| match table.host_type(domain) {
+    read_table(|table| match table.host_type(domain) {
         Some(host_type) => tuple(env, [ok().to_term(env), binary(env, host_type.as_bytes())]),
         None => tuple(env, [error().to_term(env), crate::atoms::not_found().to_term(env)]),
-    });
-    answer.ok()
+    })
 }
 
 fn is_static_domain<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {
-    with_table(|table| table.is_static(sought(domain)).encode(env)).ok()
+    read_table(|table| table.is_static(sought(domain)).encode(env))
 }
 
 fn has_host_type<'a>(env: Env<'a>, [domain, host_type]: [Term<'a>; 2]) -> Option<Term<'a>> {
     let (domain, host_type) = (Binary::from_term(domain).ok()?, Binary::from_term(host_type).ok()?);
-    with_table(|table| table.has_host_type(&domain, &host_type).encode(env)).ok()
+    read_table(|table| table.has_host_type(&domain, &host_type).encode(env))
 }
 
 fn is_host_type_allowed<'a>(env: Env<'a>, [host_type]: [Term<'a>; 1]) -> Option<Term<'a>> {
-    with_table(|table| table.is_host_type_allowed(sought(host_type)).encode(env)).ok()
+    read_table(|table| table.is_host_type_allowed(sought(host_type)).encode(env))
 }
 
 fn domains_count<'a>(env: Env<'a>, []: [Term<'a>; 0]) -> Option<Term<'a>> {
-    with_table(|table| table.len().encode(env)).ok()
+    read_table(|table| table.len().encode(env))
 }
 
 /// A number that stays the same as long as no domain has lost its host type.
 fn removals<'a>(env: Env<'a>, []: [Term<'a>; 0]) -> Option<Term<'a>> {
-    with_node(|node| ((node.number << 40) + node.routing.table().removals()).encode(env)).ok()
+    read_node(|node| ((node.number << 40) + node.routing.table().removals()).encode(env))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn get_all_static(env: Env<'_>) -> NifResult<Term<'_>> {
-    with_table(|table| pairs(env, &table.statics()))
+    list_table(|table| pairs(env, &table.statics()))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn get_all_dynamic(env: Env<'_>) -> NifResult<Term<'_>> {
-    with_table(|table| pairs(env, &table.dynamics()))
+    list_table(|table| pairs(env, &table.dynamics()))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn get_all_outdated<'a>(env: Env<'a>, source: Term<'a>) -> NifResult<Term<'a>> {
-    with_table(|table| pairs(env, &table.outdated(&KeptTerm::new(source))))
+    list_table(|table| pairs(env, &table.outdated(&KeptTerm::new(source))))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn get_domains_by_host_type<'a>(env: Env<'a>, host_type: Binary<'a>) -> NifResult<Term<'a>> {
-    with_table(|table| names(env, &table.domains_of(&host_type)))
+    list_table(|table| names(env, &table.domains_of(&host_type)))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn get_start_args(env: Env<'_>) -> NifResult<Term<'_>> {
-    with_node(|node| node.start_args.copy(env))
+    read_node(|node| node.start_args.copy(env)).ok_or(Error::BadArg)
 }
 
 // Changes are for the process that writes the table. One that would have to wait for another thread
@@ -178,13 +186,14 @@ fn change<'a>(
     may_wait: bool,
     make: impl FnOnce(&Node, &mut Writer<'_, KeptTerm>) -> Term<'a>,
 ) -> Answer<'a> {
-    let node = CURRENT.load();
-    let Some(node) = node.as_deref() else { return Answer::BadArg };
-    let writer = if may_wait { Some(node.routing.writer()) } else { node.routing.try_writer() };
-    match writer {
-        Some(mut writer) => Answer::Term(make(node, &mut writer)),
-        None => Answer::WouldWait,
-    }
+    let answer = read_node(|node| {
+        let writer = if may_wait { Some(node.routing.writer()) } else { node.routing.try_writer() };
+        match writer {
+            Some(mut writer) => Answer::Term(make(node, &mut writer)),
+            None => Answer::WouldWait,
+        }
+    });
+    answer.unwrap_or(Answer::BadArg)
 }
 
 raw_nif!("pending" / 2, pending);
@@ -194,8 +203,7 @@ raw_nif!("pending" / 2, pending);
 /// `[{Domain, RemovedHostType | undefined, AddedHostType | undefined}]`; and how many come after them.
 fn pending<'a>(env: Env<'a>, [done, limit]: [Term<'a>; 2]) -> Option<Term<'a>> {
     let limit = limit.decode::<usize>().ok()?.min(PENDING);
-    let node = CURRENT.load();
-    let routing = &node.as_ref()?.routing;
+    let routing = routing()?;
     let count = match done.decode::<Atom>() {
         Ok(atom) if atom == all() => usize::MAX,
         _ => done.decode::<u64>().ok()?.saturating_sub(routing.acknowledged()) as usize,
@@ -211,7 +219,8 @@ fn pending<'a>(env: Env<'a>, [done, limit]: [Term<'a>; 2]) -> Option<Term<'a>> {
 /// kept.
 #[rustler::nif]
 fn keep<'a>(env: Env<'a>, term: Term<'a>) -> NifResult<Term<'a>> {
-    with_node(|node| node.beside.get_or_init(|| KeptTerm::new(term)).copy(env))
+    let node = current().ok_or(Error::BadArg)?;
+    Ok(node.beside.get_or_init(|| KeptTerm::new(term)).copy(env))
 }
 
 /// Begins with a fresh table, unless the one that is there was made by the same supervisor from the
@@ -225,7 +234,7 @@ fn start_table<'a>(
 ) -> NifResult<Atom> {
     let start_args = KeptTerm::new([pairs, allowed].encode(env));
     let owner = KeptTerm::new(owner);
-    if let Some(node) = CURRENT.load().as_deref()
+    if let Some(node) = current()
         && node.start_args == start_args
         && node.owner == owner
     {
@@ -234,30 +243,35 @@ fn start_table<'a>(
     let pairs = decode_list(pairs, decode_pair).map_err(|_| Error::BadArg)?;
     let allowed = decode_list(allowed, decode_name).map_err(|_| Error::BadArg)?;
     let routing = Arc::new(Routing::new(Table::new(pairs, allowed)));
-    retire(CURRENT.swap(Some(Arc::new(Node {
+    replace_by(Some(Node {
         routing,
         start_args,
         owner,
         source: Mutex::default(),
         beside: OnceCell::new(),
         number: TABLES.fetch_add(1, Ordering::Relaxed),
-    }))));
+    }));
     Ok(fresh())
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
 fn stop_table() -> Atom {
-    retire(CURRENT.swap(None));
+    replace_by(None);
     ok()
 }
 
-/// Frees a table that is replaced, when nobody uses it any more, on a thread of its own: for a million
-/// domains that takes some milliseconds, and the last user may be a reader on a normal scheduler, or
-/// a batch that is garbage.
-fn retire(node: Option<Arc<Node>>) {
-    let Some(node) = node else { return };
+/// Brings another table, or none. The one before is freed when nobody uses it any more, on a thread of
+/// its own: for a million domains that takes some milliseconds, and the last user may be a reader on
+/// a normal scheduler, or a batch that is garbage.
+fn replace_by(node: Option<Node>) {
+    let node = node.map(|node| Shared::new(Arc::new(node)));
+    let (Some(replaced), _) = CURRENT.swap((node, Tag::None), Ordering::AcqRel) else { return };
     on_own_thread(move || {
+        let node = Arc::clone(&replaced);
+        drop(replaced);
         while Arc::strong_count(&node) > 1 || Arc::strong_count(&node.routing) > 1 {
+            // What was dropped here is freed by guards that come and go here, after those who read.
+            Guard::new().accelerate();
             std::thread::sleep(RETIREMENT);
         }
         drop(node);

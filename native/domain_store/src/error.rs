@@ -154,14 +154,16 @@ fn from_database(error: &dyn DatabaseError) -> Error {
 fn from_sqlite(code: u32, message: &str) -> Error {
     let unavailable = |text| Error::new(ErrorKind::Unavailable, text);
     match code & 0xff {
-        1 if message.starts_with("no such table") => told(ErrorKind::MissingTables, message),
+        1 if message.starts_with("no such table") => {
+            with_message(ErrorKind::MissingTables, message)
+        }
         5 | 6 => to_be_repeated(unavailable(format!("the database file is busy: {message}"))),
-        8 => told(ErrorKind::ReadOnly, message),
+        8 => with_message(ErrorKind::ReadOnly, message),
         14 => unavailable(format!(
             "the database file cannot be opened: {message}: check its path and rights"
         )),
-        26 => told(ErrorKind::NotADatabase, message),
-        _ => told(ErrorKind::QueryFailed, message),
+        26 => with_message(ErrorKind::NotADatabase, message),
+        _ => with_message(ErrorKind::QueryFailed, message),
     }
 }
 
@@ -170,15 +172,17 @@ fn from_postgres(code: &str, message: &str) -> Error {
     match code {
         // Serialization failure, deadlock; a unique key: only ids have one that our statements can
         // meet, when a reader took the id of an event for a gap before its row was there.
-        "40001" | "40P01" | "23505" => to_be_repeated(told(ErrorKind::QueryFailed, message)),
-        "42P01" => told(ErrorKind::MissingTables, message),
-        "28000" | "28P01" | "3D000" | "42501" => told(ErrorKind::AccessDenied, message),
-        "25006" => told(ErrorKind::ReadOnly, message),
-        "55P03" | "57014" => told(ErrorKind::Timeout, message),
-        code if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
-            told(ErrorKind::Unavailable, message)
+        "40001" | "40P01" | "23505" => {
+            to_be_repeated(with_message(ErrorKind::QueryFailed, message))
         }
-        _ => told(ErrorKind::QueryFailed, message),
+        "42P01" => with_message(ErrorKind::MissingTables, message),
+        "28000" | "28P01" | "3D000" | "42501" => with_message(ErrorKind::AccessDenied, message),
+        "25006" => with_message(ErrorKind::ReadOnly, message),
+        "55P03" | "57014" => with_message(ErrorKind::Timeout, message),
+        code if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
+            with_message(ErrorKind::Unavailable, message)
+        }
+        _ => with_message(ErrorKind::QueryFailed, message),
     }
 }
 
@@ -188,19 +192,19 @@ fn from_mysql(number: u16, message: &str) -> Error {
     match number {
         // A deadlock; a row changed since the transaction began (MariaDB 11.6 and newer); an id that
         // a reader took for a gap.
-        1213 | 1020 | 1062 => to_be_repeated(told(ErrorKind::QueryFailed, message)),
+        1213 | 1020 | 1062 => to_be_repeated(with_message(ErrorKind::QueryFailed, message)),
         // The wait for a lock: the server gives up sooner than we do.
-        1205 => to_be_repeated(told(ErrorKind::Timeout, message)),
+        1205 => to_be_repeated(with_message(ErrorKind::Timeout, message)),
         // The server's own limit for a statement (MySQL, MariaDB), or somebody stopped it.
-        3024 | 1969 | 1317 => told(ErrorKind::Timeout, message),
-        1146 => told(ErrorKind::MissingTables, message),
+        3024 | 1969 | 1317 => with_message(ErrorKind::Timeout, message),
+        1146 => with_message(ErrorKind::MissingTables, message),
         // No right to: the database, log in, an unknown database, from this host, the table, the
         // column, something that only an administrator may, log in without a password.
         1044 | 1045 | 1049 | 1130 | 1142 | 1143 | 1227 | 1698 => {
-            told(ErrorKind::AccessDenied, message)
+            with_message(ErrorKind::AccessDenied, message)
         }
         // The server is read-only, the transaction is, InnoDB is.
-        1290 | 1792 | 1836 => told(ErrorKind::ReadOnly, message),
+        1290 | 1792 | 1836 => with_message(ErrorKind::ReadOnly, message),
         // Too many connections, no memory, no handshake, a Galera node outside its cluster, a host
         // blocked for its errors, too many connections or queries of this user; then a server that
         // shuts down; then connections that broke or were cut (2006 and 2013 come from proxies).
@@ -216,13 +220,13 @@ fn from_mysql(number: u16, message: &str) -> Error {
         | 1184
         | 1927
         | 2006
-        | 2013 => told(ErrorKind::Unavailable, message),
-        _ => told(ErrorKind::QueryFailed, message),
+        | 2013 => with_message(ErrorKind::Unavailable, message),
+        _ => with_message(ErrorKind::QueryFailed, message),
     }
 }
 
 /// An error in the database's own words.
-fn told(kind: ErrorKind, message: &str) -> Error {
+fn with_message(kind: ErrorKind, message: &str) -> Error {
     let text = match kind {
         ErrorKind::MissingTables => {
             format!("{message}: create MongooseIM's tables (`make schema DATABASE=url`)")

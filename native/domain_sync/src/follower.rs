@@ -433,12 +433,12 @@ impl<C> Follower<C> {
     fn fail(&mut self, failure: Failure, phase: impl FnOnce(Failure) -> Phase) {
         let pause = self.pause();
         self.failures = self.failures.saturating_add(1);
-        self.first_load_ended();
         self.commands.extend([
             Command::Count(Count::FailedCheck(failure.clone())),
             Command::Log(Event::CheckFailed(failure.clone(), pause)),
             Command::WakeAfter(Timer::Check, pause),
         ]);
+        self.first_load_ended();
         let answer = Answer::Verified(Err(failure.clone()));
         self.answer_verifiers(Some(Stage::Judged), &answer);
         self.answer_verifiers(Some(Stage::Wanted), &answer);

@@ -139,7 +139,7 @@ struct Service<H: Host> {
     audit: Option<Task<Result<bool, Failure>>>,
     index_search: Option<Task<Option<&'static str>>>,
     timers: BTreeMap<Timer, Instant>,
-    /// What the follower is told next.
+    /// The next input of the follower.
     inputs: VecDeque<Input<H::Caller>>,
 }
 

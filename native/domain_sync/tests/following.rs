@@ -44,9 +44,9 @@ on_every_database!(a_load_brings_the_enabled_domains, db => {
     assert!(!node.routes("b.example"));
     assert_eq!(node.routing.table().len(), 3);
     assert_eq!(node.newest(), Some(4));
-    let mut told = node.told();
-    told.sort();
-    assert_eq!(told, ["+type1 a.example", "+type1 c.example"]);
+    let mut notified = node.notified();
+    notified.sort();
+    assert_eq!(notified, ["+type1 a.example", "+type1 c.example"]);
 });
 
 on_every_database!(every_change_is_followed, db => {
@@ -74,7 +74,7 @@ on_every_database!(every_change_is_followed, db => {
     db.store.insert_domain("a.example", "type2").await.unwrap();
     node.follow(&db.store).await;
     assert_eq!(node.host_type("a.example").as_deref(), Some("type2"));
-    assert_eq!(node.told(), [
+    assert_eq!(node.notified(), [
         "+type1 a.example", "-type1 a.example", "+type1 a.example", "-type1 a.example",
         "+type2 a.example",
     ]);
@@ -85,11 +85,11 @@ on_every_database!(another_host_type_is_a_removal_then_an_addition, db => {
     insert(&db, "a.example").await;
     let node = Node::new();
     node.load(&db.store).await;
-    node.told();
+    node.notified();
     db.execute("UPDATE domain_settings SET host_type = 'type2' WHERE domain = 'a.example'").await;
     events(&db, [(2, "a.example".into())]).await;
     node.follow(&db.store).await;
-    assert_eq!(node.told(), ["-type1 +type2 a.example"]);
+    assert_eq!(node.notified(), ["-type1 +type2 a.example"]);
 });
 
 on_every_database!(a_reload_removes_what_it_did_not_bring, db => {
@@ -98,16 +98,16 @@ on_every_database!(a_reload_removes_what_it_did_not_bring, db => {
     let mut node = Node::new();
     node.load(&db.store).await;
     node.routing.writer().insert("foreign.example", b"type1", &99).unwrap();
-    node.told();
+    node.notified();
     // Without an event: only a reload can notice.
     db.execute("DELETE FROM domain_settings WHERE domain = 'goes.example'").await;
     node.follow(&db.store).await;
     assert!(node.routes("goes.example") && node.routes("foreign.example"));
     node.reload(&db.store).await;
     assert!(node.routes("stays.example"));
-    let mut told = node.told();
-    told.sort();
-    assert_eq!(told, ["-type1 foreign.example", "-type1 goes.example"]);
+    let mut notified = node.notified();
+    notified.sort();
+    assert_eq!(notified, ["-type1 foreign.example", "-type1 goes.example"]);
 });
 
 on_every_database!(i2_static_domains_win, db => {
@@ -125,7 +125,7 @@ on_every_database!(i2_static_domains_win, db => {
     node.follow(&db.store).await;
     assert_eq!(node.host_type("static.example").as_deref(), Some("type1"));
     assert_eq!(node.ignored.take().keys().collect::<Vec<_>>(), [&Kind::StaticWasInDb]);
-    assert_eq!(node.told(), [""; 0]);
+    assert_eq!(node.notified(), [""; 0]);
 });
 
 on_every_database!(a_static_domain_in_the_database_is_ignored_once, db => {

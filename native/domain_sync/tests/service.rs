@@ -75,7 +75,7 @@ struct Process<D: Database<Error: Into<Failure> + Send> + Send + Sync + 'static>
     routing: Arc<Routing<u32>>,
     /// To be opened when it is asked for.
     database: Option<D>,
-    tell: UnboundedSender<Message<TestHost<D>>>,
+    sender: UnboundedSender<Message<TestHost<D>>>,
     asked: UnboundedReceiver<Asked>,
     task: JoinHandle<()>,
 }
@@ -83,18 +83,18 @@ struct Process<D: Database<Error: Into<Failure> + Send> + Send + Sync + 'static>
 impl<D: Database<Error: Into<Failure> + Send> + Send + Sync + 'static> Process<D> {
     fn start(database: D) -> Self {
         let routing = Arc::new(Routing::new(Table::new([], ["type1".into()])));
-        let (tell, told) = unbounded_channel();
+        let (sender, inbox) = unbounded_channel();
         let (ask, asked) = unbounded_channel();
         let host =
             TestHost { routing: routing.clone(), asked: ask, _database: std::marker::PhantomData };
         let audit_interval = Duration::from_secs(300);
         let settings = Settings { max_age: Duration::from_secs(7_200), audit_interval, seed: 1 };
-        let task = tokio::spawn(serve(host, told, settings));
-        Process { routing, database: Some(database), tell, asked, task }
+        let task = tokio::spawn(serve(host, inbox, settings));
+        Process { routing, database: Some(database), sender, asked, task }
     }
 
-    fn tell(&self, input: Input<u32>) {
-        assert!(self.tell.send(Message::Input(input)).is_ok());
+    fn send(&self, input: Input<u32>) {
+        assert!(self.sender.send(Message::Input(input)).is_ok());
     }
 
     /// Does what is asked, up to the next answer, and returns that; and what was logged until then.
@@ -106,14 +106,14 @@ impl<D: Database<Error: Into<Failure> + Send> + Send + Sync + 'static> Process<D
                     let database = self.database.take().unwrap();
                     let max_retry = Duration::from_secs(1);
                     let opened = Opened { database, max_retry, connections: 2 };
-                    assert!(self.tell.send(Message::Opened(Ok(opened))).is_ok());
+                    assert!(self.sender.send(Message::Opened(Ok(opened))).is_ok());
                 }
                 Asked::Apply(batch) => {
                     while batch.apply(7) {}
-                    self.tell(Input::BatchApplied(Applied::Done));
+                    self.send(Input::BatchApplied(Applied::Done));
                 }
                 Asked::Answer(caller, answer) => return (caller, answer, logged),
-                Asked::Reload => self.tell(Input::RestartWithoutEffect),
+                Asked::Reload => self.send(Input::RestartWithoutEffect),
                 Asked::Log(Report::Event(event, _)) => logged.push(event),
                 Asked::Log(_) => {}
             }
@@ -123,30 +123,30 @@ impl<D: Database<Error: Into<Failure> + Send> + Send + Sync + 'static> Process<D
 
 on_every_database!(a_ping_is_answered_when_the_table_has_what_was_changed_before, db => {
     let mut process = Process::start(db.store.clone());
-    process.tell(Input::Ping(0));
+    process.send(Input::Ping(0));
     let (caller, answer, logged) = process.answer().await;
     assert_eq!((caller, answer), (0, Answer::Pong));
     assert!(logged.contains(&follower::Event::Loaded), "{logged:?}");
     for number in 1..20 {
         let domain = format!("d{number}.example");
         db.store.insert_domain(&domain, "type1").await.unwrap();
-        process.tell(Input::CheckRequested);
-        process.tell(Input::Ping(number));
+        process.send(Input::CheckRequested);
+        process.send(Input::Ping(number));
         let (caller, answer, _) = process.answer().await;
         assert_eq!((caller, answer), (number, Answer::Pong));
         assert!(process.routing.table().host_type(domain.as_bytes()).is_some());
     }
-    process.tell(Input::Verify(20));
+    process.send(Input::Verify(20));
     assert_eq!(process.answer().await.1, Answer::Verified(Ok(())));
 });
 
 on_every_database!(verify_finds_a_row_that_changed_without_an_event, db => {
     db.store.insert_domain("a.example", "type1").await.unwrap();
     let mut process = Process::start(db.store.clone());
-    process.tell(Input::Ping(1));
+    process.send(Input::Ping(1));
     process.answer().await;
     db.execute("DELETE FROM domain_settings").await;
-    process.tell(Input::Verify(2));
+    process.send(Input::Verify(2));
     let (caller, answer, _) = process.answer().await;
     let Answer::Differs(found) = answer else { panic!("{answer:?}") };
     assert_eq!((caller, found[0].domain.as_str()), (2, "a.example"));
@@ -154,7 +154,7 @@ on_every_database!(verify_finds_a_row_that_changed_without_an_event, db => {
 
 on_every_database!(it_ends_with_its_messages, db => {
     let process = Process::start(db.store.clone());
-    drop(process.tell);
+    drop(process.sender);
     process.task.await.unwrap();
 });
 
@@ -190,7 +190,7 @@ impl Database for Panics {
 #[tokio::test]
 async fn a_check_that_panics_has_failed_and_the_next_one_comes() {
     let mut process = Process::start(Panics::default());
-    process.tell(Input::Ping(1));
+    process.send(Input::Ping(1));
     let (_, answer, logged) = process.answer().await;
     assert_eq!(answer, Answer::Pong);
     let failed = logged.iter().find_map(|event| match event {

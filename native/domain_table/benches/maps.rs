@@ -4,14 +4,14 @@
 //! threads together: the best of several rounds; and bytes of memory for each domain.
 #![allow(missing_docs)]
 
+use cap::Cap;
 use compact_str::CompactString;
 use dashmap::DashMap;
 use domain_table::Table;
 use foldhash::fast::RandomState;
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::System;
 use std::hint::black_box;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
@@ -19,27 +19,8 @@ const SIZES: [usize; 3] = [1_000, 100_000, 1_000_000];
 const LOOKUPS: usize = 1_000_000;
 const ROUNDS: usize = 5;
 
-static ALLOCATED: AtomicUsize = AtomicUsize::new(0);
-
-struct Counting;
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: it is the system's allocator, and counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATED.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
-        ALLOCATED.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as the caller promises.
-        unsafe { System.dealloc(memory, layout) }
-    }
-}
+static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
 fn name(number: usize) -> String {
     format!("d{number:011}.example.com")
@@ -100,9 +81,9 @@ impl Map for Papaya {
 
 fn measure<M: Map>(what: &str, sizes: &[usize], threads: &[usize]) {
     for &size in sizes {
-        let before = ALLOCATED.load(Ordering::Relaxed);
+        let before = ALLOCATOR.allocated();
         let map = M::build(size);
-        let bytes = (ALLOCATED.load(Ordering::Relaxed) - before) / size;
+        let bytes = (ALLOCATOR.allocated() - before) / size;
         for (kind, first) in [("hit", 0), ("miss", size)] {
             let rates =
                 threads.iter().map(|&count| format!("{:7.1}", rate(&map, first, size, count)));

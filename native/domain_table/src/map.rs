@@ -4,8 +4,7 @@ use crate::entry::Entry;
 use crate::stored::StoredName;
 use foldhash::fast::RandomState;
 use scc::{Equivalent, HashIndex};
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher};
-use std::sync::LazyLock;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A look-up waits for nobody and writes nothing that others read. While a part grows or shrinks it moves
@@ -17,14 +16,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// its bucket locked: a look-up that moves buckets along must not copy the old value meanwhile.
 pub(crate) struct Map {
     parts: Box<[Part]>,
+    keyed: Keyed,
 }
 
-type Part = HashIndex<Key, AtomicU64, BuildHasherDefault<Unchanged>>;
+type Part = HashIndex<Key, AtomicU64, Keyed>;
 
 const PARTS: usize = 64;
-
-/// Keyed at random, so that nobody can choose names that fall together.
-static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::default);
 
 /// A domain in the map.
 #[derive(PartialEq, Eq)]
@@ -32,7 +29,7 @@ struct Key(StoredName);
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(HASHER.hash_one(self.0.as_bytes()));
+        state.write(self.0.as_bytes());
     }
 }
 
@@ -54,27 +51,49 @@ impl Equivalent<Key> for Hashed<'_> {
     }
 }
 
-/// Passes on the number that is a hash already.
-#[derive(Default)]
-struct Unchanged(u64);
+/// Hashes the bytes of a domain by a random key, so that nobody can choose names that fall together; and
+/// passes on a number, which is a hash already.
+#[derive(Clone, Default)]
+struct Keyed {
+    key: RandomState,
+    hash: u64,
+}
 
-impl Hasher for Unchanged {
-    fn write(&mut self, _bytes: &[u8]) {
-        debug_assert!(false, "only numbers are hashed");
+impl Keyed {
+    fn hash(&self, domain: &[u8]) -> u64 {
+        let mut hasher = self.key.build_hasher();
+        hasher.write(domain);
+        hasher.finish()
+    }
+}
+
+impl BuildHasher for Keyed {
+    type Hasher = Self;
+
+    fn build_hasher(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Hasher for Keyed {
+    fn write(&mut self, domain: &[u8]) {
+        self.hash = Keyed::hash(self, domain);
     }
 
     fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
+        self.hash = hash;
     }
 
     fn finish(&self) -> u64 {
-        self.0
+        self.hash
     }
 }
 
 impl Default for Map {
     fn default() -> Self {
-        Map { parts: std::iter::repeat_with(Part::default).take(PARTS).collect() }
+        let keyed = Keyed::default();
+        let part = || Part::with_hasher(keyed.clone());
+        Map { parts: std::iter::repeat_with(part).take(PARTS).collect(), keyed }
     }
 }
 
@@ -109,7 +128,50 @@ impl Map {
 
     /// The part takes bits from the middle of the hash: `HashIndex` uses both ends.
     fn find<'a>(&self, domain: &'a [u8]) -> (&Part, Hashed<'a>) {
-        let hash = HASHER.hash_one(domain);
+        let hash = self.keyed.hash(domain);
         (&self.parts[(hash >> 16) as usize % PARTS], Hashed { domain, hash })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    /// Look-ups move buckets along while the map grows. What is stored meanwhile must not be lost.
+    #[test]
+    fn an_entry_that_is_stored_while_the_map_grows_stays() {
+        let names: Vec<_> = (0..40_000).map(|n| format!("d{n}.example")).collect();
+        let hot = &names[..500];
+        for _ in 0..30 {
+            let map = Map::default();
+            let ends = AtomicBool::new(false);
+            std::thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        while !ends.load(Ordering::Relaxed) {
+                            assert!(
+                                hot.iter().filter_map(|name| map.get(name.as_bytes())).count()
+                                    <= hot.len()
+                            );
+                        }
+                    });
+                }
+                let _ends = scopeguard::guard((), |()| ends.store(true, Ordering::Relaxed));
+                let mut slot = 0;
+                for (n, name) in names.iter().enumerate() {
+                    map.insert(name.as_str().into(), Entry::of_dynamic(0, 0, false));
+                    if n >= hot.len() && n % 100 == 0 {
+                        for name in hot {
+                            map.update(name.as_bytes(), |entry| {
+                                assert_eq!(entry.slot(), slot);
+                                entry.at(slot + 1)
+                            });
+                        }
+                        slot += 1;
+                    }
+                }
+            });
+        }
     }
 }

@@ -43,7 +43,7 @@ pub enum Action {
     /// The service of a node takes what its check has made, a batch or its end; or it stops after
     /// `restart/0`.
     Take { node: usize },
-    /// The core of a node tells others of transitions, or applies a slice of a batch.
+    /// The core of a node notifies others of transitions, or applies a slice of a batch.
     Work { node: usize, limit: usize },
     /// The service of a node calls `restart/0`, because it must; `has_effect`: and that stops it.
     Reload { node: usize, has_effect: bool },

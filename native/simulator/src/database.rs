@@ -39,7 +39,7 @@ pub struct Database {
     /// Events that failovers lost.
     pub(crate) lost: BTreeSet<(i64, Domain)>,
     /// Was anything written behind deleted events or ahead of the sequence, or may it be? Then real
-    /// gaps are no more told from deleted events.
+    /// gaps are no more distinguished from deleted events.
     pub disturbed: bool,
     /// Ids used again after a failover, and how many of them for the same domain.
     pub reused: (u64, u64),

@@ -1,9 +1,9 @@
-//! What `mongoose_domain_core` does: applies batches in slices, and tells others what changed.
+//! What `mongoose_domain_core` does: applies batches in slices, and notifies others of what changed.
 
 use crate::coverage::{Corner, Coverage};
 use crate::database::Database;
 use crate::node::{Node, fresh_routing};
-use crate::told::Told;
+use crate::notified::Notified;
 use crate::violation::{Violation, violation};
 use domain_sync::follower::Applied;
 
@@ -15,7 +15,7 @@ impl Node {
         limit: usize,
         coverage: &mut Coverage,
     ) -> Result<bool, Violation> {
-        if self.tell(limit, coverage)? {
+        if self.notify(limit, coverage)? {
             return Ok(true);
         }
         let Some(applying) = self.applying.take() else { return Ok(false) };
@@ -54,24 +54,24 @@ impl Node {
         Ok(true)
     }
 
-    /// Tells others of some transitions; `false` if there are none.
-    fn tell(&mut self, limit: usize, coverage: &mut Coverage) -> Result<bool, Violation> {
-        if self.telling.is_empty() {
-            self.telling = self.routing.pending(limit.max(2)).into();
+    /// Notifies others of some transitions; `false` if there are none.
+    fn notify(&mut self, limit: usize, coverage: &mut Coverage) -> Result<bool, Violation> {
+        if self.notifying.is_empty() {
+            self.notifying = self.routing.pending(limit.max(2)).into();
         }
-        let told = self.telling.len().min(limit);
-        for transition in self.telling.drain(..told) {
+        let done = self.notifying.len().min(limit);
+        for transition in self.notifying.drain(..done) {
             let replaced = transition.removed.is_some() && transition.added.is_some();
             coverage.add(Corner::HostTypeReplaced, u64::from(replaced));
-            self.told.tell(&transition)?;
+            self.notified.notify(&transition)?;
             self.routing.acknowledge(1);
         }
-        Ok(told > 0)
+        Ok(done > 0)
     }
 
     /// It is killed, and its successor takes the table over and requests a check.
     pub fn kill_core(&mut self, database: &Database) -> Result<(), Violation> {
-        self.telling.clear();
+        self.notifying.clear();
         if self.applying.take().is_some_and(|applying| !applying.is_orphan) {
             self.batch_applied(Applied::NoTable, database)?;
         }
@@ -81,7 +81,7 @@ impl Node {
     /// It is stopped and started.
     pub fn fresh_table(&mut self, database: &Database) -> Result<(), Violation> {
         self.routing = fresh_routing(&self.config);
-        (self.told, self.is_loaded, self.covered) = (Told::default(), false, None);
+        (self.notified, self.is_loaded, self.covered) = (Notified::default(), false, None);
         self.stained.clear();
         self.kill_core(database)
     }

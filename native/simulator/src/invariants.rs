@@ -49,9 +49,12 @@ pub fn always(node: &Node) -> Result<(), Violation> {
     }
     let owned = |(domain, host_type): (Name, &Name)| (domain, host_type.clone());
     let dynamics: Vec<Pair> = table.dynamics().into_iter().map(owned).collect();
-    if !node.told.is(&dynamics) {
-        let (told, table) = (sorted(node.told.pairs()), sorted(dynamics));
-        let text = format!("node {}: told {told:?}, the table has {table:?}", node.number);
+    if !node.notified.is(&dynamics) {
+        let (notified, table) = (sorted(node.notified.pairs()), sorted(dynamics));
+        let text = format!(
+            "node {}: others were notified of {notified:?}, the table has {table:?}",
+            node.number
+        );
         return Err(violation("I7 hooks", text));
     }
     Ok(())

@@ -17,7 +17,7 @@
 //! - [`foreign`]: a node that follows the contract with other code.
 //! - [`action`], [`world`], [`time`], [`losses`]: everything that can happen, one action after the
 //!   other; [`aftermath`]: what came of it.
-//! - [`violation`], [`invariants`], [`told`], [`watch`], [`quiescence`]: what must hold after each, and
+//! - [`violation`], [`invariants`], [`notified`], [`watch`], [`quiescence`]: what must hold after each, and
 //!   when all has calmed down.
 //! - [`generator`], [`run`], [`shrink`]: a history from a seed, and a short one that fails the same.
 //! - [`seeds`]: many of them.
@@ -45,6 +45,7 @@ pub mod job;
 pub mod losses;
 pub mod mutants;
 pub mod node;
+pub mod notified;
 pub mod quiescence;
 pub mod records;
 pub mod run;
@@ -52,7 +53,6 @@ pub mod seeds;
 pub mod service;
 pub mod shrink;
 pub mod time;
-pub mod told;
 pub mod transaction;
 pub mod violation;
 pub mod watch;

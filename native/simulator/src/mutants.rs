@@ -207,7 +207,7 @@ pub const MUTANTS: &[Mutant] = &[
         replacement: "let credit = None;",
     },
     Mutant {
-        name: "another host type is told as an addition only",
+        name: "another host type is notified as an addition only",
         rule: "I7",
         file: ROUTING,
         text: "Put::Replaced(other) => self.note(domain, Some(other), Some(host_type)),",
@@ -216,7 +216,7 @@ pub const MUTANTS: &[Mutant] = &[
             }",
     },
     Mutant {
-        name: "another host type is told in the wrong order",
+        name: "another host type is notified in the wrong order",
         rule: "I7",
         file: ROUTING,
         text: "Put::Replaced(other) => self.note(domain, Some(other), Some(host_type)),",
@@ -226,7 +226,7 @@ pub const MUTANTS: &[Mutant] = &[
             }",
     },
     Mutant {
-        name: "what the sweep of a load removes is not told",
+        name: "what the sweep of a load removes is not notified",
         rule: "I7",
         file: ROUTING,
         text: "source);
@@ -235,7 +235,7 @@ pub const MUTANTS: &[Mutant] = &[
         drop(removed);",
     },
     Mutant {
-        name: "who has been told is told again",
+        name: "who has been notified is notified again",
         rule: "I7",
         file: PENDING,
         text: "piece.drain(..left);",

@@ -4,7 +4,7 @@
 
 use crate::config::{CHANGING, Domain, HostType, NodeConfig, OTHER};
 use crate::job::Job;
-use crate::told::Told;
+use crate::notified::Notified;
 use crate::watch::{Caller, Watch};
 use domain_sync::batch::Batch;
 use domain_sync::driver::Ended;
@@ -86,10 +86,10 @@ pub struct Node {
     pub is_restarting: bool,
     /// What the core works on.
     pub applying: Option<Applying>,
-    /// Transitions that the core is telling.
-    pub telling: VecDeque<Transition>,
-    /// What it has told.
-    pub told: Told,
+    /// Transitions that the core is notifying others of.
+    pub notifying: VecDeque<Transition>,
+    /// What it has notified others of.
+    pub notified: Notified,
     /// Has the table been loaded since it was made?
     pub is_loaded: bool,
     /// Until when it sleeps.
@@ -131,8 +131,8 @@ impl Node {
             audit: None,
             is_restarting: false,
             applying: None,
-            telling: VecDeque::new(),
-            told: Told::default(),
+            notifying: VecDeque::new(),
+            notified: Notified::default(),
             is_loaded: false,
             asleep_until: 0,
             covered: None,

@@ -46,7 +46,7 @@ pub fn replay(config: &Config, actions: &[Action]) -> Run {
     run(World::new(config), |_| actions.next())
 }
 
-/// Replays a history and tells what happened, also while all calms down.
+/// Replays a history and prints what happened, also while all calms down.
 pub fn story(config: &Config, actions: &[Action]) -> Vec<String> {
     let mut actions = actions.iter().copied();
     let world = World { story: Some(Vec::new()), ..World::new(config) };

@@ -64,7 +64,7 @@ impl World {
         let done = self.try_step(action, node);
         // That of an action that breaks something, too.
         if *done.as_ref().unwrap_or(&true) {
-            self.tell(action, node);
+            self.trace(action, node);
         }
         done
     }
@@ -81,7 +81,7 @@ impl World {
         Ok(done)
     }
 
-    fn tell(&mut self, action: Action, node: Option<usize>) {
+    fn trace(&mut self, action: Action, node: Option<usize>) {
         let Some(story) = self.story.as_mut() else { return };
         let state = match node {
             Some(node) => self.nodes[node].describe(),

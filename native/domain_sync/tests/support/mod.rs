@@ -82,13 +82,14 @@ impl Node {
     }
 
     /// The transitions since the last call, as `-type1 domain +type2`.
-    pub fn told(&self) -> Vec<String> {
+    pub fn notified(&self) -> Vec<String> {
         let text = |sign: &str, name: Option<Name>| {
             name.map(|name| format!("{sign}{name} ")).unwrap_or_default()
         };
-        let told = self.routing.pending(usize::MAX);
-        self.routing.acknowledge(told.len());
-        told.into_iter()
+        let notified = self.routing.pending(usize::MAX);
+        self.routing.acknowledge(notified.len());
+        notified
+            .into_iter()
             .map(|Transition { domain, removed, added }| {
                 let (removed, added) = (text("-", removed), text("+", added));
                 format!("{removed}{added}{domain}")

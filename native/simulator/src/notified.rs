@@ -1,24 +1,24 @@
-//! What others have been told of a table (I7).
+//! What others have been notified of (I7).
 
 use crate::violation::{Violation, violation};
 use domain_sync::pending::Transition;
 use domain_table::{Name, Pair};
 use std::collections::BTreeMap;
 
-/// What others have been told (I7).
+/// What others have been notified of (I7).
 #[derive(Default)]
-pub struct Told(BTreeMap<Name, Name>);
+pub struct Notified(BTreeMap<Name, Name>);
 
-impl Told {
-    /// They are told of a transition.
-    pub fn tell(&mut self, transition: &Transition) -> Result<(), Violation> {
+impl Notified {
+    /// They are notified of a transition.
+    pub fn notify(&mut self, transition: &Transition) -> Result<(), Violation> {
         let Transition { domain, removed, added } = transition;
         let before = match removed {
             Some(_) => self.0.remove(domain),
             None => self.0.get(domain).cloned(),
         };
         if *removed != before || (removed.is_none() && added.is_none()) {
-            let text = format!("told of {}; before: {}", describe(transition), text(&before));
+            let text = format!("notified of {}; before: {}", describe(transition), text(&before));
             return Err(violation("I7 hooks", text));
         }
         if let Some(added) = added {
