@@ -74,7 +74,7 @@ async fn metrics(
     State(admin): State<Arc<Admin>>,
     Extension(requests): Extension<Requests>,
 ) -> Response {
-    match text(&admin, &requests) {
+    match text(&admin, admin.node.snapshot().await, &requests) {
         Ok(text) => {
             ([(header::CONTENT_TYPE, TextEncoder::new().format_type())], text).into_response()
         }
@@ -82,7 +82,7 @@ async fn metrics(
     }
 }
 
-fn text(admin: &Admin, requests: &Requests) -> Result<Vec<u8>> {
+fn text(admin: &Admin, snapshot: Option<Snapshot>, requests: &Requests) -> Result<Vec<u8>> {
     let now = Now(Registry::new());
     now.add(requests.count.clone())?;
     now.add(requests.duration.clone())?;
@@ -95,7 +95,7 @@ fn text(admin: &Admin, requests: &Requests) -> Result<Vec<u8>> {
             [("used", i64::from(used)), ("idle", i64::from(connections.idle))],
         )?;
     }
-    if let Some(snapshot) = admin.node.snapshot() {
+    if let Some(snapshot) = snapshot {
         now.of_node(&snapshot)?;
     }
     let mut text = Vec::new();
