@@ -46,9 +46,8 @@ cannot_start(File, Why) ->
 %% it any more.
 -spec kill(program()) -> ok.
 kill({Port, OsPid}) ->
-    %% While the port is open its process is not waited for, so the number is nobody else's.
-    _ = erlang:port_info(Port) =/= undefined
-        andalso os:cmd("kill -9 " ++ integer_to_list(OsPid)),
+    %% It may be gone just now; its number is nobody else's so soon.
+    _ = os:cmd("kill -9 " ++ integer_to_list(OsPid)),
     true = unlink(Port),
     _ = try port_close(Port) catch error:badarg -> closed end,
     flush(Port).
