@@ -1,6 +1,6 @@
-%% @doc The program of the HTTP server: it is killed, it hangs, it has no memory, it or the node says
-%% what nobody understands. The node goes on, and the program comes back. What the node does with
-%% a program that is not ours is seen on a node of its own, with scripts in the program's place.
+%% @doc The program of the HTTP server: it is killed, it hangs, it has no memory, it or the node
+%% says what nobody understands. The node goes on, and the program comes back. What the node does
+%% with a program that is not ours is seen on a node of its own, with scripts in its place.
 -module(http_program_SUITE).
 
 -compile([export_all, nowarn_export_all]).

@@ -418,7 +418,7 @@ a_stock_file_that_no_manifest_names_is_refused(Config) ->
     refused("install", ["ebin/mongoose_domain_[a-z]+.beam is in the way: move it away"], Config),
     Others = filelib:wildcard("ebin/*.beam", filename:join(?config(ours, Config), ?BUILT))
                  -- [?CORE, ?SERVICE],
-    [shell(["rm ", lib(File, Config)]) || File <- [?LIBRARY | Others]],
+    [shell(["rm ", lib(File, Config)]) || File <- [?LIBRARY, ?PROGRAM | Others]],
     {0, _} = script("install", Config),
     {0, _} = script("status", Config).
 
@@ -470,7 +470,7 @@ a_build_that_fails_is_refused(Config0) ->
     shell(["rm ", filename:join(?config(ours, Config), ?LIBRARY)]),
     refused("install", ["not built yet, and `make build' in .* fails"], Config,
             tools(["make"], "#!/bin/sh\nexit 2\n", Config)),
-    refused("install", ["has built no .* or no " ?LIBRARY], Config,
+    refused("install", ["has built no .*, no " ?LIBRARY " or no " ?PROGRAM], Config,
             tools(["make"], "#!/bin/sh\n", Config)).
 
 wrong_usage_is_refused_with_the_usage(Config) ->

@@ -200,7 +200,9 @@ impl Admin {
         let outdated = self.noted(store.outdated().await).await?;
         let mut after = 0;
         loop {
+            let turn = self.node.bulk_turn().await?;
             let rows = self.noted(store.page(None, after, PAGE).await).await?;
+            drop(turn);
             let Some(last) = rows.last() else { return Ok(all) };
             after = last.id;
             let is_listed =

@@ -350,7 +350,10 @@ impl Import {
         let is_away = [ErrorKind::Timeout, ErrorKind::Unavailable];
         let mut tries = 1;
         loop {
-            match store.import(rows, self.dry_run).await {
+            let turn = self.admin.node.bulk_turn().await?;
+            let imported = store.import(rows, self.dry_run).await;
+            drop(turn);
+            match imported {
                 Err(error) if tries < TRIES && is_away.contains(&error.kind()) => {
                     tries += 1;
                     sleep(PAUSE).await;
@@ -513,7 +516,9 @@ async fn write_all(
         Format::Ndjson => Vec::new(),
     };
     loop {
+        let turn = admin.node.bulk_turn().await.map_err(io::Error::other)?;
         let rows = store.page(filter.status, after, PAGE).await;
+        drop(turn);
         let rows = admin.noted(rows).await.map_err(io::Error::other)?;
         let is_last = rows.is_empty();
         for row in rows {

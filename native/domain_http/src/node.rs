@@ -3,11 +3,16 @@
 use crate::port::Port;
 use crate::protocol::{Question, Reply};
 use domain_store::Store;
+use prometheus::Histogram;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
+/// So many connections to the database at most are for pages of exports, transactions of imports and the
+/// like: the others are for small requests.
+const BULK: usize = 2;
 /// The most names in a question.
 const NAMES: usize = 1000;
 
@@ -15,6 +20,7 @@ const NAMES: usize = 1000;
 pub struct Node {
     port: Arc<Port>,
     store: Option<Store>,
+    bulk: Semaphore,
 }
 
 /// What the node knows of some domains and host types.
@@ -39,7 +45,17 @@ impl Known {
 impl Node {
     /// The node at the other end of the port.
     pub fn new(port: Arc<Port>, store: Option<Store>) -> Self {
-        Node { port, store }
+        Node { port, store, bulk: Semaphore::new(BULK) }
+    }
+
+    /// A turn at the database for one of many pages or transactions; the others wait for theirs.
+    pub async fn bulk_turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        self.bulk.acquire().await.map_err(|error| Refusal::Database(error.to_string()))
+    }
+
+    /// How long looks at the table took.
+    pub fn looks(&self) -> &Histogram {
+        self.port.looks()
     }
 
     /// The database; `None` if there is none.

@@ -7,6 +7,7 @@
 use crate::frame;
 use crate::protocol::{FromNode, Question, Reply, ToNode};
 use parking_lot::Mutex;
+use prometheus::{Histogram, HistogramOpts};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
@@ -16,6 +17,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// The most questions that wait for their answers; the node takes a few more.
 const QUESTIONS: usize = 1000;
+/// Seconds that a look at the node's table takes, in the metrics.
+const BUCKETS: [f64; 11] =
+    [0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.001, 0.005, 0.02, 0.1, 1.0];
 /// How often the threads that serve show that they do.
 const TURN: Duration = Duration::from_millis(100);
 
@@ -25,6 +29,7 @@ pub struct Port {
     last: AtomicU64,
     waiting: Mutex<HashMap<u64, Waiting>>,
     permits: Arc<Semaphore>,
+    looks: Histogram,
     begun: Instant,
     /// Milliseconds since it began: when the threads that serve last showed that they do.
     turned: AtomicU64,
@@ -48,15 +53,25 @@ pub enum End {
 
 impl Port {
     /// Frames for the node go to `output`.
-    pub fn new(output: impl Write + Send + 'static) -> Self {
-        Port {
+    pub fn new(output: impl Write + Send + 'static) -> Result<Self, prometheus::Error> {
+        let looks = HistogramOpts::new(
+            "mongoose_domain_http_look_duration_seconds",
+            "Seconds that a look at the table of the node took",
+        );
+        Ok(Port {
             output: Mutex::new(Box::new(output)),
             last: AtomicU64::new(0),
             waiting: Mutex::default(),
             permits: Arc::new(Semaphore::new(QUESTIONS)),
+            looks: Histogram::with_opts(looks.buckets(BUCKETS.to_vec()))?,
             begun: Instant::now(),
             turned: AtomicU64::new(0),
-        }
+        })
+    }
+
+    /// How long looks at the table took.
+    pub fn looks(&self) -> &Histogram {
+        &self.looks
     }
 
     /// Sends a frame.
@@ -66,6 +81,8 @@ impl Port {
 
     /// Asks the node: the parts of the answer, the last of which always comes.
     pub async fn ask(&self, question: Question) -> io::Result<Vec<Reply>> {
+        let is_look = matches!(question, Question::StaticsAmong(_) | Question::AllowedAmong(_));
+        let _timer = is_look.then(|| self.looks.start_timer());
         let permit = self.permits.clone().acquire_owned().await.map_err(io::Error::other)?;
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
@@ -152,7 +169,7 @@ mod tests {
     async fn answers_come_to_who_asked_whatever_their_order() {
         let (input, mut node_output) = pipe().unwrap();
         let (mut node_input, output) = pipe().unwrap();
-        let port = Arc::new(Port::new(output));
+        let port = Arc::new(Port::new(output).unwrap());
         let reader = port.clone();
         let reading = std::thread::spawn(move || reader.read(input, || ()));
         let ask = |name: &str| {
@@ -179,7 +196,7 @@ mod tests {
     #[test]
     fn a_wrong_frame_is_the_end() {
         let (input, mut node_output) = pipe().unwrap();
-        let port = Port::new(std::io::sink());
+        let port = Port::new(std::io::sink()).unwrap();
         send(&mut node_output, b"GET / HTTP/1.1");
         let End::Wrong(text) = port.read(input, || ()) else { panic!("it goes on") };
         assert_eq!(text, "a frame is not understood");

@@ -30,7 +30,10 @@ pub fn run() -> ExitCode {
         Ok(None) => return failed("it is started by an Erlang node, not by hand"),
         Err(error) => return failed(&error.to_string()),
     };
-    let port = Arc::new(Port::new(stdout()));
+    let port = match Port::new(stdout()) {
+        Ok(port) => Arc::new(port),
+        Err(error) => return failed(&error.to_string()),
+    };
     match first {
         First::Check(VERSION, given) => {
             tell(&port, Options::try_from(given).and_then(|options| options.check()))
