@@ -29,7 +29,7 @@ CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
-.PHONY: build demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow bench-start bench-import sim sim-mutants chaos admin-fuzz quick clean
+.PHONY: build demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow bench-start bench-import bench-http sim sim-mutants chaos admin-fuzz quick clean
 
 build:
 	@script/install-deps </dev/null
@@ -127,6 +127,13 @@ bench-import: build
 	@erlc -o _build/bench test/test_helper.erl test/http_helper.erl bench/bench_pairs.erl bench/import.erl
 	@erl -noshell $(EBIN) -pa _build/bench -run import main
 
+# The HTTP server under load, alone and beside imports and exports, and how soon it is back.
+bench-http: build
+	@script/install-deps load </dev/null
+	@mkdir -p _build/bench
+	@erlc -o _build/bench test/test_helper.erl test/http_helper.erl bench/bench_pairs.erl bench/http_load.erl
+	@erl -noshell $(EBIN) -pa _build/bench -run http_load main
+
 # The follower of production in simulated worlds: SEEDS of them, or the one of a SEED.
 sim:
 	@script/install-deps </dev/null
@@ -152,7 +159,7 @@ admin-fuzz: build
 
 # A short form of each target that neither lint nor test runs.
 quick:
-	$(MAKE) bench bench-native bench-follow bench-start bench-import admin-fuzz QUICK=1
+	$(MAKE) bench bench-native bench-follow bench-start bench-import bench-http fuzz QUICK=1
 
 clean:
 	rm -rf _build target priv/*.so data

@@ -7,6 +7,13 @@
 -export([join/0, leave/0, request_checks/0, request_checks_everywhere/0, take_requests/0,
          sync_local/0, members/0]).
 
+-export_type([member/0]).
+
+-type member() ::
+    {Node :: binary(), IsThis :: boolean(), IsReachable :: boolean(),
+     {State :: binary(), Lag :: non_neg_integer() | undefined, Domains :: non_neg_integer(),
+      SecondsSinceCheck :: float() | undefined} | undefined}.
+
 -define(SCOPE, mim_scope).
 -define(GROUP, service_domain_db_group).
 -define(SERVICE, service_domain_db).
@@ -51,7 +58,7 @@ sync_local() ->
 
 %% @doc The nodes whose services follow the database, this one first, and how they are. A node with
 %% other code cannot say.
--spec members() -> [mongoose_domain_nif:member()].
+-spec members() -> [member()].
 members() ->
     Beside = mongoose_domain_host:nodes_beside(),
     Reachable = [node(Pid) || Pid <- services()] ++ [Node || {Node, true} <- Beside],

@@ -44,6 +44,7 @@ http_spec() ->
     Files = #{<<"certfile">> => Text, <<"keyfile">> => Text},
     Items = #{<<"ip_address">> => Text,
               <<"port">> => {option, integer, any, [], default},
+              <<"memory_limit">> => {option, integer, positive, [], default},
               <<"username">> => Text,
               <<"password">> => Text,
               <<"tls">> => {section, Files, any, [<<"certfile">>, <<"keyfile">>], any, map, [], #{},

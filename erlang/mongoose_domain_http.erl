@@ -1,7 +1,9 @@
 %% @doc The HTTP server of a node, for operators: REST, GraphQL, metrics and a page.
 %%
-%% It is in Rust, and answers what is read. What is changed comes here as a message; a process for
-%% each calls the host's `mongoose_domain_api' and answers.
+%% It is a program of its own, in Rust: what reads bytes of strangers must not be able to end the
+%% VM. This process starts it, and again when it ends, for whatever reason; a process for each of
+%% its questions answers ({@link mongoose_domain_http_node}). A change that was begun goes on when
+%% the program ends.
 %%
 %% Options that are wrong are refused at the start. A port that is taken, or a database that cannot
 %% be opened, is not a reason to keep a node from routing: then it is tried again.
@@ -20,37 +22,60 @@
 
 -ignore_xref([start_link/0, address/0]).
 
+-export_type([opts/0]).
+
+%% What is said over the port.
+-define(VERSION, 1).
 %% Milliseconds until the next try to listen.
 -define(RETRY, 5000).
+%% Milliseconds until a program that ended is started again: at first; then twice as long each time
+%% that it lives less than ten times as long; at most.
+-define(FIRST_PAUSE, 100).
+-define(LONGEST_PAUSE, 10000).
+%% Milliseconds between two pings. A program that has not answered for so many of them hangs, and so
+%% does one whose threads do nothing for so many milliseconds.
+-define(PING, 200).
+-define(PINGS, 5).
+-define(LONGEST_TURN, 10000).
+%% Milliseconds that the program gets to stop: it lets requests in progress go on for 2 s.
+-define(STOP, 3500).
+%% The most questions at a time. The program asks fewer.
+-define(QUESTIONS, 2000).
 %% The connections to the database for what is read and imported.
 -define(CONNECTIONS, 4).
 
-%% Texts may be strings or binaries.
--type opts() :: #{%% Default: 127.0.0.1. Anything but loopback needs a password.
-                  ip_address => text(),
-                  %% Default: 8088. 0: any that is free.
-                  port => inet:port_number(),
-                  %% Both or none.
-                  username => text(), password => text(),
-                  %% PEM files. Without them: plain HTTP.
-                  tls => #{certfile => file:name_all(), keyfile => file:name_all()}}.
--type text() :: string() | binary().
+-type opts() :: mongoose_domain_http_options:opts().
 
--export_type([opts/0]).
-
--record(state, {database :: mongoose_domain_nif:database() | undefined,
-                server :: mongoose_domain_nif:http_server() | undefined,
+-record(state, {program :: mongoose_domain_http_port:program() | undefined,
+                %% When it was started.
+                started = 0 :: integer(),
+                %% `failed': it has said why. `stopping': it was told to.
+                phase = starting :: starting | listening | failed | stopping,
+                address :: {IpAddress :: binary(), inet:port_number()} | undefined,
+                buffer = <<>> :: mongoose_domain_http_port:buffer(),
+                %% Pings since it was last heard of.
+                pings = 0 :: non_neg_integer(),
+                pause = ?FIRST_PAUSE :: pos_integer(),
                 %% Why it does not listen, so that it is not said again and again.
-                failure :: mongoose_domain_nif:failure() | undefined,
+                failure :: mongoose_domain_http_options:failure() | undefined,
+                %% Who wants to know the address as soon as it is known.
+                waiting = [] :: [gen_server:from()],
                 %% Those who answer questions.
-                workers = #{} :: #{reference() => mongoose_domain_nif:question()}}).
+                workers = #{} :: #{reference() => {port(), Number :: non_neg_integer()}}}).
 
 %% @doc Are the options right, as far as one can know without listening?
--spec check(term()) -> ok | {error, mongoose_domain_nif:failure()}.
+-spec check(term()) -> ok | {error, mongoose_domain_http_options:failure()}.
 check(Opts) ->
-    case options(Opts) of
-        {ok, Options} -> mongoose_domain_nif:check_http(Options);
+    case mongoose_domain_http_options:read(Opts) of
+        {ok, Options} -> check_by_program(Options);
         {error, Failure} -> {error, Failure}
+    end.
+
+%% A program that cannot be asked is a failure of the moment: it is tried again, and logged.
+check_by_program(Options) ->
+    case mongoose_domain_http_port:call({check, ?VERSION, Options}) of
+        {ok, {failed, <<"bad_http_option">>, Text}} -> {error, {bad_http_option, Text}};
+        _CheckedOrNot -> ok
     end.
 
 %% @doc Starts it. `ServiceOpts' say which database, as for `service_domain_db'; `undefined': none.
@@ -59,7 +84,7 @@ check(Opts) ->
 start(Opts, ServiceOpts) ->
     case check(Opts) of
         ok ->
-            {ok, Options} = options(Opts),
+            {ok, Options} = mongoose_domain_http_options:read(Opts),
             persistent_term:put({?MODULE, options}, {Options, ServiceOpts}),
             ChildSpec = #{id => ?MODULE, start => {?MODULE, start_link, []}, shutdown => 5000,
                           modules => [?MODULE]},
@@ -96,22 +121,23 @@ start_link() ->
 %% gen_server
 
 %% @private
--spec init([]) -> {ok, #state{}, {continue, listen}}.
+-spec init([]) -> {ok, #state{}, {continue, start}}.
 init([]) ->
     process_flag(trap_exit, true),
-    {ok, #state{}, {continue, listen}}.
+    {ok, #state{}, {continue, start}}.
 
 %% @private
--spec handle_continue(listen, #state{}) -> {noreply, #state{}}.
-handle_continue(listen, State) ->
-    {noreply, listen(State)}.
+-spec handle_continue(start, #state{}) -> {noreply, #state{}}.
+handle_continue(start, State) ->
+    {noreply, start_program(State)}.
 
 %% @private
--spec handle_call(term(), gen_server:from(), #state{}) -> {reply, term(), #state{}}.
-handle_call(address, _From, State = #state{server = undefined}) ->
-    {reply, undefined, State};
-handle_call(address, _From, State = #state{server = Server}) ->
-    {reply, mongoose_domain_nif:http_address(Server), State};
+-spec handle_call(term(), gen_server:from(), #state{}) ->
+    {reply, term(), #state{}} | {noreply, #state{}}.
+handle_call(address, From, State = #state{phase = starting, failure = undefined}) ->
+    {noreply, State#state{waiting = [From | State#state.waiting]}};
+handle_call(address, _From, State = #state{address = Address}) ->
+    {reply, Address, State};
 handle_call(Request, _From, State) ->
     ?LOG_WARNING(#{what => unexpected_call, server => ?MODULE, request => Request}),
     {reply, ok, State}.
@@ -124,151 +150,166 @@ handle_cast(Message, State) ->
 
 %% @private
 -spec handle_info(term(), #state{}) -> {noreply, #state{}}.
-handle_info({mongoose_domain_nif, Question, Request}, State = #state{workers = Workers}) ->
-    {_Pid, Monitor} = spawn_monitor(fun() -> answer(Question, Request) end),
-    {noreply, State#state{workers = Workers#{Monitor => Question}}};
-handle_info({'DOWN', Monitor, process, _Pid, _Reason}, State = #state{workers = Workers})
+handle_info({Port, {data, Data}}, State = #state{program = {Port, _}, buffer = Buffer}) ->
+    case mongoose_domain_http_port:received(Buffer, Data) of
+        {ok, Frames, Rest} -> {noreply, frames(Frames, State#state{buffer = Rest, pings = 0})};
+        {error, Reason} -> {noreply, kill({wrong_frame, Reason}, State)}
+    end;
+handle_info({Port, {exit_status, Status}}, State = #state{program = {Port, _}}) ->
+    {noreply, ended(exit_reason(Status), State)};
+handle_info({'EXIT', Port, Reason}, State = #state{program = {Port, _}}) ->
+    {noreply, kill({port_closed, Reason}, State)};
+handle_info({'DOWN', Monitor, process, _Pid, Reason}, State = #state{workers = Workers})
         when is_map_key(Monitor, Workers) ->
-    {Question, Others} = maps:take(Monitor, Workers),
-    %% In case it could not.
-    ok = mongoose_domain_nif:answer(Question, refused(db_error, <<"the change was stopped">>)),
+    {{Port, Number}, Others} = maps:take(Monitor, Workers),
+    _ = Reason =/= normal andalso mongoose_domain_http_node:refuse(Port, Number),
     {noreply, State#state{workers = Others}};
-handle_info(listen, State) ->
-    {noreply, listen(State)};
+handle_info({ping, Port}, State = #state{program = {Port, _}}) ->
+    {noreply, ping(Port, State)};
+handle_info({ping, _OfAnother}, State) ->
+    {noreply, State};
+handle_info(start, State) ->
+    {noreply, start_program(State)};
+handle_info({'EXIT', Port, _Reason}, State) when is_port(Port) ->
+    %% Of a program that ended.
+    {noreply, State};
 handle_info(Message, State) ->
     ?LOG_WARNING(#{what => unexpected_message, server => ?MODULE, message => Message}),
     {noreply, State}.
 
 %% @private
 -spec terminate(term(), #state{}) -> ok.
-terminate(_Reason, #state{server = Server, database = Database}) ->
-    _ = Server =/= undefined andalso mongoose_domain_nif:stop_http(Server),
-    _ = Database =/= undefined andalso mongoose_domain_nif:close_database(Database),
-    ok.
+terminate(_Reason, #state{program = undefined}) ->
+    ok;
+terminate(_Reason, State = #state{program = {Port, _}}) ->
+    _ = mongoose_domain_http_port:send_if_it_reads(Port, stop),
+    Deadline = erlang:monotonic_time(millisecond) + ?STOP,
+    await_end(Deadline, State#state{phase = stopping}).
 
-%% The server
+%% Its last questions are answered meanwhile.
+await_end(_Deadline, #state{program = undefined}) ->
+    ok;
+await_end(Deadline, State = #state{program = Program}) ->
+    receive
+        Message ->
+            {noreply, New} = handle_info(Message, State),
+            await_end(Deadline, New)
+    after max(0, Deadline - erlang:monotonic_time(millisecond)) ->
+        mongoose_domain_http_port:kill(Program)
+    end.
 
-listen(State) ->
+%% The program
+
+start_program(State) ->
     {Options, ServiceOpts} = persistent_term:get({?MODULE, options}),
-    case open(ServiceOpts, State) of
-        {ok, Database} -> listen(Options, State#state{database = Database});
+    case database(ServiceOpts) of
+        {ok, Database} -> start_program(Options, Database, State);
         {error, Failure} -> failed(Failure, State)
     end.
 
-listen(Options, State = #state{database = Database}) ->
-    case mongoose_domain_nif:start_http(Options, Database) of
-        {ok, Server} ->
-            {IpAddress, Port} = mongoose_domain_nif:http_address(Server),
-            ?LOG_NOTICE(#{what => domain_http_listens, ip_address => IpAddress, port => Port}),
-            State#state{server = Server, failure = undefined};
+start_program(Options, Database, State) ->
+    case mongoose_domain_http_port:open() of
+        {ok, Program = {Port, _OsPid}} ->
+            _ = mongoose_domain_http_port:send(Port, {start, ?VERSION, Options, Database}),
+            ping_later(Port),
+            State#state{program = Program, started = erlang:monotonic_time(millisecond),
+                        phase = starting, buffer = <<>>, pings = 0};
         {error, Failure} ->
             failed(Failure, State)
     end.
 
-failed(Failure = {Reason, Text}, State = #state{failure = Last}) ->
+%% As the program takes it.
+database(undefined) ->
+    {ok, undefined};
+database(ServiceOpts) ->
+    case mongoose_domain_database:find(ServiceOpts#{max_connections => ?CONNECTIONS}) of
+        {ok, #{options := Options}} ->
+            At = case Options of
+                     #{url := Url} -> {url, Url};
+                     _ -> {server, Options}
+                 end,
+            Limits = maps:with([max_connections, query_timeout, idle_timeout], Options),
+            {ok, Limits#{at => At}};
+        {error, Failure} ->
+            {error, Failure}
+    end.
+
+%% Each ping comes after the one before was handled: a VM that stood still for a while does not take
+%% the program for one that hangs.
+ping(Port, State = #state{pings = Pings}) when Pings < ?PINGS ->
+    _ = mongoose_domain_http_port:send_if_it_reads(Port, ping),
+    ping_later(Port),
+    State#state{pings = Pings + 1};
+ping(_Port, State) ->
+    kill(unresponsive, State).
+
+ping_later(Port) ->
+    _ = erlang:send_after(?PING, self(), {ping, Port}),
+    ok.
+
+kill(Reason, State = #state{program = Program}) ->
+    ok = mongoose_domain_http_port:kill(Program),
+    ended(Reason, State).
+
+ended(_Reason, State = #state{phase = stopping}) ->
+    State#state{program = undefined};
+ended(_Reason, State = #state{phase = failed}) ->
+    start_later(?RETRY, State);
+ended(Reason, State = #state{started = Started, pause = LastPause}) ->
+    Lived = erlang:monotonic_time(millisecond) - Started,
+    Pause = case Lived >= 10 * LastPause of
+                true -> ?FIRST_PAUSE;
+                false -> min(2 * LastPause, ?LONGEST_PAUSE)
+            end,
+    ?LOG_ERROR(#{what => domain_http_ended, reason => Reason,
+                 text => <<"the program of the HTTP server ended; it is started again">>,
+                 lived_milliseconds => Lived, retry_after_milliseconds => Pause}),
+    start_later(Pause, State#state{pause = Pause}).
+
+exit_reason(Status) when Status > 128 -> {signal, Status - 128};
+exit_reason(Status) -> {exit_status, Status}.
+
+failed(Failure, State) ->
+    start_later(?RETRY, said(Failure, State)).
+
+said(Failure = {Reason, Text}, State = #state{failure = Last, waiting = Waiting}) ->
     _ = Failure =/= Last andalso
         ?LOG_ERROR(#{what => domain_http_failed, reason => Reason, text => Text,
                      retry_after_milliseconds => ?RETRY}),
-    _ = erlang:send_after(?RETRY, self(), listen),
-    State#state{failure = Failure}.
+    _ = [gen_server:reply(From, undefined) || From <- Waiting],
+    State#state{failure = Failure, waiting = []}.
 
-open(undefined, _State) ->
-    {ok, undefined};
-open(ServiceOpts, #state{database = undefined}) ->
-    case mongoose_domain_database:open(ServiceOpts#{max_connections => ?CONNECTIONS}) of
-        {ok, Database, _Found} -> {ok, Database};
-        {error, Failure} -> {error, Failure}
-    end;
-open(_ServiceOpts, #state{database = Database}) ->
-    {ok, Database}.
+start_later(Pause, State) ->
+    _ = erlang:send_after(Pause, self(), start),
+    State#state{program = undefined, phase = starting, address = undefined}.
 
-%% Questions
+%% Frames
 
-answer(Question, Request) ->
-    Reply = try reply(Request)
-            catch
-                Class:Reason:Stacktrace ->
-                    ?LOG_ERROR(#{what => domain_http_request_failed, request => Request,
-                                 class => Class, reason => Reason, stacktrace => Stacktrace}),
-                    refused(db_error, <<"it failed; see the log of the node">>)
-            end,
-    mongoose_domain_nif:answer(Question, Reply).
+frames([Frame | Frames], State = #state{program = {_, _}}) ->
+    frames(Frames, frame(Frame, State));
+frames(_Frames, State) ->
+    State.
 
-reply(request_checks) ->
-    ok = mongoose_domain_cluster:request_checks_everywhere(),
-    done;
-reply({failed, Reason, Text}) ->
-    ?LOG_ERROR(#{what => domain_http_database_failed, reason => Reason, text => Text}),
-    ok = mongoose_domain_nif:count_error(Reason, Text),
-    done;
-reply(verify) ->
-    verify(mongoose_domain_host:is_service_loaded(service_domain_db));
-reply(members) ->
-    {members, mongoose_domain_cluster:members()};
-reply(Change) ->
-    case mongoose_domain_host:change(Change) of
-        ok ->
-            ?LOG_INFO(#{what => domain_changed_by_http, change => Change}),
-            done;
-        {db_error, Text} ->
-            ?LOG_ERROR(#{what => domain_change_failed, change => Change, text => Text}),
-            ok = mongoose_domain_nif:count_error(db_error, Text),
-            refused(db_error, Text);
-        {Reason, Text} ->
-            refused(Reason, Text)
-    end.
-
-verify(false) ->
-    refused(service_disabled, <<"there is no database">>);
-verify(true) ->
-    case mongoose_domain_status:verify() of
-        ok -> {verified, 0, []};
-        {differs, Count, First} -> {verified, Count, First};
-        {error, {_Reason, Text}} -> refused(db_error, Text)
-    end.
-
-refused(Reason, Text) ->
-    {refused, atom_to_binary(Reason), Text}.
-
-%% Options
-
-options(Opts) when is_map(Opts) ->
-    Known = [ip_address, port, username, password, tls],
-    case maps:to_list(maps:without(Known, Opts)) of
-        [] -> typed(maps:merge(#{ip_address => "127.0.0.1", port => 8088, tls => #{}}, Opts));
-        [{Key, _} | _] -> wrong("~tp is no option; there are ~0tp", [Key, Known])
-    end;
-options(_Opts) ->
-    wrong("must be a map of ip_address, port, username, password and tls", []).
-
-typed(#{tls := Tls}) when not is_map(Tls) ->
-    wrong("tls must be a map of certfile and keyfile", []);
-typed(#{port := Port, tls := Tls} = Opts) ->
-    Texts = maps:merge(maps:with([ip_address, username, password], Opts),
-                       maps:with([certfile, keyfile], Tls)),
-    Wrong = [Key || {Key, Value} <- maps:to_list(Texts), text(Value) =:= error],
-    IsPort = is_integer(Port) andalso Port >= 0 andalso Port =< 65535,
-    case {Wrong, maps:keys(maps:without([certfile, keyfile], Tls))} of
-        {[], []} when IsPort ->
-            Empty = #{username => undefined, password => undefined, certfile => undefined,
-                      keyfile => undefined},
-            Given = maps:map(fun(_Key, Value) -> text(Value) end, Texts),
-            {ok, maps:merge(Empty, Given#{port => Port, node => atom_to_binary(node())})};
-        {[], []} -> wrong("port must be 0 to 65535", []);
-        {[Key | _], _} -> wrong("~ts must be a text", [Key]);
-        {[], [Key | _]} -> wrong("~tp is no option of tls; there are certfile and keyfile", [Key])
-    end.
-
-%% No value in an error: it may be the password.
-text(Value) when is_binary(Value); is_list(Value) ->
-    try unicode:characters_to_binary(Value) of
-        Text when is_binary(Text) -> Text;
-        _ -> error
-    catch
-        error:badarg -> error
-    end;
-text(_Value) ->
-    error.
-
-wrong(Format, Args) ->
-    {error, {bad_http_option, unicode:characters_to_binary(io_lib:format(Format, Args))}}.
+frame({pong, Milliseconds}, State) when Milliseconds < ?LONGEST_TURN ->
+    State;
+frame({pong, _Milliseconds}, State) ->
+    kill(unresponsive, State);
+frame({question, Number, Question}, State = #state{program = {Port, _}, workers = Workers})
+        when map_size(Workers) < ?QUESTIONS ->
+    {_Pid, Monitor} =
+        spawn_monitor(fun() -> mongoose_domain_http_node:answer(Port, Number, Question) end),
+    State#state{workers = Workers#{Monitor => {Port, Number}}};
+frame({question, _Number, _Question}, State) ->
+    kill(too_many_questions, State);
+frame({listening, IpAddress, IpPort}, State = #state{waiting = Waiting}) ->
+    Address = {IpAddress, IpPort},
+    ?LOG_NOTICE(#{what => domain_http_listens, ip_address => IpAddress, port => IpPort}),
+    _ = [gen_server:reply(From, Address) || From <- Waiting],
+    State#state{phase = listening, address = Address, failure = undefined, waiting = []};
+frame({failed, Reason, Text}, State) ->
+    said({mongoose_domain_http_node:reason(Reason), Text}, State#state{phase = failed});
+frame({panicked, Text}, State) ->
+    ?LOG_ERROR(#{what => domain_http_panicked, text => Text}),
+    State;
+frame(_Other, State) ->
+    kill({wrong_frame, not_known}, State).

@@ -15,8 +15,8 @@
 -export([open_database/1, close_database/1, request/3]).
 -export([start_follower/2, send_to_follower/2, stop_follower/1, forget_position/0]).
 -export([apply_batch/2, pending/2, keep/1]).
--export([statistics/0, count_error/2]).
--export([check_http/1, start_http/2, http_address/1, stop_http/1, answer/2]).
+-export([statistics/0, count_error/2, host_types/0]).
+-export([priv_file/1]).
 
 -on_load(load/0).
 -nifs([start_table/3, stop_table/0, check_start_args/2, check_name/1,
@@ -26,12 +26,10 @@
        open_database/1, close_database/1, request/3,
        start_follower/2, send_to_follower/2, stop_follower/1, forget_position/0,
        apply_batch/2, pending/2, keep/1,
-       statistics/0, count_error/2,
-       check_http/1, start_http/2, http_address/1, stop_http/1, answer/2]).
+       statistics/0, count_error/2, host_types/0]).
 
 -export_type([database/0, database_options/0, request/0, row/0, failure/0, follower/0, batch/0,
-              transition/0, difference/0, statistics/0, http_options/0, http_server/0,
-              question/0, question_request/0, answer/0, member/0]).
+              transition/0, difference/0, statistics/0]).
 
 -type domain() :: binary().
 -type host_type() :: binary().
@@ -39,9 +37,6 @@
 -opaque database() :: reference().
 -opaque follower() :: reference().
 -opaque batch() :: reference().
-
--opaque http_server() :: reference().
--opaque question() :: reference().
 
 %% Where the database is, and how it may be used.
 -type database_options() ::
@@ -109,42 +104,22 @@
                         failing := boolean(),
                         followed := non_neg_integer()}.
 
-%% Where the HTTP server listens, and whom it lets in; see mongoose_domain_http.
--type http_options() :: #{node := binary(), ip_address := binary(), port := inet:port_number(),
-                          username := binary() | undefined, password := binary() | undefined,
-                          certfile := binary() | undefined, keyfile := binary() | undefined}.
-
-%% What the HTTP server asks, by messages `{mongoose_domain_nif, question(), question_request()}'.
--type question_request() ::
-    {insert_domain | delete_domain | request_delete_domain, domain(), host_type()} %% done
-  | {enable_domain | disable_domain, domain()}                                     %% done
-  | request_checks                                                                 %% done
-  | verify                                                                         %% verified
-  | members.                                                                       %% members
-
--type answer() ::
-    done
-  | {refused, Reason :: binary(), Text :: binary()}
-  | {verified, Count :: non_neg_integer(), [difference()]}
-  | {members, [member()]}.
-
--type member() ::
-    {Node :: binary(), IsThis :: boolean(), IsReachable :: boolean(),
-     {State :: binary(), Lag :: non_neg_integer() | undefined, Domains :: non_neg_integer(),
-      SecondsSinceCheck :: float() | undefined} | undefined}.
-
-%% The library lies in the application's `priv', or, when the modules were put into another
-%% application (a MongooseIM release), in the `priv' beside this module's `ebin'.
 -spec load() -> ok | {error, {atom(), string()}}.
 load() ->
+    erlang:load_nif(filename:rootname(priv_file(?MODULE_STRING ++ ".so")), 0).
+
+%% A file that is built lies in the application's `priv', or, when the modules were put into another
+%% application (a MongooseIM release), in the `priv' beside this module's `ebin'.
+-spec priv_file(Name :: string()) -> file:filename().
+priv_file(Name) ->
     Beside = filename:join([filename:dirname(code:which(?MODULE)), "..", "priv"]),
     Dirs = case code:priv_dir(mongoose_domain_native) of
                {error, bad_name} -> [Beside];
                Dir -> [Dir, Beside]
            end,
-    Files = [filename:join(Dir, ?MODULE_STRING) || Dir <- Dirs],
-    Found = [File || File <- Files, filelib:is_regular(File ++ ".so")],
-    erlang:load_nif(hd(Found ++ Files), 0).
+    Files = [filename:join(Dir, Name) || Dir <- Dirs],
+    Found = [File || File <- Files, filelib:is_regular(File)],
+    hd(Found ++ Files).
 
 %% Begins with a fresh table; or keeps the one that the same owner (the supervisor) started with the
 %% same arguments and that was not stopped.
@@ -265,21 +240,7 @@ statistics() -> erlang:nif_error(not_loaded).
 -spec count_error(Reason :: atom(), Text :: binary()) -> ok.
 count_error(_Reason, _Text) -> erlang:nif_error(not_loaded).
 
--spec check_http(http_options()) -> ok | {error, failure()}.
-check_http(_Options) -> erlang:nif_error(not_loaded).
-
-%% Starts a server; what it asks goes to the caller. It stops, too, when nobody refers to it.
--spec start_http(http_options(), database() | undefined) ->
-    {ok, http_server()} | {error, failure()}.
-start_http(_Options, _Database) -> erlang:nif_error(not_loaded).
-
--spec http_address(http_server()) -> {IpAddress :: binary(), inet:port_number()}.
-http_address(_Server) -> erlang:nif_error(not_loaded).
-
-%% Returns when the port is free, after 2 s at most for requests in progress.
--spec stop_http(http_server()) -> ok.
-stop_http(_Server) -> erlang:nif_error(not_loaded).
-
-%% A second answer to a question has no effect.
--spec answer(question(), answer()) -> ok.
-answer(_Question, _Answer) -> erlang:nif_error(not_loaded).
+%% Every host type that the table knows, whether dynamic domains may have it, and how many domains
+%% route by it.
+-spec host_types() -> [{host_type(), IsAllowed :: boolean(), Domains :: non_neg_integer()}].
+host_types() -> erlang:nif_error(not_loaded).

@@ -369,9 +369,14 @@ changes_by_one_graphql_request_are_made_in_their_order(_Config) ->
 large_and_deep_queries_are_refused(_Config) ->
     Aliases = [io_lib:format("a~b: allDomains {domain} ", [N]) || N <- lists:seq(1, 6)],
     ?assertMatch({match, _}, re:run(graphql(["{ domain {", Aliases, "} }"]), "too complex")),
-    Deep = ["{ __type(name: \"Query\") ", lists:duplicate(20, "{ fields { type "), "{ name }",
-            lists:duplicate(20, "}}"), "}"],
-    ?assertMatch({match, _}, re:run(graphql(Deep), "too deep|recursion")),
+    Deep = fun(Times) ->
+               ["{ __type(name: \"Query\") ", lists:duplicate(Times, "{ fields { type "),
+                "{ name }", lists:duplicate(Times, "}}"), "}"]
+           end,
+    ?assertMatch({match, _}, re:run(graphql(Deep(10)), "too deep|recursion")),
+    ?assertEqual({400, what("query is nested too deeply")},
+                 post("/api/graphql", ["{\"query\": \"",
+                                       string:replace(Deep(20), "\"", "\\\"", all), "\"}"])),
     %% Which would be looked at 10,000,000,000 times.
     Fragments = [io_lib:format("fragment f~b on Query { ~ts } ",
                                [N, lists:duplicate(10, io_lib:format("...f~b ", [N + 1]))])

@@ -4,7 +4,7 @@
 -compile({no_auto_import, [get/1, put/2]}).
 
 -export([start/2, url/0, get/1, put/2, patch/2, delete/2, post/2, post/3, graphql/1]).
--export([request/3, request/4, call/5, basic/2]).
+-export([request/3, request/4, call/5, basic/2, programs/0, kill_program/1]).
 
 %% @doc Starts a standalone node with the HTTP server on a free port.
 start(Env, Http) ->
@@ -67,3 +67,17 @@ answer(Method, Request, HttpOptions) ->
 %% @doc The header with credentials.
 basic(Username, Password) ->
     {"authorization", "Basic " ++ base64:encode_to_string(Username ++ ":" ++ Password)}.
+
+%% @doc The programs of HTTP servers that this VM runs, by the pids of the operating system.
+programs() ->
+    [integer_to_list(OsPid)
+     || Port <- erlang:ports(),
+        {name, Name} <- [erlang:port_info(Port, name)],
+        filename:basename(Name) =:= "mongoose-domain-http",
+        {os_pid, OsPid} <- [erlang:port_info(Port, os_pid)]].
+
+%% @doc Sends the program a signal, such as "KILL".
+kill_program(Signal) ->
+    [Pid] = programs(),
+    "" = os:cmd("kill -" ++ Signal ++ " " ++ Pid),
+    Pid.

@@ -94,7 +94,7 @@ no_credentials_are_logged(Config) ->
     %% And a crash, whose report has the state.
     Crashed = whereis(mongoose_domain_http),
     no_state = sys:replace_state(Crashed, fun(_) -> no_state end),
-    Crashed ! listen,
+    Crashed ! start,
     wait_for_other_than(Crashed),
     ok = logger:set_primary_config(level, notice),
     Text = lists:flatten(io_lib:format("~tp", [ets:tab2list(test_helper)])),
@@ -386,9 +386,10 @@ how_it_ends(Socket) ->
         {error, Reason} -> Reason
     end.
 
-%% The TCP ports that this VM listens on, by the process's own file descriptors.
+%% The TCP ports that this VM and its programs listen on, by the file descriptors of the processes.
 listening() ->
-    Own = os:cmd("ls -l /proc/" ++ os:getpid() ++ "/fd 2>/dev/null"),
+    Own = [os:cmd("ls -l /proc/" ++ Pid ++ "/fd 2>/dev/null")
+           || Pid <- [os:getpid() | http_helper:programs()]],
     {ok, Table} = file:read_file("/proc/net/tcp"),
     Rows = [string:lexemes(Line, " ") || Line <- string:split(binary_to_list(Table), "\n", all)],
     [Address || [_, Address, _, "0A", _, _, _, _, _, Inode | _] <- Rows,

@@ -18,6 +18,7 @@
 -define(CORE, "ebin/mongoose_domain_core.beam").
 -define(SERVICE, "ebin/service_domain_db.beam").
 -define(LIBRARY, "priv/mongoose_domain_nif.so").
+-define(PROGRAM, "priv/mongoose-domain-http").
 -define(MANIFEST, "mongoose_domain_native.sha256").
 
 all() ->
@@ -47,6 +48,7 @@ groups() ->
       [other_versions_of_mongooseim_are_refused,
        a_version_that_cannot_be_read_is_asked_for,
        a_library_for_another_libc_is_refused_with_the_words_of_the_vm,
+       a_program_for_another_libc_is_refused_with_its_words,
        modules_for_a_later_otp_are_refused_with_the_words_of_the_vm,
        an_older_otp_is_refused,
        a_vm_that_does_not_start_is_refused_with_its_words,
@@ -328,6 +330,15 @@ a_library_for_another_libc_is_refused_with_the_words_of_the_vm(Config0) ->
     overwrite_file(Library, binary:copy(<<"no library">>, 100)),
     refused("install", ["do not load on the VM", "invalid ELF header"], Config).
 
+a_program_for_another_libc_is_refused_with_its_words(Config0) ->
+    Config = private_ours(Config0),
+    Program = filename:join(?config(ours, Config), ?PROGRAM),
+    {ok, Elf} = file:read_file(Program),
+    overwrite_file(Program, binary:replace(Elf, <<"GLIBC_2.">>, <<"GLIBC_9.">>, [global])),
+    refused("install", ["does not run here", "version `GLIBC_9[^ ]* not found"], Config),
+    overwrite_file(Program, binary:copy(<<"no program">>, 100)),
+    refused("install", ["does not run here"], Config).
+
 modules_for_a_later_otp_are_refused_with_the_words_of_the_vm(Config0) ->
     Config = private_ours(Config0),
     Beam = filename:join([?config(ours, Config), ?BUILT, ?CORE]),
@@ -407,7 +418,7 @@ a_stock_file_that_no_manifest_names_is_refused(Config) ->
     refused("install", ["ebin/mongoose_domain_[a-z]+.beam is in the way: move it away"], Config),
     Others = filelib:wildcard("ebin/*.beam", filename:join(?config(ours, Config), ?BUILT))
                  -- [?CORE, ?SERVICE],
-    [shell(["rm ", lib(File, Config)]) || File <- [?LIBRARY | Others]],
+    [shell(["rm ", lib(File, Config)]) || File <- [?LIBRARY, ?PROGRAM | Others]],
     {0, _} = script("install", Config),
     {0, _} = script("status", Config).
 
@@ -459,7 +470,7 @@ a_build_that_fails_is_refused(Config0) ->
     shell(["rm ", filename:join(?config(ours, Config), ?LIBRARY)]),
     refused("install", ["not built yet, and `make build' in .* fails"], Config,
             tools(["make"], "#!/bin/sh\nexit 2\n", Config)),
-    refused("install", ["has built no .* or no " ?LIBRARY], Config,
+    refused("install", ["has built no .*, no " ?LIBRARY " or no " ?PROGRAM], Config,
             tools(["make"], "#!/bin/sh\n", Config)).
 
 wrong_usage_is_refused_with_the_usage(Config) ->
@@ -690,8 +701,9 @@ domains_are_loaded_and_followed(Tls, MoreEnv, Config) ->
     with_node(Env, Config, fun(Node) ->
         ?assertEqual([[1001]], [Args || {mongooseim_app, accepts_clients, Args}
                                             <- call(Node, mongooseim_app, calls, [])]),
-        %% Without the section `http' no port is open.
+        %% Without the section `http' no port is open, and no program is started.
         ?assertEqual(undefined, call(Node, erlang, whereis, [mongoose_domain_http])),
+        ?assertEqual([], programs(Config)),
         pong = call(Node, service_domain_db, sync_local, []),
         ?assertEqual(1001, call(Node, mongoose_domain_core, domains_count, [])),
         ?assertEqual({ok, <<"type1">>},
@@ -727,6 +739,11 @@ domains_are_changed_by_http_through_the_api_of_mongooseim(Config) ->
             database_url => Url},
     with_node(Env, Config, fun(Node) ->
         {_, Port} = call(Node, mongoose_domain_http, address, []),
+        %% It is the one that was put there, and has no secret in its arguments or environment.
+        [Pid] = programs(Config),
+        ?assertEqual("755", shell(["stat -c %a ", lib(?PROGRAM, Config)])),
+        ?assertEqual("0", shell(["cat /proc/", Pid, "/cmdline /proc/", Pid, "/environ"
+                                 " | grep -c secret; true"])),
         Server = "http://127.0.0.1:" ++ integer_to_list(Port),
         Request = fun(Method, Path, Body) ->
                       Headers = [http_helper:basic("admin", "secret")],
@@ -829,6 +846,12 @@ older_ours(Config0) ->
     overwrite_file(filename:join([Lib, "ebin", atom_to_list(Module) ++ ".beam"]), Code),
     Config.
 
+%% The pids of the programs of HTTP servers that were put into the release and run.
+programs(Config) ->
+    [Pid || "/proc/" ++ Pid <- filelib:wildcard("/proc/[0-9]*"),
+            {ok, Program} <- [file:read_link("/proc/" ++ Pid ++ "/exe")],
+            Program =:= lib(?PROGRAM, Config)].
+
 %% With the sources, for rebar3.
 with_sources(Config) ->
     lists:keystore(ours, 1, Config, {ours, ?config(root, Config)}).
@@ -839,7 +862,9 @@ with_sources(Config) ->
 small(Config0) ->
     Config = private_ours(Config0),
     Ours = ?config(ours, Config),
-    shell(["cd ", Ours, " && echo library > " ?LIBRARY " && find . -name '*.beam'"
+    shell(["cd ", Ours, " && echo library > " ?LIBRARY
+           " && printf '#!/bin/sh\necho mongoose-domain-http: small\n' > " ?PROGRAM
+           " && find . -name '*.beam'"
            " -not -name mongoose_domain_core.beam -not -name service_domain_db.beam"
            " -not -name mongoose_domain_nif.beam -delete"]),
     shell(["cp -a ", ?config(built, Config), " ", mim("", Config), " && cd ", mim("", Config),

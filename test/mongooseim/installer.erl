@@ -15,10 +15,11 @@
 make_ours(Dir) ->
     Root = test_helper:root_dir(),
     Ebin = filename:join([Dir, "_build/default/lib/mongoose_domain_native/ebin"]),
-    Library = filename:join(code:priv_dir(mongoose_domain_native), "mongoose_domain_nif.so"),
+    Built = [filename:join(code:priv_dir(mongoose_domain_native), Name)
+             || Name <- ["mongoose_domain_nif.so", "mongoose-domain-http"]],
     shell(["mkdir -p ", Ebin, " ", Dir, "/script ", Dir, "/erlang ", Dir, "/priv"
            " && cp ", code:lib_dir(mongoose_domain_native), "/ebin/* ", Ebin,
-           " && cp ", Library, " ", Dir, "/priv"
+           " && cp ", lists:join(" ", Built), " ", Dir, "/priv"
            " && cp ", Root, "/erlang/mongoose_domain_native.app.src ", Dir, "/erlang"
            " && cp ", Root, "/script/mongooseim ", Dir, "/script"]).
 

@@ -1,11 +1,12 @@
 //! The operations, the same for REST and GraphQL.
 
 use crate::lag::History;
-use crate::node::{Answer, Change, Difference, Node, Refusal};
+use crate::node::{Change, Difference, Node, Refusal};
 use domain_store::{Filter, Setting, Status};
 use domain_table::check_text;
 use serde::Serialize;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -23,7 +24,7 @@ const PAGE: u32 = 10_000;
 
 /// The node, and what the server keeps beside it.
 pub struct Admin {
-    pub node: Arc<dyn Node>,
+    pub node: Arc<Node>,
     pub name: String,
     pub history: History,
     changes: Arc<Semaphore>,
@@ -88,7 +89,7 @@ impl Details {
 }
 
 impl Admin {
-    pub fn new(node: Arc<dyn Node>, name: String) -> Self {
+    pub fn new(node: Arc<Node>, name: String) -> Self {
         let permits = || Arc::new(Semaphore::new(CHANGES));
         let (changes, removals) = (permits(), permits());
         Admin { node, name, history: History::default(), changes, removals }
@@ -152,9 +153,9 @@ impl Admin {
         change: Change,
     ) -> Option<impl Future<Output = Result<(), Refusal>> + use<>> {
         let permit = timeout(PERMIT_LIMIT, permits.clone().acquire_owned()).await.ok()?.ok()?;
-        let change = self.node.change(change);
+        let node = self.node.clone();
         let task = tokio::spawn(async move {
-            let changed = change.await;
+            let changed = node.change(change).await;
             drop(permit);
             changed
         });
@@ -164,20 +165,11 @@ impl Admin {
     /// What the configuration or the database says of a domain.
     pub async fn details(&self, domain: &str) -> Result<Details, Refusal> {
         let domain = prepared(domain)?;
-        if let Some(host_type) = self.static_host_type(&domain) {
+        if let Some(host_type) = self.node.static_host_type(&domain).await? {
             return Ok(Details::of_static(domain, host_type));
         }
         let row = self.row(&domain).await?;
         row.map(Details::from).ok_or(Refusal::NotFound)
-    }
-
-    pub fn is_static(&self, domain: &str) -> bool {
-        self.static_host_type(domain).is_some()
-    }
-
-    fn static_host_type(&self, domain: &str) -> Option<String> {
-        let route = self.node.route(domain)?;
-        route.is_static.then_some(route.host_type)
     }
 
     /// The row of a domain. Without a database there is none.
@@ -201,17 +193,20 @@ impl Admin {
 
     /// Every domain of the configuration and of the database, up to `most`.
     pub async fn all(&self, most: usize) -> Result<Vec<Details>, TooMany> {
-        let statics = self.node.statics();
+        let statics = self.node.statics().await?;
+        let is_static: HashSet<String> = statics.iter().map(|(domain, _)| domain.clone()).collect();
         let mut all: Vec<_> = statics.into_iter().map(|(d, t)| Details::of_static(d, t)).collect();
         let Some(store) = self.node.store() else { return Ok(all) };
         let outdated = self.noted(store.outdated().await).await?;
         let mut after = 0;
         loop {
+            let turn = self.node.bulk_turn().await?;
             let rows = self.noted(store.page(None, after, PAGE).await).await?;
+            drop(turn);
             let Some(last) = rows.last() else { return Ok(all) };
             after = last.id;
             let is_listed =
-                |row: &Setting| !self.is_static(&row.domain) && !outdated.contains(&row.id);
+                |row: &Setting| !is_static.contains(&row.domain) && !outdated.contains(&row.id);
             let rows = rows.into_iter().filter(is_listed);
             all.extend(rows.map(Details::from));
             if all.len() > most {
@@ -228,15 +223,16 @@ impl Admin {
         after: &str,
         limit: usize,
     ) -> Result<Vec<Details>, Refusal> {
-        self.check(filter)?;
-        let statics = self.node.statics();
+        self.check(filter).await?;
+        let statics = self.node.statics().await?;
         let wanted = filter.host_type.as_deref();
         let mut list = Vec::new();
         if let Some(store) = self.node.store() {
             // A row of a static domain does not count.
             let rows = u32::try_from(limit + statics.len()).unwrap_or(u32::MAX);
             let rows = self.noted(store.list(filter, after, rows).await).await?;
-            let rows = rows.into_iter().filter(|row| !self.is_static(&row.domain));
+            let is_static: HashSet<&str> = statics.iter().map(|(domain, _)| &**domain).collect();
+            let rows = rows.into_iter().filter(|row| !is_static.contains(&*row.domain));
             list.extend(rows.map(Details::from));
         }
         if filter.status.is_none_or(|status| status == Status::Enabled) {
@@ -252,35 +248,25 @@ impl Admin {
     }
 
     /// Is the host type that is asked for one of the configuration?
-    pub fn check(&self, filter: &Filter) -> Result<(), Refusal> {
-        let is_known = |wanted: &str| {
-            self.node.is_allowed(wanted)
-                || self.node.statics().iter().any(|(_, host_type)| host_type == wanted)
-        };
-        match &filter.host_type {
-            Some(wanted) if !is_known(wanted) => Err(Refusal::UnknownHostType),
-            _ => Ok(()),
-        }
+    pub async fn check(&self, filter: &Filter) -> Result<(), Refusal> {
+        let Some(wanted) = &filter.host_type else { return Ok(()) };
+        let is_known = self.node.is_allowed(wanted).await?
+            || self.node.statics().await?.iter().any(|(_, host_type)| host_type == wanted);
+        if is_known { Ok(()) } else { Err(Refusal::UnknownHostType) }
     }
 
     /// The domains that route by a host type, up to `most`.
-    pub fn domains_of(
-        &self,
-        host_type: &str,
-        most: usize,
-    ) -> Result<Vec<domain_table::Name>, TooMany> {
+    pub async fn domains_of(&self, host_type: &str, most: usize) -> Result<Vec<String>, TooMany> {
         check_text(host_type).map_err(|error| Refusal::InvalidHostType(error.to_string()))?;
-        if !self.node.is_allowed(host_type) {
+        if !self.node.is_allowed(host_type).await? {
             return Err(Refusal::UnknownHostType.into());
         }
-        let domains = self.node.domains_of(host_type);
-        if domains.len() > most { Err(TooMany::Domains) } else { Ok(domains) }
+        self.node.domains_of(host_type, most).await?.ok_or(TooMany::Domains)
     }
 
     /// Compares the table with the database.
-    pub fn verify(&self) -> Answer<Result<(usize, Vec<Difference>), Refusal>> {
-        let verified = self.node.verify();
-        Box::pin(in_time(verified))
+    pub async fn verify(&self) -> Result<(usize, Vec<Difference>), Refusal> {
+        in_time(self.node.verify()).await
     }
 }
 

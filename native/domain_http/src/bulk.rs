@@ -8,7 +8,7 @@
 use crate::admin::{Admin, Details, DomainStatus, prepared};
 use crate::error::{Error, ErrorBody};
 use crate::lag::Lag;
-use crate::node::Refusal;
+use crate::node::{Known, Refusal};
 use crate::rest::filter;
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use csv_core::ReadRecordResult;
 use domain_store::{ErrorKind, Filter, Outcome, Row, Setting, Store};
+use domain_table::check_text;
 use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -219,8 +220,7 @@ impl Import {
     async fn run<E>(mut self, body: impl Stream<Item = Result<Bytes, E>> + Unpin) {
         let last = match self.read(body).await {
             Ok(()) => {
-                let lag = self.admin.node.snapshot().and_then(|snapshot| Lag::of(&snapshot).lag);
-                Line::Done(Done { counts: self.counts, lag })
+                Line::Done(Done { counts: self.counts, lag: self.lag().await })
             }
             Err(Stop::Gone) => return,
             Err(Stop::Failed(what)) => Line::Error(Failed { what, lines: self.counts.lines }),
@@ -270,11 +270,24 @@ impl Import {
         let mut counts = self.counts;
         let (mut rows, mut domains) = (Vec::new(), HashSet::new());
         let mut rejected = Vec::new();
+        let mut read = Vec::new();
         for (number, text) in (counts.lines + 1..).zip(std::mem::take(&mut self.lines)) {
             counts.lines += 1;
             match self.row(number, &text) {
                 Ok(None) => {}
-                Ok(Some(row)) => {
+                Ok(Some(row)) => read.push((number, text, row)),
+                Err(reason) => rejected.push(Rejected { line: number, text, reason }),
+            }
+        }
+        let rows_read = || read.iter().map(|(_, _, row)| row);
+        let known = self.admin.node.known(
+            rows_read().map(|row| row.domain.as_str()),
+            rows_read().map(|row| row.host_type.as_str()),
+        );
+        let known = known.await?;
+        for (number, text, row) in read {
+            match refusal(&row, &known) {
+                None => {
                     if !domains.insert(row.domain.clone()) {
                         // Twice in one transaction: the later one counts, as in two of them.
                         self.put(&mut rows, &mut counts, &mut rejected).await?;
@@ -282,7 +295,10 @@ impl Import {
                     }
                     rows.push((number, text, row));
                 }
-                Err(reason) => rejected.push(Rejected { line: number, text, reason }),
+                Some(refusal) => {
+                    let reason = Error::from(refusal).what;
+                    rejected.push(Rejected { line: number, text, reason });
+                }
             }
         }
         self.put(&mut rows, &mut counts, &mut rejected).await?;
@@ -334,7 +350,10 @@ impl Import {
         let is_away = [ErrorKind::Timeout, ErrorKind::Unavailable];
         let mut tries = 1;
         loop {
-            match store.import(rows, self.dry_run).await {
+            let turn = self.admin.node.bulk_turn().await?;
+            let imported = store.import(rows, self.dry_run).await;
+            drop(turn);
+            match imported {
                 Err(error) if tries < TRIES && is_away.contains(&error.kind()) => {
                     tries += 1;
                     sleep(PAUSE).await;
@@ -359,33 +378,41 @@ impl Import {
         };
         let what = |refusal: Refusal| Error::from(refusal).what;
         let domain = prepared(&row.domain).map_err(what)?;
-        if self.admin.is_static(&domain) {
-            return Err(what(Refusal::Static));
-        }
-        if !self.admin.node.is_allowed(&row.host_type) {
-            return Err(what(Refusal::UnknownHostType));
-        }
+        // What is no name cannot be asked about.
+        check_text(&row.host_type).map_err(|_| what(Refusal::UnknownHostType))?;
         Ok(Some(Row { domain, host_type: row.host_type, enabled }))
     }
 
     /// Waits while the node is far behind.
     async fn await_small_lag(&self) {
-        let is_far = || {
-            let lag = self.admin.node.snapshot().and_then(|snapshot| Lag::of(&snapshot).lag);
-            lag.is_some_and(|lag| lag > LAG)
-        };
         let wait = async {
-            while is_far() {
+            while self.lag().await.is_some_and(|lag| lag > LAG) {
                 sleep(Duration::from_millis(20)).await;
             }
         };
         let _ = timeout(LAG_LIMIT, wait).await;
     }
 
+    /// How many events the node is behind.
+    async fn lag(&self) -> Option<u64> {
+        self.admin.node.snapshot().await.and_then(|snapshot| Lag::of(&snapshot).lag)
+    }
+
     async fn say(&self, line: &Line) -> Result<(), Stop> {
         let mut text = serde_json::to_vec(line).map_err(|error| Stop::Failed(error.to_string()))?;
         text.push(b'\n');
         self.answers.send(Ok(text.into())).await.map_err(|_| Stop::Gone)
+    }
+}
+
+/// Why the node does not take a row.
+fn refusal(row: &Row, known: &Known) -> Option<Refusal> {
+    if known.is_static(&row.domain) {
+        Some(Refusal::Static)
+    } else if !known.is_allowed(&row.host_type) {
+        Some(Refusal::UnknownHostType)
+    } else {
+        None
     }
 }
 
@@ -463,7 +490,7 @@ async fn export(
     if admin.node.store().is_none() {
         return Err(Refusal::Disabled.into());
     }
-    admin.check(&filter)?;
+    admin.check(&filter).await?;
     let (pieces, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
         if let Err(error) = write_all(&admin, query.format, &filter, &pieces).await {
@@ -481,19 +508,23 @@ async fn write_all(
 ) -> io::Result<()> {
     let Some(store) = admin.node.store() else { return Ok(()) };
     let outdated = admin.noted(store.outdated().await).await.map_err(io::Error::other)?;
+    let statics = admin.node.statics().await.map_err(io::Error::other)?;
+    let statics: HashSet<String> = statics.into_iter().map(|(domain, _)| domain).collect();
     let mut after = 0;
     let mut piece = match format {
         Format::Csv => format!("{HEADING}\n").into_bytes(),
         Format::Ndjson => Vec::new(),
     };
     loop {
+        let turn = admin.node.bulk_turn().await.map_err(io::Error::other)?;
         let rows = store.page(filter.status, after, PAGE).await;
+        drop(turn);
         let rows = admin.noted(rows).await.map_err(io::Error::other)?;
         let is_last = rows.is_empty();
         for row in rows {
             after = row.id;
             let is_wanted = filter.host_type.as_ref().is_none_or(|wanted| *wanted == row.host_type);
-            if is_wanted && !admin.is_static(&row.domain) && !outdated.contains(&row.id) {
+            if is_wanted && !statics.contains(&row.domain) && !outdated.contains(&row.id) {
                 write_row(format, row, &mut piece)?;
             }
         }

@@ -2,6 +2,7 @@
 
 use crate::admin::{Admin, Details, TooMany, prepared};
 use crate::error::Error;
+use crate::nesting::{self, Wrong};
 use crate::node::Refusal;
 use crate::rest::json;
 use async_graphql::SimpleObject;
@@ -14,6 +15,8 @@ use std::sync::Arc;
 /// How deep and how large a query may be. An introspection query is 13 deep.
 const DEPTH: usize = 16;
 const COMPLEXITY: usize = 500;
+/// How deep brackets may be before a query is parsed: the depth of the fields, and of the values in them.
+const NESTING: usize = 32;
 /// Fragments are looked at each time they are spread, before anything else limits a query, so a few
 /// that spread each other would be looked at for hours. An introspection query has 9 spreads.
 const SPREADS: usize = 32;
@@ -37,7 +40,8 @@ pub fn routes(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     responses(
         (status = 200, description = "`data`, and `errors` with `extensions.code`"),
         (status = 400, body = crate::error::ErrorBody, description = "`body is empty`, `failed to \
-            parse JSON`, `'query' field is missing`, `too many fragments`")))]
+            parse JSON`, `'query' field is missing`, `failed to parse GraphQL: …`, `query is nested \
+            too deeply`, `too many fragments`")))]
 async fn answer(
     State(_admin): State<Arc<Admin>>,
     Extension(schema): Extension<Api>,
@@ -48,6 +52,12 @@ async fn answer(
     if request.query.is_empty() {
         return Err(Error::bad_request("'query' field is missing"));
     }
+    nesting::check(&request.query, NESTING).map_err(|wrong| match wrong {
+        Wrong::TooDeep => Error::bad_request("query is nested too deeply"),
+        Wrong::NotUnderstood(text) => {
+            Error::bad_request(format!("failed to parse GraphQL: {text}"))
+        }
+    })?;
     if request.query.matches("...").count() > SPREADS {
         return Err(Error::bad_request("too many fragments"));
     }
@@ -129,8 +139,8 @@ impl DomainQuery {
         context: &Context<'_>,
         host_type: String,
     ) -> Field<Vec<String>> {
-        let names = admin(context)?.domains_of(&host_type, MOST_DOMAINS).map_err(too_many);
-        Some(names.map(|names| names.into_iter().map(String::from).collect()))
+        let names = admin(context)?.domains_of(&host_type, MOST_DOMAINS).await;
+        Some(names.map_err(too_many))
     }
 
     /// All domains, of the configuration and of the database.

@@ -1,34 +1,42 @@
-//! Administration by HTTP: REST, GraphQL, metrics and a page for operators.
+//! Administration by HTTP: REST, GraphQL, metrics and a page for operators; and the program that serves
+//! it, a process of its own beside the Erlang node that it administers.
 //!
-//! It knows HTTP and the database ([`domain_store`]). It knows nothing of Erlang: what it needs of the
-//! node it runs in, the routing table and changes of domains, it asks of the trait [`Node`].
+//! It knows HTTP and the database ([`domain_store`]). Of the node it knows what it may ask there, by its
+//! standard input and output (`doc/http_port.md`).
 //!
-//! - `node`: the trait, and what is asked and answered.
+//! - `program`: the life of the program; `limits`: what the system holds it to.
+//! - `protocol`: what is said between program and node; `frame`: how that is written.
+//! - `port`: questions and their answers; `node`: what is asked and answered.
 //! - `admin`: the operations, the same for REST and GraphQL.
 //! - `rest`, `graphql`, `bulk`, `status`, `metrics`, `page`: the routes.
+//! - `nesting`: how deep a query in GraphQL is, before it is parsed.
 //! - `lag`: how far the node is behind, and was.
 //! - `guard`: who may ask, and from where.
-//! - `options`: of the server.
+//! - `options`, `database`: what the node gives.
 //! - `server`: the listener, its limits, its start and its end.
 //!
-//! Reads are answered from the table and the database. A change of one domain is made by the node,
-//! which runs its removal handlers.
+//! Reads are answered from the database, and by the node from its table. A change of one domain is made
+//! by the node, which runs its removal handlers.
 
 mod admin;
 mod bulk;
+mod database;
 mod error;
+mod frame;
 mod graphql;
 mod guard;
 mod lag;
+mod limits;
 mod metrics;
+mod nesting;
 mod node;
 mod options;
 mod page;
+mod port;
+mod program;
+mod protocol;
 mod rest;
 mod server;
 mod status;
 
-pub use node::{Answer, Change, Difference, HostType, Member, MemberStatus, Node, Refusal, Route};
-pub use node::{Snapshot, Status};
-pub use options::{Credentials, Options, StartError, TlsFiles};
-pub use server::Server;
+pub use program::run;

@@ -74,7 +74,7 @@ async fn metrics(
     State(admin): State<Arc<Admin>>,
     Extension(requests): Extension<Requests>,
 ) -> Response {
-    match text(&admin, &requests) {
+    match text(&admin, admin.node.snapshot().await, &requests) {
         Ok(text) => {
             ([(header::CONTENT_TYPE, TextEncoder::new().format_type())], text).into_response()
         }
@@ -82,10 +82,11 @@ async fn metrics(
     }
 }
 
-fn text(admin: &Admin, requests: &Requests) -> Result<Vec<u8>> {
+fn text(admin: &Admin, snapshot: Option<Snapshot>, requests: &Requests) -> Result<Vec<u8>> {
     let now = Now(Registry::new());
     now.add(requests.count.clone())?;
     now.add(requests.duration.clone())?;
+    now.add(admin.node.looks().clone())?;
     if let Some(store) = admin.node.store() {
         let connections = store.connections();
         let used = connections.open.saturating_sub(connections.idle);
@@ -95,7 +96,7 @@ fn text(admin: &Admin, requests: &Requests) -> Result<Vec<u8>> {
             [("used", i64::from(used)), ("idle", i64::from(connections.idle))],
         )?;
     }
-    if let Some(snapshot) = admin.node.snapshot() {
+    if let Some(snapshot) = snapshot {
         now.of_node(&snapshot)?;
     }
     let mut text = Vec::new();

@@ -1,50 +1,228 @@
-//! What the server asks of the node that it runs in.
+//! The node that is administered: what the server asks of it, by the port.
 
+use crate::port::Port;
+use crate::protocol::{Question, Reply};
 use domain_store::Store;
-use domain_table::Name;
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::pin::Pin;
+use prometheus::Histogram;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::sync::Arc;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// An answer that comes later. The node sees to it that it comes.
-pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+/// So many connections to the database at most are for pages of exports, transactions of imports and the
+/// like: the others are for small requests.
+const BULK: usize = 2;
+/// The most names in a question.
+const NAMES: usize = 1000;
 
-/// The node that is administered.
-///
-/// The reads of the table answer at once; without a table as if it was empty.
-pub trait Node: Send + Sync + 'static {
-    /// Where a domain routes, if it does.
-    fn route(&self, domain: &str) -> Option<Route>;
-    /// May dynamic domains have this host type here?
-    fn is_allowed(&self, host_type: &str) -> bool;
-    /// All static domains, with their host types.
-    fn statics(&self) -> Vec<(String, String)>;
-    /// The domains that route by a host type.
-    fn domains_of(&self, host_type: &str) -> Vec<Name>;
-    /// What the node did and saw; `None` without a table.
-    fn snapshot(&self) -> Option<Snapshot>;
-    /// The database; `None` if there is none.
-    fn store(&self) -> Option<&Store>;
-    /// Changes a domain, and requests a check on all nodes.
-    fn change(&self, change: Change) -> Answer<Result<(), Refusal>>;
-    /// Requests a check on all nodes.
-    fn request_checks(&self) -> Answer<Result<(), Refusal>>;
-    /// A request met a failure of the database; this is for the log and the metrics.
-    fn failed(&self, error: &domain_store::Error) -> Answer<()>;
-    /// Compares the table with the database; what differs is loaded again. How many domains, and the
-    /// first ten.
-    fn verify(&self) -> Answer<Result<(usize, Vec<Difference>), Refusal>>;
-    /// This node and the others that follow the same database.
-    fn members(&self) -> Answer<Result<Vec<Member>, Refusal>>;
+/// The node, and its database, which is read without it.
+pub struct Node {
+    port: Arc<Port>,
+    store: Option<Store>,
+    bulk: Semaphore,
 }
 
-/// Where a domain routes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// Its host type.
-    pub host_type: String,
-    /// Is it by the configuration, and never changes?
-    pub is_static: bool,
+/// What the node knows of some domains and host types.
+#[derive(Debug, Default)]
+pub struct Known {
+    statics: HashSet<String>,
+    allowed: HashSet<String>,
+}
+
+impl Known {
+    /// Is the domain one of the configuration, and never changes?
+    pub fn is_static(&self, domain: &str) -> bool {
+        self.statics.contains(domain)
+    }
+
+    /// May dynamic domains have this host type?
+    pub fn is_allowed(&self, host_type: &str) -> bool {
+        self.allowed.contains(host_type)
+    }
+}
+
+impl Node {
+    /// The node at the other end of the port.
+    pub fn new(port: Arc<Port>, store: Option<Store>) -> Self {
+        Node { port, store, bulk: Semaphore::new(BULK) }
+    }
+
+    /// A turn at the database for one of many pages or transactions; the others wait for theirs.
+    pub async fn bulk_turn(&self) -> Result<SemaphorePermit<'_>, Refusal> {
+        self.bulk.acquire().await.map_err(|error| Refusal::Database(error.to_string()))
+    }
+
+    /// How long looks at the table took.
+    pub fn looks(&self) -> &Histogram {
+        self.port.looks()
+    }
+
+    /// The database; `None` if there is none.
+    pub fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
+    /// The host type of a static domain.
+    pub async fn static_host_type(&self, domain: &str) -> Result<Option<String>, Refusal> {
+        let statics = self.statics_among(vec![domain.to_owned()]).await?;
+        Ok(statics.into_iter().next().map(|(_, host_type)| host_type))
+    }
+
+    /// May dynamic domains have this host type?
+    pub async fn is_allowed(&self, host_type: &str) -> Result<bool, Refusal> {
+        Ok(!self.allowed_among(vec![host_type.to_owned()]).await?.is_empty())
+    }
+
+    /// What it knows of these domains and host types.
+    pub async fn known<'n>(
+        &self,
+        domains: impl IntoIterator<Item = &'n str>,
+        host_types: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Known, Refusal> {
+        let mut known = Known::default();
+        for names in chunks(domains) {
+            let statics = self.statics_among(names).await?;
+            known.statics.extend(statics.into_iter().map(|(domain, _)| domain));
+        }
+        let different: HashSet<&str> = host_types.into_iter().collect();
+        for names in chunks(different) {
+            known.allowed.extend(self.allowed_among(names).await?);
+        }
+        Ok(known)
+    }
+
+    async fn statics_among(&self, domains: Vec<String>) -> Result<Vec<(String, String)>, Refusal> {
+        match self.ask(Question::StaticsAmong(domains)).await? {
+            Reply::Pairs(pairs) => Ok(pairs),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn allowed_among(&self, host_types: Vec<String>) -> Result<Vec<String>, Refusal> {
+        match self.ask(Question::AllowedAmong(host_types)).await? {
+            Reply::Names(names) => Ok(names),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// All static domains, with their host types.
+    pub async fn statics(&self) -> Result<Vec<(String, String)>, Refusal> {
+        let mut all = Vec::new();
+        for part in self.ask_for_parts(Question::Statics).await? {
+            match part {
+                Reply::Pairs(pairs) => all.extend(pairs),
+                Reply::Done => {}
+                _ => return Err(unexpected()),
+            }
+        }
+        Ok(all)
+    }
+
+    /// The domains that route by a host type; `None` if there are more than `most`.
+    pub async fn domains_of(
+        &self,
+        host_type: &str,
+        most: usize,
+    ) -> Result<Option<Vec<String>>, Refusal> {
+        let mut all = Vec::new();
+        for part in self.ask_for_parts(Question::DomainsOf(host_type.to_owned(), most)).await? {
+            match part {
+                Reply::Names(names) => all.extend(names),
+                Reply::TooMany => return Ok(None),
+                Reply::Done => {}
+                _ => return Err(unexpected()),
+            }
+        }
+        Ok(Some(all))
+    }
+
+    /// What the node did and saw; `None` without a table.
+    pub async fn snapshot(&self) -> Option<Snapshot> {
+        match self.ask(Question::Snapshot).await {
+            Ok(Reply::Snapshot(snapshot)) => snapshot,
+            _ => None,
+        }
+    }
+
+    /// Changes a domain, and requests a check on all nodes.
+    pub async fn change(&self, change: Change) -> Result<(), Refusal> {
+        self.ask(match change {
+            Change::Insert { domain, host_type } => Question::InsertDomain(domain, host_type),
+            Change::Delete { domain, host_type } => Question::DeleteDomain(domain, host_type),
+            Change::RequestDelete { domain, host_type } => {
+                Question::RequestDeleteDomain(domain, host_type)
+            }
+            Change::Enable { domain } => Question::EnableDomain(domain),
+            Change::Disable { domain } => Question::DisableDomain(domain),
+        })
+        .await
+        .map(drop)
+    }
+
+    /// Requests a check on all nodes.
+    pub async fn request_checks(&self) -> Result<(), Refusal> {
+        self.ask(Question::RequestChecks).await.map(drop)
+    }
+
+    /// A request met a failure of the database; this is for the log and the metrics.
+    pub async fn failed(&self, error: &domain_store::Error) {
+        let failed = Question::Failed(error.kind().name().to_owned(), error.to_string());
+        // The request fails anyway.
+        let _ = self.ask(failed).await;
+    }
+
+    /// Compares the table with the database; what differs is loaded again. How many domains, and the
+    /// first ten.
+    pub async fn verify(&self) -> Result<(usize, Vec<Difference>), Refusal> {
+        let Reply::Verified(count, found) = self.ask(Question::Verify).await? else {
+            return Err(unexpected());
+        };
+        let difference =
+            |(domain, in_table, in_database)| Difference { domain, in_table, in_database };
+        Ok((count, found.into_iter().map(difference).collect()))
+    }
+
+    /// This node and the others that follow the same database.
+    pub async fn members(&self) -> Result<Vec<Member>, Refusal> {
+        let Reply::Members(members) = self.ask(Question::Members).await? else {
+            return Err(unexpected());
+        };
+        let member = |(node, this, reachable, status): (_, _, _, Option<_>)| Member {
+            node,
+            this,
+            reachable,
+            status: status.map(MemberStatus::from),
+        };
+        Ok(members.into_iter().map(member).collect())
+    }
+
+    /// A question with a short answer.
+    async fn ask(&self, question: Question) -> Result<Reply, Refusal> {
+        self.ask_for_parts(question).await?.pop().ok_or_else(unexpected)
+    }
+
+    async fn ask_for_parts(&self, question: Question) -> Result<Vec<Reply>, Refusal> {
+        let mut parts = self.port.ask(question).await.map_err(|error: io::Error| {
+            Refusal::Database(format!("the node cannot be asked: {error}"))
+        })?;
+        match parts.pop() {
+            Some(Reply::Refused(code, text)) => Err(Refusal::from_code(&code, text)),
+            last => {
+                parts.extend(last);
+                Ok(parts)
+            }
+        }
+    }
+}
+
+fn chunks<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<Vec<String>> {
+    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    names.chunks(NAMES).map(<[String]>::to_vec).collect()
+}
+
+fn unexpected() -> Refusal {
+    Refusal::Database("the node answered something else".to_owned())
 }
 
 /// A change of one domain; names are nameprepped.
@@ -162,7 +340,7 @@ fn without(text: &str, subject: &str) -> String {
 }
 
 /// What the node did and saw since its table was made.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 pub struct Snapshot {
     /// Is the service there that follows the database?
     pub follows: bool,
@@ -200,7 +378,7 @@ pub struct Snapshot {
 }
 
 /// A host type of the table.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize, utoipa::ToSchema)]
 pub struct HostType {
     /// Its name.
     pub host_type: String,

@@ -2,13 +2,36 @@
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde::Deserialize;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{self, ServerConfig};
+
+/// The options as the node gives them.
+#[derive(Deserialize)]
+pub struct Given {
+    /// The node's own name.
+    pub node: String,
+    ip_address: String,
+    port: u16,
+    username: Option<String>,
+    password: Option<String>,
+    certfile: Option<PathBuf>,
+    keyfile: Option<PathBuf>,
+    /// The most memory that the program may have, in MiB.
+    pub memory_limit: u64,
+}
+
+/// Not the password.
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Given").field("node", &self.node).finish_non_exhaustive()
+    }
+}
 
 /// Where the server listens, and whom it lets in.
 #[derive(Debug, Clone)]
@@ -64,15 +87,45 @@ pub enum StartError {
     /// A file for TLS is missing or wrong.
     #[error("{0}")]
     Tls(String),
+    /// The database cannot be opened.
+    #[error("{0}")]
+    Database(domain_store::Error),
     /// Something inside.
     #[error("{0}")]
     Other(String),
 }
 
 impl StartError {
-    /// Is the configuration wrong, rather than the moment?
-    pub fn is_option(&self) -> bool {
-        matches!(self, StartError::Open(_) | StartError::Option(_) | StartError::Tls(_))
+    /// Its name for programs: is the configuration wrong, or the moment?
+    pub fn reason(&self) -> &'static str {
+        match self {
+            StartError::Open(_) | StartError::Option(_) | StartError::Tls(_) => "bad_http_option",
+            StartError::Database(error) => error.kind().name(),
+            StartError::Bind(..) | StartError::Other(_) => "http_failed",
+        }
+    }
+}
+
+impl TryFrom<Given> for Options {
+    type Error = StartError;
+
+    fn try_from(given: Given) -> Result<Self, StartError> {
+        let Given { ip_address, port, username, password, certfile, keyfile, .. } = given;
+        let ip_address: IpAddr = ip_address.parse().map_err(|_| {
+            option(&format!("ip_address '{ip_address}' is no IP address such as 127.0.0.1"))
+        })?;
+        let both = |what: &str| option(&format!("{what} must be set both, or none of them"));
+        let credentials = match (username, password) {
+            (Some(username), Some(password)) => Some(Credentials { username, password }),
+            (None, None) => None,
+            _ => return Err(both("username and password")),
+        };
+        let tls = match (certfile, keyfile) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            _ => return Err(both("tls.certfile and tls.keyfile")),
+        };
+        Ok(Options { address: SocketAddr::new(ip_address, port), credentials, tls })
     }
 }
 

@@ -55,7 +55,7 @@ impl Server {
     /// Begins to listen, and serves on the runtime until it is stopped.
     pub fn start(
         options: &Options,
-        node: Arc<dyn Node>,
+        node: Arc<Node>,
         name: String,
         runtime: &Handle,
     ) -> Result<Server, StartError> {
@@ -141,7 +141,7 @@ async fn sample(admin: &Admin) {
     let mut ticks = tokio::time::interval(SAMPLE);
     loop {
         ticks.tick().await;
-        admin.sample();
+        admin.sample().await;
     }
 }
 

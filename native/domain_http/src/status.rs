@@ -46,8 +46,9 @@ impl Admin {
     }
 
     /// Takes a sample of the lag.
-    pub fn sample(&self) {
-        self.history.add(self.node.snapshot().as_ref().map_or(Lag::UNKNOWN, Lag::of));
+    pub async fn sample(&self) {
+        let snapshot = self.node.snapshot().await;
+        self.history.add(snapshot.as_ref().map_or(Lag::UNKNOWN, Lag::of));
     }
 }
 
@@ -105,7 +106,7 @@ struct Database {
 /// The node at a glance.
 #[utoipa::path(get, path = "/api/status", tag = "node", responses((status = 200, body = StatusBody)))]
 async fn status(State(admin): State<Arc<Admin>>) -> Json<StatusBody> {
-    let snapshot = admin.node.snapshot();
+    let snapshot = admin.node.snapshot().await;
     let state = admin.state(snapshot.as_ref());
     let snapshot = snapshot.unwrap_or_default();
     let lag = Lag::of(&snapshot);
@@ -151,8 +152,8 @@ struct Nodes {
     (status = 200, body = Nodes),
     (status = 500, body = ErrorBody)))]
 async fn nodes(State(admin): State<Arc<Admin>>) -> Result<Json<Nodes>, Error> {
-    let mut nodes = admin.node.members().await.map_err(Error::from)?;
-    let state = admin.state(admin.node.snapshot().as_ref());
+    let mut nodes = admin.node.members().await?;
+    let state = admin.state(admin.node.snapshot().await.as_ref());
     for status in nodes.iter_mut().filter(|node| node.this).filter_map(|it| it.status.as_mut()) {
         state.as_str().clone_into(&mut status.state);
     }
@@ -202,7 +203,7 @@ async fn health() -> Json<Probe> {
 #[utoipa::path(get, path = "/readyz", tag = "probes", responses(
     (status = 200, body = Probe), (status = 503, body = Probe)))]
 async fn readiness(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Probe>) {
-    match unready(admin.node.store().is_some(), admin.node.snapshot().as_ref()) {
+    match unready(admin.node.store().is_some(), admin.node.snapshot().await.as_ref()) {
         None => (StatusCode::OK, Json(Probe { status: "ready", what: None })),
         what => (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "not ready", what })),
     }

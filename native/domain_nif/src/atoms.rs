@@ -5,7 +5,6 @@ rustler::atoms! {
     error,
     undefined,
     mongoose_domain_nif,
-    service_domain_db,
 
     // the table
     fresh,
@@ -102,10 +101,6 @@ rustler::atoms! {
     max_connections,
     query_timeout,
     idle_timeout,
-
-    // errors of the HTTP server
-    bad_http_option,
-    http_failed,
 
     // errors of databases that are no failures of them
     bad_database_option,

@@ -2,7 +2,6 @@
 //!
 //! - `atoms`: the atoms of all answers.
 //! - `table`: the functions on the routing table of this node, of which there is one or none.
-//! - `http`: the HTTP server, and the node that it asks.
 //! - `database`: databases, and requests to them, answered by message.
 //! - `follow`: the follower, which tells its process by messages what to do.
 //! - `batch`: batches of changes; `report`: what the follower logs.
@@ -22,7 +21,6 @@ mod atoms;
 mod batch;
 mod database;
 mod follow;
-mod http;
 #[cfg(target_os = "linux")]
 mod no_delay;
 mod raw;

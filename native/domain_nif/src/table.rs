@@ -144,6 +144,15 @@ fn get_domains_by_host_type<'a>(env: Env<'a>, host_type: Binary<'a>) -> NifResul
     list_table(|table| names(env, &table.domains_of(&host_type)))
 }
 
+/// `[{HostType, IsAllowed, Domains}]`.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn host_types(env: Env<'_>) -> NifResult<Term<'_>> {
+    let term = |(name, is_allowed, domains): (&Name, bool, usize)| {
+        (binary(env, name.as_bytes()), is_allowed, domains).encode(env)
+    };
+    with_table(|table| table.host_types().into_iter().map(term).collect::<Vec<_>>().encode(env))
+}
+
 #[rustler::nif(schedule = "DirtyCpu")]
 fn get_start_args(env: Env<'_>) -> NifResult<Term<'_>> {
     read_node(|node| node.start_args.copy(env)).ok_or(Error::BadArg)
