@@ -95,6 +95,16 @@ impl Error {
         )
     }
 
+    pub(crate) fn same_name(domain: &str, other: &str) -> Self {
+        Self::new(
+            ErrorKind::QueryFailed,
+            format!(
+                "the database takes {domain:?} and {other:?} for the same name: only one of them can \
+                 have a password"
+            ),
+        )
+    }
+
     pub(crate) fn timeout(limit: Duration) -> Self {
         let text = format!("the database did not answer within {} ms", limit.as_millis());
         Self::new(ErrorKind::Timeout, text)

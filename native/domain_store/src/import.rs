@@ -18,13 +18,14 @@ pub struct Row {
     pub domain: String,
     /// Its host type.
     pub host_type: String,
-    /// Whether it is to be enabled, or else disabled.
-    pub enabled: bool,
+    /// Whether it is to be enabled, or else disabled. `None`: as it is; a new one is enabled.
+    pub enabled: Option<bool>,
 }
 
 impl Row {
+    /// What a new domain gets.
     pub(crate) fn status(&self) -> Status {
-        if self.enabled { Status::Enabled } else { Status::Disabled }
+        if self.enabled.unwrap_or(true) { Status::Enabled } else { Status::Disabled }
     }
 }
 
@@ -78,7 +79,9 @@ impl Step {
                 Step::Nothing(Outcome::OtherHostType(found.host_type))
             }
             Some(found) if found.status == Status::Deleting => Step::Nothing(Outcome::Deleting),
-            Some(_) if to_change.is_empty() => Step::Nothing(Outcome::Unchanged),
+            Some(_) if row.enabled.is_none() || to_change.is_empty() => {
+                Step::Nothing(Outcome::Unchanged)
+            }
             Some(_) => Step::Change { rows, to_change },
         }
     }
@@ -355,7 +358,7 @@ mod tests {
     use crate::{ErrorKind, Setting, Status};
 
     fn row(domain: &str, enabled: bool) -> Row {
-        Row { domain: domain.into(), host_type: "type1".into(), enabled }
+        Row { domain: domain.into(), host_type: "type1".into(), enabled: Some(enabled) }
     }
 
     fn found(id: i64, domain: &str, host_type: &str, status: Status) -> Setting {
@@ -391,6 +394,17 @@ mod tests {
         let expected =
             [Outcome::Added, Outcome::Unchanged, Outcome::Changed, other, Outcome::Deleting];
         assert_eq!(plan.outcomes(), expected);
+    }
+
+    #[test]
+    fn without_a_status_what_is_there_is_left_alone_and_what_is_new_is_enabled() {
+        let rows =
+            ["new", "off", "marked"].map(|domain| Row { enabled: None, ..row(domain, true) });
+        let off = found(1, "off", "type1", Status::Disabled);
+        let plan = planned(&rows, vec![off, found(2, "marked", "type1", Status::Deleting)]);
+        assert_eq!(plan.additions()[0].status(), Status::Enabled);
+        assert_eq!(plan.events(), ["new"]);
+        assert_eq!(plan.outcomes(), [Outcome::Added, Outcome::Unchanged, Outcome::Deleting]);
     }
 
     #[test]

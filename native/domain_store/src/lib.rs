@@ -15,6 +15,7 @@ mod error;
 mod import;
 mod mysql;
 mod operations;
+mod passwords;
 mod pool;
 mod postgres;
 mod sqlite;
@@ -281,9 +282,45 @@ impl Store {
     }
 
     /// Deletes the row of a domain that is marked for deletion, with an event. Returns whether there
-    /// was one. Other rows of the domain (on MySQL) stay.
+    /// was one. Other rows of the domain (on MySQL) stay; without one its password goes, too.
     pub fn delete_domain<'a>(&'a self, domain: &'a str, host_type: &'a str) -> Operation<'a, bool> {
         on_database!(self, database => Box::pin(database.delete_domain(domain, host_type)))
+    }
+
+    /// Keeps this of the password of a domain's administrator, in place of what was kept. Returns
+    /// whether the domain is there, and not marked for deletion; a static one needs no row.
+    pub fn set_password<'a>(
+        &'a self,
+        domain: &'a str,
+        details: &'a str,
+        is_static: bool,
+    ) -> Operation<'a, bool> {
+        on_database!(self, database => {
+            Box::pin(database.set_password(domain, details, is_static))
+        })
+    }
+
+    /// Forgets the password of a domain's administrator. Returns whether there was one.
+    pub fn delete_password<'a>(&'a self, domain: &'a str) -> Operation<'a, bool> {
+        on_database!(self, database => Box::pin(database.delete_password(domain)))
+    }
+
+    /// What is kept of the password of a domain's administrator.
+    pub fn password<'a>(&'a self, domain: &'a str) -> Operation<'a, Option<String>> {
+        on_database!(self, database => Box::pin(database.password(domain)))
+    }
+
+    /// Those of the names that the database cannot hold, because its character set has not all of
+    /// their characters. Asks it only if a name is not ASCII.
+    pub fn unfit<'a>(&'a self, names: &'a [&'a str]) -> Operation<'a, HashSet<&'a str>> {
+        Box::pin(async move {
+            let names: Vec<&str> = names.iter().copied().filter(|name| !name.is_ascii()).collect();
+            match self {
+                Store::Postgres(database) if !names.is_empty() => database.unfit(names).await,
+                Store::Mysql(database) if !names.is_empty() => database.unfit(names).await,
+                _ => Ok(HashSet::new()),
+            }
+        })
     }
 
     /// The row of a domain.

@@ -18,6 +18,7 @@
 use crate::config::{parsed_url, sqlx_options, tls_of_url};
 use crate::import::{import, import_without_arrays};
 use crate::operations::{operations_without_arrays, repeated, shared_operations, text};
+use crate::passwords::passwords;
 use crate::pool::{Pool, give_back, within};
 use crate::{Config, Enabled, Error, Filter, Server, Setting, Status, Tls, TlsMode};
 use futures_util::StreamExt;
@@ -64,7 +65,17 @@ mod sql {
         "INSERT IGNORE INTO domain_admins (domain, pass_details) VALUES (?, '')";
     pub const UNDO_LOCK_NAME: &str =
         "DELETE FROM domain_admins WHERE domain = ? AND pass_details = ''";
-    pub const LOCK_ADMIN: &str = "SELECT 1 FROM domain_admins WHERE domain = ? FOR UPDATE";
+    pub const ADMIN: &str = "SELECT domain, pass_details FROM domain_admins WHERE domain = ?";
+    pub const LOCK_ADMIN: &str =
+        "SELECT domain, pass_details FROM domain_admins WHERE domain = ? FOR UPDATE";
+    pub const INSERT_ADMIN: &str = "INSERT INTO domain_admins (pass_details, domain) VALUES (?, ?)";
+    pub const UPDATE_ADMIN: &str = "UPDATE domain_admins SET pass_details = ? WHERE domain = ?";
+    pub const DELETE_ADMIN: &str = "DELETE FROM domain_admins WHERE domain = ?";
+    /// Those of the columns for names that cannot hold all of Unicode.
+    pub const CHARACTER_SETS: &str = "SELECT DISTINCT character_set_name \
+         FROM information_schema.columns WHERE table_schema = DATABASE() \
+         AND table_name IN ('domain_settings', 'domain_events', 'domain_admins') \
+         AND column_name IN ('domain', 'host_type') AND character_set_name <> 'utf8mb4'";
     /// The same for many. A row that is there is locked (exclusively, so that two transactions which
     /// wait for it do not share it first and then stop each other) and left as it is.
     pub const LOCK_NAMES: &str = "INSERT INTO domain_admins (domain, pass_details) ";
@@ -157,11 +168,16 @@ shared_operations!(MySql, MySqlRow);
 operations_without_arrays!(MySql);
 import!(MySql);
 import_without_arrays!(MySql);
+passwords!(MySql);
 
 impl Database {
     pub(crate) fn open(options: MySqlConnectOptions, config: &Config) -> Result<Self, Error> {
         let lock_wait = lock_wait(config.query_timeout);
-        let session = format!("SET SESSION innodb_lock_wait_timeout = {lock_wait}");
+        // A server that is not strict would write ? for a character that a column cannot hold.
+        let session = format!(
+            "SET SESSION innodb_lock_wait_timeout = {lock_wait}, \
+             SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"
+        );
         let pool = Pool::new(options, config, move |connection| {
             let session = sqlx::raw_sql(AssertSqlSafe(session.clone()));
             Box::pin(async move { session.execute(connection).await.map(|_| ()) })
@@ -245,6 +261,36 @@ impl Database {
             undo.execute(&mut *connection).await?;
         }
         Ok(())
+    }
+
+    pub(crate) async fn unfit<'a>(&self, names: Vec<&'a str>) -> Result<HashSet<&'a str>, Error> {
+        let mut lease = self.lease().await?;
+        let character_sets = sqlx::query(sql::CHARACTER_SETS).fetch_all(&mut **lease);
+        let mut unfit = HashSet::new();
+        for row in within(self.limit, character_sets).await? {
+            let character_set = text!(row, 0);
+            for name in &names {
+                let there_and_back =
+                    within(self.limit, Self::converted(&mut lease, name, &character_set)).await?;
+                if there_and_back != name.as_bytes() {
+                    unfit.insert(*name);
+                }
+            }
+        }
+        give_back(lease);
+        Ok(unfit)
+    }
+
+    /// The name in this character set, as UTF-8 again: with ? for what it has not.
+    async fn converted(
+        connection: &mut MySqlConnection,
+        name: &str,
+        character_set: &str,
+    ) -> Result<Vec<u8>, sqlx::Error> {
+        let mut query = QueryBuilder::<MySql>::new("SELECT CAST(CONVERT(CONVERT(");
+        query.push_bind(name).push(" USING ").push(character_set);
+        query.push(") USING utf8mb4) AS BINARY)");
+        query.build().fetch_one(connection).await?.try_get_unchecked(0)
     }
 
     /// What sorts domains by bytes.

@@ -308,8 +308,8 @@ macro_rules! shared_operations {
                 let mut lease = self.lease().await?;
                 let found = within(self.limit, async {
                     let mut transaction = lease.begin_with(sql::BEGIN).await?;
-                    let mut rows = Self::lock_rows(&mut transaction, domain).await?;
-                    rows.retain(|row| {
+                    let rows = Self::lock_rows(&mut transaction, domain).await?;
+                    let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| {
                         row.status == crate::Status::Deleting && row.host_type == host_type
                     });
                     for row in &rows {
@@ -318,6 +318,9 @@ macro_rules! shared_operations {
                     }
                     if !rows.is_empty() {
                         Self::insert_event(&mut transaction, domain).await?;
+                    }
+                    if others.is_empty() {
+                        Self::delete_admin(&mut transaction, domain).await?;
                     }
                     transaction.commit().await?;
                     Ok(!rows.is_empty())

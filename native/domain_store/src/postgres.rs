@@ -10,6 +10,7 @@
 use crate::config::{parsed_url, sqlx_options, tls_of_url};
 use crate::import::import;
 use crate::operations::{READY, operations_by_key, repeated, shared_operations, text};
+use crate::passwords::passwords;
 use crate::pool::{Pool, give_back, within};
 use crate::{Config, Enabled, Error, Server, Setting, Status, Tls, TlsMode};
 use compact_str::CompactString;
@@ -61,6 +62,15 @@ mod sql {
         "SELECT id, domain, host_type, status FROM domain_settings WHERE domain = $1 FOR UPDATE";
     pub const SET_STATUS: &str = "UPDATE domain_settings SET status = $1 WHERE id = $2";
     pub const DELETE_DOMAIN: &str = "DELETE FROM domain_settings WHERE id = $1";
+    pub const ADMIN: &str = "SELECT domain, pass_details FROM domain_admins WHERE domain = $1";
+    pub const LOCK_ADMIN: &str =
+        "SELECT domain, pass_details FROM domain_admins WHERE domain = $1 FOR UPDATE";
+    pub const INSERT_ADMIN: &str =
+        "INSERT INTO domain_admins (pass_details, domain) VALUES ($1, $2)";
+    pub const UPDATE_ADMIN: &str = "UPDATE domain_admins SET pass_details = $1 WHERE domain = $2";
+    pub const DELETE_ADMIN: &str = "DELETE FROM domain_admins WHERE domain = $1";
+    pub const ENCODING: &str = "SHOW server_encoding";
+    pub const ECHO: &str = "SELECT $1::text";
     /// `unnest` gives the rows in the order of the arrays.
     pub const ADD: &str = "INSERT INTO domain_settings (domain, host_type, status) \
          SELECT * FROM unnest($1::text[], $2::text[], $3::smallint[]) \
@@ -145,6 +155,9 @@ fn check_environment(server: &Server) -> Result<(), Error> {
     }
 }
 
+/// The width of the columns for names.
+const LONGEST_NAME: usize = 250;
+
 /// So many names are looked for by two connections.
 const MANY_NAMES: usize = 1_000;
 
@@ -165,6 +178,7 @@ pub struct Database {
 shared_operations!(Postgres, PgRow);
 operations_by_key!(Postgres);
 import!(Postgres);
+passwords!(Postgres);
 
 impl Database {
     pub(crate) fn open(options: PgConnectOptions, config: &Config) -> Result<Self, Error> {
@@ -216,6 +230,40 @@ impl Database {
         }
         let query = sqlx::query(sql::SETTINGS).bind(domains);
         query.fetch_all(connection).await?.iter().map(Self::setting).collect()
+    }
+
+    pub(crate) async fn unfit<'a>(&self, names: Vec<&'a str>) -> Result<HashSet<&'a str>, Error> {
+        let mut lease = self.lease().await?;
+        let encoding = sqlx::query_scalar(sql::ENCODING).fetch_one(&mut **lease);
+        let encoding: String = within(self.limit, encoding).await?;
+        let mut unfit = HashSet::new();
+        for name in names {
+            let fits = match encoding.as_str() {
+                "UTF8" => true,
+                // It takes any bytes, and its columns count them.
+                "SQL_ASCII" => name.len() <= LONGEST_NAME,
+                _ => within(self.limit, Self::is_known(&mut lease, name)).await?,
+            };
+            if !fits {
+                unfit.insert(name);
+            }
+        }
+        give_back(lease);
+        Ok(unfit)
+    }
+
+    /// Has the server's encoding all characters of the text?
+    async fn is_known(connection: &mut PgConnection, text: &str) -> Result<bool, sqlx::Error> {
+        match sqlx::query(sql::ECHO).bind(text).fetch_one(connection).await {
+            Ok(_) => Ok(true),
+            // "Untranslatable character", "character not in repertoire".
+            Err(sqlx::Error::Database(error))
+                if error.code().is_some_and(|code| code == "22P05" || code == "22021") =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// What sorts domains by bytes. If the column does so by itself its index serves, and a page takes

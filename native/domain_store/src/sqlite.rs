@@ -7,6 +7,7 @@ use crate::import::{import, import_without_arrays};
 use crate::operations::{
     operations_by_key, operations_without_arrays, repeated, shared_operations, text,
 };
+use crate::passwords::passwords;
 use crate::pool::{Pool, give_back, within};
 use crate::{Config, Enabled, Error};
 use futures_util::StreamExt;
@@ -42,6 +43,12 @@ mod sql {
         "SELECT id, domain, host_type, status FROM domain_settings WHERE domain = $1";
     pub const SET_STATUS: &str = "UPDATE domain_settings SET status = $1 WHERE id = $2";
     pub const DELETE_DOMAIN: &str = "DELETE FROM domain_settings WHERE id = $1";
+    pub const ADMIN: &str = "SELECT domain, pass_details FROM domain_admins WHERE domain = $1";
+    pub const LOCK_ADMIN: &str = ADMIN;
+    pub const INSERT_ADMIN: &str =
+        "INSERT INTO domain_admins (pass_details, domain) VALUES ($1, $2)";
+    pub const UPDATE_ADMIN: &str = "UPDATE domain_admins SET pass_details = $1 WHERE domain = $2";
+    pub const DELETE_ADMIN: &str = "DELETE FROM domain_admins WHERE domain = $1";
     pub const ADD: &str = "INSERT INTO domain_settings (domain, host_type, status) ";
     pub const LOCK_ROWS: &str =
         "SELECT id, domain, host_type, status FROM domain_settings WHERE id IN (";
@@ -70,6 +77,7 @@ operations_by_key!(Sqlite);
 operations_without_arrays!(Sqlite);
 import!(Sqlite);
 import_without_arrays!(Sqlite);
+passwords!(Sqlite);
 
 impl Database {
     pub(crate) fn open(url: &str, config: &Config) -> Result<Self, Error> {

@@ -9,7 +9,7 @@ use support::{all_events, duplicates, row, sessions_that_wait, until};
 use test_database::{TestDatabase, on_every_database, on_every_server};
 
 fn to_be(domain: &str, host_type: &str, enabled: bool) -> Row {
-    Row { domain: domain.into(), host_type: host_type.into(), enabled }
+    Row { domain: domain.into(), host_type: host_type.into(), enabled: Some(enabled) }
 }
 
 /// Enabled rows of `type1`.
@@ -131,7 +131,7 @@ on_every_database!(names_are_imported_as_they_are, db => {
     assert_eq!(log(&db).await, names);
     assert_eq!(import(&db, &rows).await, vec![Outcome::Unchanged; names.len()]);
     let (first, others) = rows.split_first_mut().unwrap();
-    first.enabled = false;
+    first.enabled = Some(false);
     assert_eq!(import(&db, std::slice::from_ref(first)).await, [Outcome::Changed]);
     assert_eq!(import(&db, others).await, vec![Outcome::Unchanged; names.len() - 1]);
 
@@ -148,7 +148,7 @@ on_every_database!(many_rows_are_imported_at_once, db => {
     let outcomes = store.import(&rows[..1_000], false).await.unwrap();
     assert_eq!(outcomes, vec![Outcome::Added; 1_000]);
     for row in &mut rows {
-        row.enabled = false;
+        row.enabled = Some(false);
     }
     let outcomes = store.import(&rows, false).await.unwrap();
     assert_eq!(outcomes[..1_000], vec![Outcome::Changed; 1_000]);
@@ -189,7 +189,7 @@ async fn write_at_the_same_time(db: &TestDatabase, names: &[String]) -> usize {
             let mut changed = 0;
             for enabled in [is_first, true] {
                 let mut rows = rows(&names);
-                rows.iter_mut().for_each(|row| row.enabled = enabled);
+                rows.iter_mut().for_each(|row| row.enabled = Some(enabled));
                 changed += changes(&store.import(&rows, false).await.unwrap());
             }
             changed
