@@ -150,7 +150,7 @@ fn host_types(env: Env<'_>) -> NifResult<Term<'_>> {
     let term = |(name, is_allowed, domains): (&Name, bool, usize)| {
         (binary(env, name.as_bytes()), is_allowed, domains).encode(env)
     };
-    with_table(|table| table.host_types().into_iter().map(term).collect::<Vec<_>>().encode(env))
+    list_table(|table| table.host_types().into_iter().map(term).collect::<Vec<_>>().encode(env))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
