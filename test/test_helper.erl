@@ -3,7 +3,7 @@
 
 -export([databases/0, init_database/2, end_database/1, fresh_url/1, sql/2, control/2]).
 -export([root_dir/0, make_certificates/1, certificate/2, init_tls_database/3]).
--export([fill/4, numbers/2, server_processes/1, kill_server/1, process_stat/1]).
+-export([fill/4, numbers/2, server_processes/1, kill_server/1, is_running/1, process_stat/1]).
 -export([start_standalone/1, start_standalone/2, stop_standalone/0, loaded/0, remover_done/0]).
 -export([start_node/2, start_peer/1, start_peer/2, start_peer/3, stop_node/1, call/4, connect/1]).
 -export([node_env/2]).

@@ -37,6 +37,8 @@ TESTS = sys.argv[4:]
 SCHEME, _, AUTHORITY = GIVEN_URL.partition("://")
 CREDENTIALS, _, ADDRESS = AUTHORITY.rpartition("@")
 URL = f"{SCHEME}://{ADDRESS}"
+# Names below example are those of this machine; the tests themselves ask by the address.
+ASKED = re.sub(r"//[\w.]+\.example\b", "//127.0.0.1", URL)
 
 STATIC = "static.example"
 MARKUP = "<b>type3</b>"
@@ -80,7 +82,7 @@ def api(method, path, body=None):
     if CREDENTIALS:
         headers["Authorization"] = "Basic " + base64.b64encode(CREDENTIALS.encode()).decode()
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(URL + path, data, headers, method=method)
+    request = urllib.request.Request(ASKED + path, data, headers, method=method)
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             return answer.status, json.loads(answer.read() or b"null")
@@ -110,7 +112,7 @@ def setUpModule():
         add(domain, "type2")
     options = webdriver.ChromeOptions()
     for option in ["--headless=new", "--window-size=1280,1000", "--disable-dev-shm-usage",
-                   "--hide-scrollbars", "--disable-background-networking", "--lang=en"]:
+                   "--hide-scrollbars", "--host-resolver-rules=MAP *.example 127.0.0.1", "--disable-background-networking", "--lang=en"]:
         options.add_argument(option)
     if os.geteuid() == 0:
         options.add_argument("--no-sandbox")
@@ -120,7 +122,7 @@ def setUpModule():
     PageTest.browser = webdriver.Chrome(options=options, service=driver)
     PageTest.cdp("Page.addScriptToEvaluateOnNewDocument", source=WITNESS)
     # From now on the browser knows a password, as when a person has typed it.
-    PageTest.browser.get(GIVEN_URL)
+    PageTest.browser.get(GIVEN_URL + "/")
 
 
 def tearDownModule():
@@ -158,7 +160,7 @@ class PageTest(unittest.TestCase):
     def open(self, path="/"):
         self.browser.get(URL + path)
         if path == "/":
-            self.until(lambda: self.text("glance") and self.text("page"))
+            self.until(lambda: self.text("state") and self.text("page"))
 
     def find(self, selector):
         return self.browser.find_element(By.CSS_SELECTOR, selector)
@@ -166,6 +168,37 @@ class PageTest(unittest.TestCase):
     def type_into(self, field, text):
         self.find(f"#{field}").clear()
         self.find(f"#{field}").send_keys(text)
+
+    def choose_file(self, text, name="domains.csv"):
+        path = os.path.join(DIRECTORY, name)
+        with open(path, "wb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode())
+        self.find("#import-file").send_keys(path)
+
+    def import_file(self, text, name="domains.csv"):
+        """As a dry run first, which returns what that said, then in earnest."""
+        self.choose_file(text, name)
+        self.click("#import-try")
+        tried = self.until(lambda: self.text("imported"))
+        self.click("#import-run")
+        self.until(lambda: self.text("imported") not in ("", tried))
+        return tried
+
+    def rejected_file(self, name):
+        """What a person finds in the directory for downloads."""
+        path = os.path.join(DIRECTORY, name)
+        self.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=DIRECTORY)
+        self.click("#import-rejects")
+        self.until(lambda: os.path.exists(path))
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+
+    def help_of(self, term):
+        """The text that describes a term, whether it is seen or not."""
+        return self.run_script("""
+            const [term] = [...document.querySelectorAll("dfn")]
+              .filter((each) => each.textContent === arguments[0]);
+            return document.getElementById(term.getAttribute("aria-describedby")).textContent""", term)
 
     def click(self, selector):
         self.until(lambda: self.find(selector).click() or True)
@@ -193,7 +226,7 @@ class PageTest(unittest.TestCase):
 
     def tab_to(self, selector):
         """By the keyboard; and each stop on the way shows that it has the focus."""
-        for _ in range(80):
+        for _ in range(160):
             self.press(Keys.TAB)
             focused = self.browser.switch_to.active_element
             if focused.tag_name != "body":
@@ -260,13 +293,22 @@ class AtAGlance(PageTest):
     def test_the_state_and_the_counts_of_the_node_are_seen(self):
         _, status = api("GET", "/api/status")
         self.assert_shows("node", status["node"], status["version"])
-        self.assert_shows("glance", "following", f"{status['domains']:,}", "ago",
-                          status["database"]["kind"])
+        self.assert_shows("state", "following", "The table follows the database.",
+                          f"{status['domains']:,} domains", "current", "ago")
+        self.assert_shows("glance", f"{status['domains']:,}", "ago", status["database"]["kind"])
         self.assert_shows("host-types", "type1", "type2")
         self.assert_shows("work", "Checks", "Loads", "Reloads")
         self.assert_shows("last-error", "There was none.")
         self.assert_shows("nodes", status["node"], "(this)")
         self.screenshot("desktop")
+
+    def test_what_is_done_most_comes_first_and_the_state_is_one_line(self):
+        tops = self.run_script("""
+            return ["state", "look-up", "add", "filter", "list", "import", "glance", "work"]
+              .map((id) => document.getElementById(id).getBoundingClientRect().top)""")
+        self.assertEqual(sorted(tops), tops)
+        line_height = float(self.find("#state").value_of_css_property("line-height")[:-2])
+        self.assertLess(self.find("#state").size["height"], 1.5 * line_height)
 
     def test_the_lag_is_drawn_and_said(self):
         for chart, title in [("lag-events", "Events not applied yet"),
@@ -305,11 +347,11 @@ class AtAGlance(PageTest):
 class Password(PageTest):
 
     def setUp(self):
-        self.browser.get(GIVEN_URL)
+        self.browser.get(GIVEN_URL + "/")
 
     def test_an_address_with_a_password_works_and_changes_are_made(self):
         remove("secret.example")
-        self.assert_shows("glance", "following")
+        self.assert_shows("state", "following")
         self.add_by_form("secret.example", "type1")
         self.assert_shows("said", "secret.example is in the database: enabled.")
 
@@ -469,6 +511,136 @@ class Change(PageTest):
         self.click("#confirm-yes")
         self.assert_shows("said", f"{self.DOMAIN} was not changed. Domain not found")
         self.until(lambda: self.DOMAIN not in self.rows())
+
+
+class Import(PageTest):
+
+    NAMES = [f"z-import{number:04}.example" for number in range(2500)]
+
+    @classmethod
+    def setUpClass(cls):
+        for name in ["a", "b", "c", "line", "other"]:
+            remove(f"{name}.import.example")
+
+    def test_a_file_is_tried_then_imported_and_seen_in_the_list(self):
+        tried = self.import_file("domain,host_type\na.import.example,type1\n"
+                                 "b.import.example,type9\nb.import.example,type1\n")
+        self.assertEqual("3 records: 2 would be added, 0 would be changed, 0 are there already, "
+                         "1 would be rejected. Nothing is changed yet.", tried)
+        self.assertEqual("3 records: 2 added, 0 changed, 0 were there already, 1 rejected.",
+                         self.text("imported"))
+        self.assert_shows("import-rejected", "Line 3: unknown host type: b.import.example,type9")
+        self.assertEqual("domain,host_type\n# line 3: unknown host type\nb.import.example,type9\n",
+                         self.rejected_file("rejected.csv"))
+        self.filter("type1")
+        self.until(lambda: self.status_in_list("a.import.example") == "enabled")
+        self.screenshot("import")
+
+    def test_a_trial_changes_nothing(self):
+        self.choose_file("c.import.example,type1\n")
+        self.assertFalse(self.find("#import-run").is_enabled())
+        self.click("#import-try")
+        self.assert_shows("imported", "1 record: 1 would be added", "Nothing is changed yet.")
+        self.assertTrue(self.find("#import-run").is_enabled())
+        self.assertEqual(404, api("GET", path_of("c.import.example"))[0])
+        # Another file has to be tried again.
+        self.choose_file("c.import.example,type2\n", "other.csv")
+        self.assertFalse(self.find("#import-run").is_enabled())
+        self.assertEqual("", self.text("imported"))
+
+    def test_a_file_of_many_requests_keeps_its_line_numbers(self):
+        lines = ["\ufeff# a comment", "", *[f"{name},type1" for name in self.NAMES]]
+        lines[2301] = "nowhere,type9"
+        tried = self.import_file("\r\n".join(lines))
+        self.assertIn("2,500 records: 2,499 would be added", tried)
+        self.assert_shows("import-rejected", "Line 2,302: unknown host type: nowhere,type9")
+        self.assert_shows("imported", "2,500 records: 2,499 added", "1 rejected.")
+        # The same again is there already, and a trial says so.
+        self.choose_file("\r\n".join(lines), "again.csv")
+        self.click("#import-try")
+        self.assert_shows("imported", "0 would be added", "2,499 are there already")
+        self.assertEqual(self.NAMES[-1], api("GET", path_of(self.NAMES[-1]))[1]["domain"])
+
+    def test_objects_of_json_are_taken_by_how_they_begin(self):
+        tried = self.import_file('{"domain": "line.import.example", "host_type": "type1"}\n'
+                                 '{"domain": "line2.import.example"}', "domains.txt")
+        self.assertIn("2 records: 1 would be added", tried)
+        self.assert_shows("import-rejected", "Line 2: ", "host_type")
+        self.assertRegex(self.rejected_file("rejected.ndjson"), r'^# line 2: .*host_type.*\n{"domain": "line2[^\n]*\n$')
+        self.assertEqual(200, api("GET", path_of("line.import.example"))[0])
+
+    def test_a_quotation_mark_that_is_not_closed_is_said_with_its_line(self):
+        self.choose_file('a.import.example,type1\n"b.import.example,type1\n' + "x,type1\n" * 3000)
+        self.click("#import-try")
+        self.assert_shows("imported", "Line 2 is too long", "quotation mark")
+        self.assertFalse(self.find("#import-run").is_enabled())
+
+    def test_markup_in_a_file_is_shown_as_it_is(self):
+        self.choose_file(f"{HOSTILE},type9\n", HOSTILE.replace("/", "") + ".csv")
+        self.click("#import-try")
+        self.assert_shows("import-rejected", f"{HOSTILE},type9")
+        self.assertEqual([], self.browser.find_elements(By.CSS_SELECTOR, "body img"))
+
+    def test_an_import_that_is_stopped_says_so_and_can_go_on(self):
+        lines = "".join(f"stopped{number:05}.example,type2\n" for number in range(30000))
+        self.choose_file(lines)
+        self.click("#import-try")
+        self.click("#import-stop")
+        self.assert_shows("imported", "Stopped.", "Nothing is changed yet.")
+        self.assertLess(int(re.search(r"([\d,]+) records?:", self.text("imported"))[1]
+                            .replace(",", "")), 30000)
+        self.assertFalse(self.find("#import-stop").is_displayed())
+
+    def test_a_file_is_imported_without_a_mouse(self):
+        self.choose_file("other.import.example,type1\n")
+        # Past the rows of the list, by another link that only the keyboard finds.
+        self.tab_to(".skip[href='#import']")
+        self.press(Keys.ENTER)
+        self.tab_to("#import-try")
+        self.press(Keys.ENTER)
+        self.assert_shows("imported", "1 record: 1 would be added")
+        self.tab_to("#import-run")
+        self.press(Keys.SPACE)
+        self.assert_shows("imported", "1 added")
+
+
+class Help(PageTest):
+
+    def test_each_counter_says_what_it_means_on_focus(self):
+        terms = self.run_script("""
+            return [...document.querySelectorAll("#glance dt, #work dt, #errors dt")]
+              .map((each) => (each.querySelector("dfn") ?? each).textContent)""")
+        self.assertIn("Gaps settled", terms)
+        for term in terms:
+            self.assertGreater(len(self.help_of(term)), 30, term)
+        self.tab_to("#work dfn")
+        first = self.find("#work .help")
+        self.assertTrue(first.is_displayed())
+        self.assertIn("event log", first.text)
+        self.assertEqual("tooltip", first.get_attribute("role"))
+        # It stays while the page draws its figures again, and goes by Escape.
+        time.sleep(6)
+        self.assertTrue(self.find("#work .help").is_displayed())
+        self.press(Keys.ESCAPE)
+        self.assertFalse(self.find("#work .help").is_displayed())
+        self.press(Keys.TAB)
+        self.assertTrue(self.browser.find_elements(By.CSS_SELECTOR, "#work .help")[1].is_displayed())
+
+    def test_each_counter_says_what_it_means_under_the_mouse(self):
+        for scheme, width in [("light", None), ("dark", 360)]:
+            self.emulate(scheme=scheme, width=width)
+            self.open()
+            for at, term in enumerate(self.browser.find_elements(By.CSS_SELECTOR, "#status dfn")):
+                help_text = self.browser.find_elements(By.CSS_SELECTOR, "#status .help")[at]
+                self.assertFalse(help_text.is_displayed())
+                webdriver.ActionChains(self.browser).move_to_element(term).perform()
+                self.assertTrue(help_text.is_displayed())
+                self.assertEqual([], [each for each in self.run_script(CONTRASTS) if each[0] < 4.5])
+                left, right = self.run_script("""
+                    const { left, right } = arguments[0].getBoundingClientRect();
+                    return [left, innerWidth - right]""", help_text)
+                self.assertGreaterEqual(min(left, right), 0)
+            self.screenshot(f"help-{scheme}")
 
 
 class NamesAreText(PageTest):
@@ -708,7 +880,7 @@ class TheOtherNodes(PageTest):
         self.screenshot("nodes")
         please("hang_node")
         self.until(lambda: self.other() == ["not reachable", "–", "–"])
-        self.assert_shows("glance", "following")
+        self.assert_shows("state", "following")
         self.screenshot("node-hangs")
         please("remove_node")
         self.until(lambda: self.other() is None)
@@ -721,7 +893,9 @@ class TheDatabaseFails(PageTest):
     def test_the_page_says_what_failed_and_since_when(self):
         self.addCleanup(please, "mend_database")
         please("break_database")
-        self.assert_shows("glance", "retrying", "The last check failed.", "s behind")
+        self.assert_shows("state", "retrying", "The last check failed.", "s behind")
+        self.assert_shows("glance", "s behind")
+        self.assertIn("tables are not in this database", self.help_of("missing_tables"))
         self.assert_shows("last-error", "The last one (", "domain_events")
         self.assertRegex(self.text("errors"), r"\w+\n[1-9]")
         # The next sample of the lag.
@@ -730,7 +904,7 @@ class TheDatabaseFails(PageTest):
         self.filter("type2")
         self.until(lambda: list(self.rows()) == FILLED[:50])
         please("mend_database")
-        self.assert_shows("glance", "following", "current")
+        self.assert_shows("state", "following", "current")
         self.assert_shows("last-error", "The last one (")
 
 

@@ -1,16 +1,19 @@
-// The operator's page of a node: status.js shows how the node is, domains.js what it routes. This
-// module asks every 5 seconds, while somebody looks, and says when the node does not answer.
+// The operator's page of a node: status.js shows how the node is, domains.js what it routes, import.js
+// brings a file in. This module asks every 5 seconds, while somebody looks, and says when the node does
+// not answer.
 
+import { dismissHelp } from "./facts.js";
 import { byId, put, request } from "./page.js";
 import { showNodes, showStatus, verify } from "./status.js";
-import { offerHostTypes, recovered, start } from "./domains.js";
+import { offerHostTypes, recovered, showChanges, start } from "./domains.js";
+import { startImports } from "./import.js";
 
 const EVERY = 5000;
 let lastAnswer = null;
 
 async function ask() {
   try {
-    const status = await request("GET", "/api/status", undefined, 4);
+    const status = await request("GET", "api/status", undefined, 4);
     showStatus(status);
     offerHostTypes(status.host_types);
     lastAnswer = new Date();
@@ -25,7 +28,7 @@ async function ask() {
       lastAnswer ? ` Below is what it said at ${lastAnswer.toLocaleTimeString("en-GB")}.` : "",
       " This page goes on asking, every 5 seconds.");
   }
-  byId("status").classList.toggle("stale", byId("silence").textContent !== "");
+  document.body.classList.toggle("stale", byId("silence").textContent !== "");
 }
 
 /// Runs the work unless it still runs from the last time.
@@ -47,3 +50,5 @@ setInterval(askBoth, EVERY);
 document.addEventListener("visibilitychange", askBoth);
 byId("verify").addEventListener("click", oneAtATime(() => verify().then(askStatus)));
 start(askStatus);
+startImports(showChanges);
+dismissHelp();

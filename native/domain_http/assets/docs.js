@@ -125,6 +125,6 @@ function ofKind(kind, schema) {
   return [bounds ? `${kind} (${bounds})` : kind];
 }
 
-request("GET", "/api/openapi.json").then(show).catch((failure) => {
+request("GET", "api/openapi.json").then(show).catch((failure) => {
   byId("failure").textContent = failure.message;
 });

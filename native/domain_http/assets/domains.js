@@ -58,6 +58,12 @@ function offer(select, options) {
   if (options.some(([value]) => value === chosen)) select.value = chosen;
 }
 
+/// Shows the list as it is now, after changes that were not made here.
+export const showChanges = () => {
+  changed();
+  return showList(here, before);
+};
+
 /// The node answers again.
 export const recovered = () => (listFailed ? showList(here, before) : undefined);
 
@@ -72,7 +78,7 @@ const complain = (failure, ...parts) => say("error", ...parts, failure.message);
 
 // One domain
 
-const pathOf = (domain) => `/api/domains/${encodeURIComponent(domain)}`;
+const pathOf = (domain) => `api/domains/${encodeURIComponent(domain)}`;
 
 async function lookUp(domain) {
   try {
@@ -189,8 +195,7 @@ async function refresh() {
       if (found?.domain === domain) showFound(null);
     }
   }
-  changed();
-  await showList(here, before);
+  await showChanges();
 }
 
 /// Asks a person, who has to type the name where nothing brings the domain back.
@@ -221,7 +226,7 @@ function showFirst() {
   filters = ["host_type", "status"]
     .map((name) => [name, byId(`filter-${name.replace("_", "-")}`).value])
     .filter(([, value]) => value !== "");
-  byId("export").href = `/api/export?${new URLSearchParams([["format", "csv"], ...filters])}`;
+  byId("export").href = `api/export?${new URLSearchParams([["format", "csv"], ...filters])}`;
   return showList(null, []);
 }
 
@@ -232,7 +237,7 @@ async function showList(after, pages) {
   const query = new URLSearchParams([...filters, ["limit", PAGE]]);
   if (after !== null) query.set("after", after);
   byId("list").setAttribute("aria-busy", "true");
-  const answer = await request("GET", `/api/domains?${query}`).catch((failure) => ({ failure }));
+  const answer = await request("GET", `api/domains?${query}`).catch((failure) => ({ failure }));
   if (load !== loads) return;
   byId("list").removeAttribute("aria-busy");
   listFailed = "failure" in answer;

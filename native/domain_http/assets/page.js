@@ -69,33 +69,45 @@ const ADVICE = [
   ["database error",
     "The node goes on with the table it has. Look at its log and at the database, then try again."],
   ["basic auth", "Reload this page and give the user and the password."],
-  ["request from another origin", "Open this page by the address of the node itself."],
+  ["request from another origin",
+    "Open this page by the address of the node itself; a proxy before it has to pass the header Host on."],
+  ["without a password this server",
+    "Do so, or set a username and a password in the configuration of the node."],
+  ["too many connections", "Try again in a moment."],
   ["No node of MongooseIM",
     "A removal also removes data that MongooseIM keeps: start a node of it, then try again."],
   ["It is not known what has become of the removal", "If it is still there, remove it again."],
 ];
 
-/// Sends a request; returns the JSON of the answer, or null where there is none. The node takes at
-/// most 20 s for what has no `limit` of its own here.
+/// Where the server's paths begin: the server's own root, or below the path that a proxy gives it. The
+/// address of the page may hold a password, and then it cannot be fetched from.
+const ROOT = new URL("..", import.meta.url);
+ROOT.username = ROOT.password = "";
+
+/// Sends a request; returns the JSON of the answer, or null where there is none. The path is relative.
+/// The node takes at most 20 s for what has no `limit` of its own here.
 export async function request(method, path, body, limit = 25) {
+  return parsed(await send(method, path, body && JSON.stringify(body), "application/json", limit));
+}
+
+/// The same with a body of any type; returns the text of the answer.
+export async function send(method, path, body, type, limit) {
   let response, text;
   try {
-    // From the origin: the address of the page may hold a password, and then it cannot be fetched from.
-    response = await fetch(new URL(path, location.origin), {
+    response = await fetch(new URL(path, ROOT), {
       method,
       credentials: "same-origin",
       cache: "no-store",
       signal: AbortSignal.timeout(limit * 1000),
-      ...(body && { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+      ...(body && { headers: { "content-type": type }, body }),
     });
     text = await response.text();
   } catch {
     throw new Failure(0, `the node does not answer${
       method === "GET" ? "" : "; whether it did this is not known: look when it is back"}`);
   }
-  const answer = parsed(text);
-  if (!response.ok) throw new Failure(response.status, answer?.what ?? `HTTP ${response.status}`);
-  return answer;
+  if (!response.ok) throw new Failure(response.status, parsed(text)?.what ?? `HTTP ${response.status}`);
+  return text;
 }
 
 function parsed(text) {

@@ -2,6 +2,7 @@
 
 import { byId, count, counted, element, nameOf, put, request, seconds } from "./page.js";
 import { drawLag } from "./chart.js";
+import { fact, showFacts } from "./facts.js";
 
 const STATES = {
   loading: ["warning", "The table is not complete yet."],
@@ -11,36 +12,41 @@ const STATES = {
   disabled: ["warning", "No database is configured: only static domains route."],
 };
 
-const RELOADS = {
-  too_old: "the node was away for longer than the log is kept",
-  went_backwards: "the log of the database went back",
-  differs: "the table differed from the database",
-  requested: "somebody asked for it",
-};
-
 /// A check ends well at least every 30 seconds.
 const CHECK_IS_LATE = 60;
 
 export function showStatus(status) {
   put(byId("node"), nameOf(status.node), ` version ${status.version}`);
-  put(byId("glance"), ...glance(status));
+  showState(status);
+  showFacts(byId("glance"), glance(status));
   drawLag(status.history);
   put(byId("host-types"), ...hostTypes(status.host_types));
-  put(byId("work"), ...work(status));
-  put(byId("errors"), ...Object.entries(status.errors).flatMap(([kind, number]) =>
+  showFacts(byId("work"), work(status));
+  showFacts(byId("errors"), Object.entries(status.errors).map(([kind, number]) =>
     fact(kind, count(number), "", "bad")));
   const { last_error: last } = status;
   put(byId("last-error"), last ? `The last one (${last.reason}): ${last.text}` : "There was none.");
 }
 
+/// All in one line: the state and what it means, and whether the table is current.
+function showState({ state, domains, lag, lag_seconds: late, seconds_since_check: check }) {
+  const [mood, meaning] = STATES[state] ?? ["warning", ""];
+  const behind = late > 0 ? [lag > 0 ? `${counted(lag, "event")}, ${behindBy(late)}` : behindBy(late)]
+    : lag === null ? [] : ["current"];
+  byId("state").className = mood;
+  put(byId("state"), element("strong", {}, state), ` ${meaning} `, element("span", { class: "note" },
+    [counted(domains, "domain"), ...behind, ...(check === null ? [] : [`checked ${seconds(check)} ago`])]
+      .join(" · ")));
+}
+
+const behindBy = (late) => `${seconds(late)} behind`;
+
 function glance(status) {
   const { lag, lag_seconds: late, seconds_since_check: check, database } = status;
-  const [mood, meaning] = STATES[status.state] ?? ["warning", ""];
   return [
-    fact("State", status.state, meaning, mood),
     fact("Domains", count(status.domains), `${count(status.followed)} of the database`),
     fact("Lag", lag === null ? "not known" : counted(lag, "event"),
-      late === null ? "" : late === 0 ? "current" : `${seconds(late)} behind`,
+      late === null ? "" : late === 0 ? "current" : behindBy(late),
       lag === null || late > CHECK_IS_LATE ? "warning" : ""),
     fact("Last check", check === null ? "none yet" : `${seconds(check)} ago`,
       check > CHECK_IS_LATE ? "Late: one is due every 30 seconds." : "",
@@ -49,14 +55,7 @@ function glance(status) {
       status.newest_event === null ? "" : `newest event ${count(status.newest_event)}`),
     fact("Database", database ? database.kind : "none",
       database ? `${counted(database.connections, "connection")}, ${count(database.idle)} idle` : ""),
-  ].map((pair) => element("div", {}, ...pair));
-}
-
-/// A term and its value, with a note.
-function fact(term, value, note = "", mood = "") {
-  const dd = element("dd", { class: mood }, element("strong", {}, value));
-  if (note) dd.append(" ", element("span", { class: "note" }, note));
-  return [element("dt", {}, term), dd];
+  ];
 }
 
 function hostTypes(all) {
@@ -67,21 +66,21 @@ function hostTypes(all) {
 }
 
 function work(status) {
+  const reloads = Object.entries(status.reloads);
   return [
     fact("Checks", count(status.checks)),
     fact("Loads", count(status.loads)),
-    ...(Object.keys(status.reloads).length ? [] : [fact("Reloads", "0")]),
-    ...Object.entries(status.reloads).map(([reason, number]) =>
-      fact(`Reloads: ${reason}`, count(number), RELOADS[reason], "warning")),
+    ...(reloads.length ? [] : [fact("Reloads", "0")]),
+    ...reloads.map(([reason, number]) => fact(`Reloads: ${reason}`, count(number), "", "warning")),
     fact("Audits", count(status.audits)),
     fact("Gaps settled", count(status.gaps_settled)),
     fact("Dummies written", count(status.dummies_written)),
-  ].flat();
+  ];
 }
 
 export async function showNodes() {
   try {
-    const { nodes } = await request("GET", "/api/nodes");
+    const { nodes } = await request("GET", "api/nodes");
     put(byId("nodes"), ...nodes.map(nodeRow));
     put(byId("nodes-error"));
   } catch (failure) {
@@ -109,7 +108,7 @@ export async function verify() {
   try {
     // A check has to end first, and a pass over a big database takes its time: the node gives up
     // after 120 s.
-    const found = await request("POST", "/api/verify", undefined, 130);
+    const found = await request("POST", "api/verify", undefined, 130);
     const differs = found.result === "differs";
     said.className = differs ? "error" : "good";
     said.textContent = differs

@@ -19,11 +19,13 @@ const STYLE: &str = "text/css; charset=utf-8";
 const IMAGE: &str = "image/svg+xml";
 
 /// Path, type, content.
-const ASSETS: [(&str, &str, &str); 10] = [
+const ASSETS: [(&str, &str, &str); 12] = [
     ("/", HTML, include_str!("../assets/index.html")),
     ("/assets/app.js", SCRIPT, include_str!("../assets/app.js")),
     ("/assets/chart.js", SCRIPT, include_str!("../assets/chart.js")),
     ("/assets/domains.js", SCRIPT, include_str!("../assets/domains.js")),
+    ("/assets/facts.js", SCRIPT, include_str!("../assets/facts.js")),
+    ("/assets/import.js", SCRIPT, include_str!("../assets/import.js")),
     ("/assets/page.js", SCRIPT, include_str!("../assets/page.js")),
     ("/assets/status.js", SCRIPT, include_str!("../assets/status.js")),
     ("/assets/style.css", STYLE, include_str!("../assets/style.css")),
@@ -62,6 +64,7 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "mongoose_domain_native", description = "Domains of MongooseIM"),
+    servers((url = "..", description = "where this document is, behind a proxy, too")),
     paths(
         rest::list_domains,
         rest::show_domain,
