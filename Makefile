@@ -15,7 +15,7 @@ SEED ?=
 # For make sim-mutants.
 MUTANT ?=
 CHECK ?=
-# Anything, and make bench, every other benchmark, make chaos and make admin-fuzz are short: they show
+# Anything, and make bench, every other benchmark, make chaos and make fuzz are short: they show
 # that they run, and little else.
 export QUICK ?=
 # The groups that make bench runs (bench/bench.erl).
@@ -24,12 +24,14 @@ ONLY ?=
 SUITES ?=
 # How many suites make test runs at a time.
 export LANES ?= 2
+# How long make fuzz looks for input that a parser does not survive, for each of them.
+FUZZ_SECONDS ?= 60
 # What make chaos runs on.
 CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
-.PHONY: build demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow bench-start bench-import bench-http sim sim-mutants chaos admin-fuzz quick clean
+.PHONY: build debug-info demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow bench-start bench-import bench-http sim sim-mutants chaos fuzz admin-fuzz quick clean
 
 build:
 	@script/install-deps </dev/null
@@ -48,6 +50,12 @@ shell: build
 serve: build
 	@mkdir -p data
 	@erl -noinput +Bd $(EBIN) -config config/sys -run mongoose_domain_shell serve "$(PORT)" "$(DATABASE)"
+
+# The debug information of what is in priv/, for gdb, perf and the like, which look for it in priv/.debug.
+debug-info: build
+	@mkdir -p priv/.debug
+	@cp $${CARGO_TARGET_DIR:-target}/release/mongoose_domain_nif.so.debug $${CARGO_TARGET_DIR:-target}/release/mongoose-domain-http.debug priv/.debug/
+	@ls -l priv/.debug
 
 # The command line client of the HTTP server: target/release/mongoose-domainctl.
 ctl:
@@ -149,8 +157,13 @@ sim-mutants:
 chaos: build
 	@script/install-deps test </dev/null
 	@mkdir -p _build/chaos
-	@erlc -o _build/chaos test/test_helper.erl test/chaos/*.erl
+	@erlc -o _build/chaos test/test_helper.erl test/http_helper.erl test/chaos/*.erl
 	@erl -noshell $(EBIN) -pa _build/chaos -run chaos main -extra $(CHAOS_DATABASES)
+
+# Random input for everything that parses what clients send: FUZZ_SECONDS for each of the parsers in
+# Rust, then make admin-fuzz.
+fuzz: admin-fuzz
+	FUZZ_SECONDS=$(if $(QUICK),2,$(FUZZ_SECONDS)) cargo test --release --locked -p domain_http --lib fuzz:: -- --nocapture
 
 # Three minutes of schemathesis against the HTTP interface.
 admin-fuzz: build

@@ -14,6 +14,8 @@ all() ->
      {"network between the nodes cut for 8 s", 1, fun network_cut/1},
      {"service_domain_db killed", 10, fun service_killed/1},
      {"mongoose_domain_core killed", 10, fun core_killed/1},
+     {"program of the HTTP server killed, 100 times", 1, fun http_killed/1},
+     {"program of the HTTP server frozen (SIGSTOP)", 3, fun http_frozen/1},
      {"log truncated behind a sleeping node", 2, fun log_truncated/1},
      {"server full, connections refused", 1, fun server_full/1}].
 
@@ -85,6 +87,33 @@ kill(Process, Cluster = #{nodes := Nodes}) ->
              Pid -> on(Node, erlang, exit, [Pid, kill])
          end || Node <- maps:values(Nodes)],
     Cluster.
+
+%% On one node after the other, while all of them are asked by HTTP, too.
+http_killed(Cluster) ->
+    Times = case os:getenv("QUICK", "") of "" -> 100; _ -> 6 end,
+    with_http(fun(Nodes) ->
+        [begin
+             Node = lists:nth(1 + Time rem length(Nodes), Nodes),
+             %% So that it has lived for a while, as in production.
+             timer:sleep(400),
+             end_program("KILL", Node)
+         end || Time <- lists:seq(1, Times)]
+    end, Cluster).
+
+http_frozen(Cluster) ->
+    with_http(fun(Nodes) -> [end_program("STOP", Node) || Node <- Nodes] end, Cluster).
+
+with_http(Fault, Cluster = #{nodes := Nodes}) ->
+    All = maps:values(Nodes),
+    _ = [ok = on(Node, chaos_node, start_http, []) || Node <- All],
+    _ = Fault(All),
+    _ = [ok = on(Node, chaos_node, stop_http, []) || Node <- All],
+    Cluster.
+
+%% Ends the program, and waits until another one answers.
+end_program(Signal, Node) ->
+    Pid = on(Node, http_helper, kill_program, [Signal]),
+    test_helper:wait_until(fun() -> on(Node, chaos_node, http_answers, [Pid]) end, 60000).
 
 %% What was done meanwhile is gone from the log when it wakes up.
 log_truncated(Cluster = #{server := Server, nodes := #{b := Node}}) ->

@@ -2,6 +2,7 @@
 -module(chaos_node).
 
 -export([start/2, stop_writers/0, counts/0, add_counts/2, contents/0, hook/3]).
+-export([start_http/0, stop_http/0, http_answers/1]).
 
 %% Who owns the tables, reads and writes.
 -export([own_tables/1]).
@@ -10,6 +11,7 @@
 -define(TOLD, chaos_told).
 -define(VIOLATIONS, chaos_violations).
 -define(WRITERS, 2).
+-define(CLIENTS, 3).
 %% The domains that the writers of all nodes fight for.
 -define(BUSY, 60).
 
@@ -69,6 +71,31 @@ hook(What, HostType, Domain) ->
     end,
     ok.
 
+%% @doc Starts the HTTP server, and three processes that ask it.
+start_http() ->
+    {ok, _} = application:ensure_all_started(inets),
+    ok = mongoose_domain_http:start(#{port => 0}, #{db_pool => global}),
+    true = ets:insert(?COUNTS, [{http_stop, false}, {http_stopped, 0}, {answered, 0}]),
+    _ = [spawn(fun client/0) || _ <- lists:seq(1, ?CLIENTS)],
+    test_helper:wait_until(fun() -> ets:lookup_element(?COUNTS, answered, 2) > 0 end, 60000).
+
+%% @doc Stops both.
+stop_http() ->
+    true = ets:insert(?COUNTS, {http_stop, true}),
+    test_helper:wait_until(fun() ->
+        ets:lookup_element(?COUNTS, http_stopped, 2) =:= ?CLIENTS
+    end, 120000),
+    mongoose_domain_http:stop().
+
+%% @doc Does a program answer, and another one than this?
+http_answers(Pid) ->
+    try http_helper:programs() -- [Pid] =/= [] andalso http_helper:get("/healthz") of
+        {200, _} -> true;
+        Other -> Other
+    catch
+        _:NotYet -> NotYet
+    end.
+
 %% Tables
 
 own_tables(Starter) ->
@@ -112,6 +139,32 @@ violation(What) ->
     true = ets:insert(?VIOLATIONS, {erlang:unique_integer(),
                                     {node(), calendar:local_time(), What}}),
     ok.
+
+%% Clients of the HTTP server
+
+client() ->
+    case ets:lookup_element(?COUNTS, http_stop, 2) of
+        true ->
+            count(http_stopped, 1);
+        false ->
+            ask(rand:uniform(4)),
+            client()
+    end.
+
+%% A domain that is there must be there by HTTP, too, if there is an answer at all.
+ask(What) ->
+    Busy = "/api/domains/busy" ++ integer_to_list(rand:uniform(?BUSY)) ++ ".example",
+    try ask(What, Busy) of
+        {404, _} when What =:= 1 -> violation(not_found_by_http);
+        _Answer -> count(answered, 1)
+    catch
+        _:_NoAnswer -> timer:sleep(10)
+    end.
+
+ask(1, _Busy) -> http_helper:get("/api/domains/stable1.example");
+ask(2, Busy) -> http_helper:put(Busy, "{\"host_type\": \"type1\"}");
+ask(3, Busy) -> http_helper:patch(Busy, "{\"enabled\": false}");
+ask(4, Busy) -> http_helper:delete(Busy, "{\"host_type\": \"type1\"}").
 
 %% Writers
 

@@ -219,9 +219,7 @@ impl From<Refusal> for Stop {
 impl Import {
     async fn run<E>(mut self, body: impl Stream<Item = Result<Bytes, E>> + Unpin) {
         let last = match self.read(body).await {
-            Ok(()) => {
-                Line::Done(Done { counts: self.counts, lag: self.lag().await })
-            }
+            Ok(()) => Line::Done(Done { counts: self.counts, lag: self.lag().await }),
             Err(Stop::Gone) => return,
             Err(Stop::Failed(what)) => Line::Error(Failed { what, lines: self.counts.lines }),
         };

@@ -23,6 +23,8 @@ mod bulk;
 mod database;
 mod error;
 mod frame;
+#[cfg(test)]
+mod fuzz;
 mod graphql;
 mod guard;
 mod lag;

@@ -188,7 +188,9 @@ mod tests {
         send(&mut node_output, &term(&[b"h\x03d\0\x04parta\x00h\x02d\0\x05namesj"]));
         send(&mut node_output, &term(&[b"h\x03d\0\x06answera\x00d\0\x04done"]));
         let answer = first.await.unwrap();
-        assert!(matches!(answer.as_slice(), [Reply::Names(names), Reply::Done] if names.is_empty()));
+        assert!(
+            matches!(answer.as_slice(), [Reply::Names(names), Reply::Done] if names.is_empty())
+        );
         drop(node_output);
         assert_eq!(reading.join().unwrap(), End::Closed);
     }

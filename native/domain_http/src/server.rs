@@ -109,7 +109,7 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     }
 }
 
-fn routes(
+pub(crate) fn routes(
     admin: &Arc<Admin>,
     credentials: Option<&Credentials>,
 ) -> Result<Router, prometheus::Error> {
