@@ -45,7 +45,8 @@ http_spec() ->
     Items = #{<<"ip_address">> => Text,
               <<"port">> => {option, integer, any, [], default},
               <<"username">> => Text,
-              <<"password">> => Text,
+              <<"password">> => {option, binary, any, fun mongoose_domain_secret:wrap/1, default},
+              <<"password_file">> => Text,
               <<"tls">> => {section, Files, any, [<<"certfile">>, <<"keyfile">>], any, map, [], #{},
                             default, when_present}},
     {section, Items, any, [], any, map, [], #{}, default, when_present}.

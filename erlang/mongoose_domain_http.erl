@@ -30,8 +30,9 @@
                   ip_address => text(),
                   %% Default: 8088. 0: any that is free.
                   port => inet:port_number(),
-                  %% Both or none.
-                  username => text(), password => text(),
+                  %% Both or none; the password itself, or a file with it in its first line.
+                  username => text(), password => mongoose_domain_secret:secret(),
+                  password_file => file:name_all(),
                   %% PEM files. Without them: plain HTTP.
                   tls => #{certfile => file:name_all(), keyfile => file:name_all()}}.
 -type text() :: string() | binary().
@@ -160,10 +161,23 @@ listen(Options, State = #state{database = Database}) ->
         {ok, Server} ->
             {IpAddress, Port} = mongoose_domain_nif:http_address(Server),
             ?LOG_NOTICE(#{what => domain_http_listens, ip_address => IpAddress, port => Port}),
+            warn_if_in_clear(Options, IpAddress),
             State#state{server = Server, failure = undefined};
         {error, Failure} ->
             failed(Failure, State)
     end.
+
+%% Others on the way can read what is sent to another machine, the password too.
+warn_if_in_clear(#{certfile := undefined}, IpAddress) ->
+    case inet:parse_address(binary_to_list(IpAddress)) of
+        {ok, {127, _, _, _}} -> ok;
+        {ok, {0, 0, 0, 0, 0, 0, 0, 1}} -> ok;
+        _ -> ?LOG_WARNING(#{what => domain_http_without_tls, ip_address => IpAddress,
+                            text => <<"passwords are sent to this address without encryption: set "
+                                      "tls, or listen on a loopback address behind a proxy">>})
+    end;
+warn_if_in_clear(_Options, _IpAddress) ->
+    ok.
 
 failed(Failure = {Reason, Text}, State = #state{failure = Last}) ->
     _ = Failure =/= Last andalso
@@ -201,6 +215,13 @@ reply({failed, Reason, Text}) ->
     ?LOG_ERROR(#{what => domain_http_database_failed, reason => Reason, text => Text}),
     ok = mongoose_domain_nif:count_error(Reason, Text),
     done;
+reply(certificates_changed) ->
+    ?LOG_NOTICE(#{what => domain_http_certificates_changed}),
+    done;
+reply({certificates_broken, Text}) ->
+    ?LOG_ERROR(#{what => domain_http_certificates_broken, text => Text,
+                 then => <<"those that were read before stay in use">>}),
+    done;
 reply(verify) ->
     verify(mongoose_domain_host:is_service_loaded(service_domain_db));
 reply(members) ->
@@ -233,13 +254,15 @@ refused(Reason, Text) ->
 %% Options
 
 options(Opts) when is_map(Opts) ->
-    Known = [ip_address, port, username, password, tls],
-    case maps:to_list(maps:without(Known, Opts)) of
-        [] -> typed(maps:merge(#{ip_address => "127.0.0.1", port => 8088, tls => #{}}, Opts));
-        [{Key, _} | _] -> wrong("~tp is no option; there are ~0tp", [Key, Known])
+    Known = [ip_address, port, username, password, password_file, tls],
+    case {maps:keys(maps:without(Known, Opts)), mongoose_domain_secret:with_password(Opts)} of
+        {[], {ok, Given}} ->
+            typed(maps:merge(#{ip_address => "127.0.0.1", port => 8088, tls => #{}}, Given));
+        {[], {error, Text}} -> wrong("~ts", [Text]);
+        {[Key | _], _} -> wrong("~tp is no option; there are ~0tp", [Key, Known])
     end;
 options(_Opts) ->
-    wrong("must be a map of ip_address, port, username, password and tls", []).
+    wrong("must be a map of ip_address, port, username, password, password_file and tls", []).
 
 typed(#{tls := Tls}) when not is_map(Tls) ->
     wrong("tls must be a map of certfile and keyfile", []);

@@ -8,6 +8,8 @@
 //! - `rest`, `graphql`, `bulk`, `status`, `metrics`, `page`: the routes.
 //! - `lag`: how far the node is behind, and was.
 //! - `guard`: who may ask, and from where.
+//! - `budget`: how much lists may take in memory.
+//! - `certificates`: of the server, read again when they change.
 //! - `options`: of the server.
 //! - `server`: the listener, its limits, its start and its end.
 //!
@@ -15,7 +17,9 @@
 //! which runs its removal handlers.
 
 mod admin;
+mod budget;
 mod bulk;
+mod certificates;
 mod error;
 mod graphql;
 mod guard;

@@ -31,6 +31,9 @@ pub trait Node: Send + Sync + 'static {
     fn request_checks(&self) -> Answer<Result<(), Refusal>>;
     /// A request met a failure of the database; this is for the log and the metrics.
     fn failed(&self, error: &domain_store::Error) -> Answer<()>;
+    /// The files of the certificate changed: a new pair is in use, or what is wrong with it. This is
+    /// for the log.
+    fn certificates_changed(&self, result: Result<(), String>) -> Answer<()>;
     /// Compares the table with the database; what differs is loaded again. How many domains, and the
     /// first ten.
     fn verify(&self) -> Answer<Result<(usize, Vec<Difference>), Refusal>>;

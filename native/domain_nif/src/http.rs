@@ -61,6 +61,9 @@ enum Asked {
     RequestChecks,
     /// To note it.
     Failed(Atom, String),
+    /// The same: a new pair of certificate and key is in use; or what is wrong with it.
+    CertificatesChanged,
+    CertificatesBroken(String),
     Verify,
     Members,
 }
@@ -193,6 +196,16 @@ impl Node for ErlangNode {
         let failed = Asked::Failed(reason(error.kind()), error.to_string());
         let asked = ErlangNode::ask(self.process, failed);
         // The request fails anyway.
+        Box::pin(async { drop(asked.await) })
+    }
+
+    fn certificates_changed(&self, result: Result<(), String>) -> Answer<()> {
+        let changed = match result {
+            Ok(()) => Asked::CertificatesChanged,
+            Err(text) => Asked::CertificatesBroken(text),
+        };
+        let asked = ErlangNode::ask(self.process, changed);
+        // The log is all that it is for.
         Box::pin(async { drop(asked.await) })
     }
 
