@@ -3,9 +3,10 @@
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 # Nodes talk on the loopback interface only.
 export ERL_EPMD_ADDRESS ?= 127.0.0.1
-# For a target that takes one: DATABASE=sqlite:path/to/file, postgres://user:password@host/database or
-# mysql://user:password@host/database
-DATABASE ?=
+# For a target that takes one: sqlite:path/to/file, postgres://user:password@host/database or
+# mysql://user:password@host/database. Recipes must not name it: what they hand on as an argument is
+# seen by everybody (ps), and so is `make … DATABASE=url' itself, but not `DATABASE=url make …'.
+export DATABASE ?=
 PORT ?=
 # Where make install-ctl installs.
 PREFIX ?= /usr/local
@@ -31,7 +32,7 @@ CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
-.PHONY: build debug-info demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow bench-start bench-import bench-http sim sim-mutants chaos fuzz admin-fuzz quick clean
+.PHONY: build debug-info demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow bench-start bench-import bench-http sim sim-mutants chaos fuzz admin-fuzz screenshots quick clean
 
 build:
 	@script/install-deps </dev/null
@@ -39,17 +40,17 @@ build:
 
 # Two nodes over one database, and how quickly the second follows the first.
 demo: build
-	@erl -noshell $(EBIN) -run mongoose_domain_demo main "$(DATABASE)"
+	@erl -noshell $(EBIN) -run mongoose_domain_demo main
 
 # An Erlang shell on a standalone node, with the configuration of config/sys.config.
 shell: build
 	@mkdir -p data
-	@erl $(EBIN) -config config/sys -run mongoose_domain_shell shell "$(DATABASE)"
+	@erl $(EBIN) -config config/sys -run mongoose_domain_shell shell
 
 # A standalone node in the foreground, with its HTTP server on PORT (8088).
 serve: build
 	@mkdir -p data
-	@erl -noinput +Bd $(EBIN) -config config/sys -run mongoose_domain_shell serve "$(PORT)" "$(DATABASE)"
+	@erl -noinput +Bd $(EBIN) -config config/sys -run mongoose_domain_shell serve "$(PORT)"
 
 # The debug information of what is in priv/, for gdb, perf and the like, which look for it in priv/.debug.
 debug-info: build
@@ -75,8 +76,8 @@ install-ctl: ctl
 
 # Creates MongooseIM's tables in a database.
 schema: build
-	@test -n "$(DATABASE)" || { echo "usage: make schema DATABASE=url"; exit 1; }
-	@erl -noshell $(EBIN) -run mongoose_domain_shell schema "$(DATABASE)"
+	@test -n "$$DATABASE" || { echo "usage: DATABASE=url make schema"; exit 1; }
+	@erl -noshell $(EBIN) -run mongoose_domain_shell schema
 
 test: test-rust test-erlang
 
@@ -165,6 +166,11 @@ chaos: build
 fuzz: admin-fuzz
 	FUZZ_SECONDS=$(if $(QUICK),2,$(FUZZ_SECONDS)) cargo test --release --locked -p domain_http --lib fuzz:: -- --nocapture
 
+# The page with some domains, light and dark: doc/images/*.png. With QUICK=1 below _build.
+screenshots: build
+	@script/install-deps browser </dev/null
+	@script/screenshots "$(if $(QUICK),_build/screenshots,doc/images)"
+
 # Three minutes of schemathesis against the HTTP interface.
 admin-fuzz: build
 	@script/install-deps fuzz </dev/null
@@ -172,7 +178,7 @@ admin-fuzz: build
 
 # A short form of each target that neither lint nor test runs.
 quick:
-	$(MAKE) bench bench-native bench-follow bench-start bench-import bench-http fuzz QUICK=1
+	$(MAKE) bench bench-native bench-follow bench-start bench-import bench-http fuzz screenshots QUICK=1
 
 clean:
 	rm -rf _build target priv/*.so data

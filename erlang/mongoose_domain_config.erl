@@ -46,7 +46,8 @@ http_spec() ->
               <<"port">> => {option, integer, any, [], default},
               <<"memory_limit">> => {option, integer, positive, [], default},
               <<"username">> => Text,
-              <<"password">> => Text,
+              <<"password">> => {option, binary, any, fun mongoose_domain_secret:wrap/1, default},
+              <<"password_file">> => Text,
               <<"tls">> => {section, Files, any, [<<"certfile">>, <<"keyfile">>], any, map, [], #{},
                             default, when_present}},
     {section, Items, any, [], any, map, [], #{}, default, when_present}.

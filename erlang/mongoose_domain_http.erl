@@ -279,6 +279,20 @@ said(Failure = {Reason, Text}, State = #state{failure = Last, waiting = Waiting}
     _ = [gen_server:reply(From, undefined) || From <- Waiting],
     State#state{failure = Failure, waiting = []}.
 
+%% Others on the way can read what is sent to another machine, the password too.
+warn_if_in_clear(IpAddress) ->
+    {#{certfile := Certificate}, _} = persistent_term:get({?MODULE, options}),
+    IsLoopback = case inet:parse_address(binary_to_list(IpAddress)) of
+                     {ok, {127, _, _, _}} -> true;
+                     {ok, {0, 0, 0, 0, 0, 0, 0, 1}} -> true;
+                     _ -> false
+                 end,
+    _ = Certificate =:= undefined andalso not IsLoopback andalso
+        ?LOG_WARNING(#{what => domain_http_without_tls, ip_address => IpAddress,
+                       text => <<"passwords are sent to this address without encryption: set tls, "
+                                 "or listen on a loopback address behind a proxy">>}),
+    ok.
+
 start_later(Pause, State) ->
     _ = erlang:send_after(Pause, self(), start),
     State#state{program = undefined, phase = starting, address = undefined}.
@@ -304,6 +318,7 @@ frame({question, _Number, _Question}, State) ->
 frame({listening, IpAddress, IpPort}, State = #state{waiting = Waiting}) ->
     Address = {IpAddress, IpPort},
     ?LOG_NOTICE(#{what => domain_http_listens, ip_address => IpAddress, port => IpPort}),
+    warn_if_in_clear(IpAddress),
     _ = [gen_server:reply(From, Address) || From <- Waiting],
     State#state{phase = listening, address = Address, failure = undefined, waiting = []};
 frame({failed, Reason, Text}, State) ->

@@ -83,6 +83,13 @@ reply({failed, Name, Text}, _Part) ->
     ?LOG_ERROR(#{what => domain_http_database_failed, reason => Reason, text => Text}),
     ok = mongoose_domain_nif:count_error(Reason, Text),
     done;
+reply(certificates_changed, _Part) ->
+    ?LOG_NOTICE(#{what => domain_http_certificates_changed}),
+    done;
+reply({certificates_broken, Text}, _Part) ->
+    ?LOG_ERROR(#{what => domain_http_certificates_broken, text => Text,
+                 then => <<"those that were read before stay in use">>}),
+    done;
 reply(verify, _Part) ->
     verify(mongoose_domain_host:is_service_loaded(service_domain_db));
 reply(members, _Part) ->

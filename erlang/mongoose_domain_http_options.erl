@@ -16,8 +16,9 @@
                   ip_address => text(),
                   %% Default: 8088. 0: any that is free.
                   port => inet:port_number(),
-                  %% Both or none.
-                  username => text(), password => text(),
+                  %% Both or none; the password itself, or a file with it in its first line.
+                  username => text(), password => mongoose_domain_secret:secret(),
+                  password_file => file:name_all(),
                   %% PEM files. Without them: plain HTTP.
                   tls => #{certfile => file:name_all(), keyfile => file:name_all()},
                   %% The most memory that the program may have, in MiB. Default: 1024.
@@ -34,14 +35,17 @@
 %% @doc The options for the program.
 -spec read(term()) -> {ok, options()} | {error, failure()}.
 read(Opts) when is_map(Opts) ->
-    Known = [ip_address, port, username, password, tls, memory_limit],
-    case maps:to_list(maps:without(Known, Opts)) of
-        [] -> typed(maps:merge(#{ip_address => "127.0.0.1", port => 8088, tls => #{},
-                                 memory_limit => ?MEMORY_LIMIT}, Opts));
-        [{Key, _} | _] -> wrong("~tp is no option; there are ~0tp", [Key, Known])
+    Known = [ip_address, port, username, password, password_file, tls, memory_limit],
+    case {maps:keys(maps:without(Known, Opts)), mongoose_domain_secret:with_password(Opts)} of
+        {[], {ok, Given}} ->
+            typed(maps:merge(#{ip_address => "127.0.0.1", port => 8088, tls => #{},
+                               memory_limit => ?MEMORY_LIMIT}, Given));
+        {[], {error, Text}} -> wrong("~ts", [Text]);
+        {[Key | _], _} -> wrong("~tp is no option; there are ~0tp", [Key, Known])
     end;
 read(_Opts) ->
-    wrong("must be a map of ip_address, port, username, password, tls and memory_limit", []).
+    wrong("must be a map of ip_address, port, username, password, password_file, tls and "
+          "memory_limit", []).
 
 typed(#{tls := Tls}) when not is_map(Tls) ->
     wrong("tls must be a map of certfile and keyfile", []);

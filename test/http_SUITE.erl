@@ -51,11 +51,13 @@ groups() ->
              graphql_takes_variables_and_introspection,
              changes_by_one_graphql_request_are_made_in_their_order,
              large_and_deep_queries_are_refused,
+             lists_of_one_request_have_one_budget,
              %% Operators
              the_status_says_how_the_node_is,
              a_comparison_finds_what_differs,
              metrics_have_stable_names,
              a_node_is_ready_when_its_domains_are_loaded,
+             a_node_is_ready_while_its_database_is_away_but_not_without_its_table,
              changes_by_many_at_once_are_all_made,
              removals_that_take_long_keep_no_change_waiting],
     [{Kind, [], Cases} || {group, Kind} <- test_helper:databases()].
@@ -384,6 +386,28 @@ large_and_deep_queries_are_refused(_Config) ->
     Bomb = ["{\"query\": \"{ ...f1 } ", Fragments, "fragment f11 on Query { __typename }\"}"],
     ?assertEqual({400, what("too many fragments")}, post("/api/graphql", Bomb)).
 
+lists_of_one_request_have_one_budget(Config) ->
+    test_helper:fill(?config(url, Config), "filled", ".example", 20000),
+    ok = service_domain_db:force_check_for_updates(),
+    pong = service_domain_db:sync_local(),
+    Names = fun(Body) -> length(binary:matches(Body, <<".example\"">>)) end,
+    ?assertEqual(40002, Names(graphql("{ domain { a: allDomains {domain} b: domainsByHostType"
+                                      "(hostType: \"type1\") } }") ) ),
+    %% The name of a field is in the answer with each domain.
+    Long = lists:duplicate(8000, $x),
+    TooMany = fun(Query) ->
+                  Body = graphql(Query),
+                  ?assertEqual(0, Names(Body)),
+                  length(binary:matches(Body, <<"\"code\":\"too_many_domains\"">>))
+              end,
+    ?assertEqual(1, TooMany(["{ domain { allDomains { ", Long, ": domain } } }"])),
+    %% Each of them would be fine alone.
+    Half = lists:duplicate(4000, $x),
+    One = fun(Alias) -> [Alias, ": allDomains { ", Half, ": domain } "] end,
+    ?assertEqual(20001, Names(graphql(["{ domain { ", One("a"), "} }"]))),
+    Both = graphql(["{ domain { ", One("a"), One("b"), "} }"]),
+    ?assertEqual({20001, 1}, {Names(Both), length(binary:matches(Both, <<"too_many_domains">>))}).
+
 the_status_says_how_the_node_is(Config) ->
     ?assertEqual(204, put(?A, ?TYPE1)),
     pong = service_domain_db:sync_local(),
@@ -449,14 +473,29 @@ metrics_have_stable_names(_Config) ->
 
 a_node_is_ready_when_its_domains_are_loaded(_Config) ->
     ?assertEqual({200, <<"{\"status\":\"ok\"}">>}, get("/healthz")),
-    ?assertEqual({200, <<"{\"status\":\"ready\"}">>}, get("/readyz")),
+    Ready = {200, <<"{\"status\":\"ready\",\"state\":\"following\"}">>},
+    ?assertEqual(Ready, get("/readyz")),
     ok = mongoose_domain_nif:forget_position(),
-    ?assertEqual({503, <<"{\"status\":\"not ready\","
+    ?assertEqual({503, <<"{\"status\":\"not ready\",\"state\":\"loading\","
                          "\"what\":\"the domains are not loaded yet\"}">>},
                  get("/readyz")),
     ?assertEqual({200, <<"{\"status\":\"ok\"}">>}, get("/healthz")),
     ok = service_domain_db:force_check_for_updates(),
-    test_helper:wait_until(fun() -> get("/readyz") =:= {200, <<"{\"status\":\"ready\"}">>} end).
+    test_helper:wait_until(fun() -> get("/readyz") =:= Ready end).
+
+a_node_is_ready_while_its_database_is_away_but_not_without_its_table(Config) ->
+    sql("ALTER TABLE domain_events RENAME TO lost_events", Config),
+    ok = service_domain_db:force_check_for_updates(),
+    test_helper:wait_until(fun() ->
+        get("/readyz") =:= {200, <<"{\"status\":\"ready\",\"state\":\"retrying\"}">>}
+    end),
+    sql("ALTER TABLE lost_events RENAME TO domain_events", Config),
+    ok = supervisor:terminate_child(mongoose_domain_sup, mongoose_domain_core),
+    ?assertEqual({503, <<"{\"status\":\"not ready\",\"state\":\"stopped\","
+                         "\"what\":\"there is no routing table\"}">>}, get("/readyz")),
+    {ok, _} = supervisor:restart_child(mongoose_domain_sup, mongoose_domain_core),
+    Ready = {200, <<"{\"status\":\"ready\",\"state\":\"following\"}">>},
+    test_helper:wait_until(fun() -> get("/readyz") =:= Ready end).
 
 changes_by_many_at_once_are_all_made(Config) ->
     Self = self(),

@@ -18,6 +18,8 @@ all() ->
      without_credentials_nothing_but_the_probes_is_answered,
      credentials_must_be_the_right_ones,
      no_credentials_are_logged,
+     a_password_comes_from_a_file_or_a_function,
+     a_password_in_clear_is_warned_of,
      %% Other origins
      a_page_of_another_origin_changes_nothing,
      without_a_password_the_server_must_be_called_by_its_address,
@@ -27,9 +29,11 @@ all() ->
      a_client_that_is_slow_with_its_head_is_cut_off,
      a_client_that_is_slow_with_its_body_is_told_so,
      a_connection_that_nobody_uses_is_closed,
+     probes_are_answered_when_all_places_are_taken,
      %% TLS
      with_files_it_speaks_https,
      wrong_files_are_refused,
+     certificates_are_read_again_when_they_change,
      %% Options
      wrong_options_are_refused,
      what_is_open_to_others_needs_a_password,
@@ -102,6 +106,47 @@ no_credentials_are_logged(Config) ->
      || Report <- ["progress", "child_terminated", "killed", "no_state"]],
     ?assertEqual(nomatch, string:find(Text, "secret")),
     ?assertEqual(nomatch, string:find(Text, "wrong-one")).
+
+a_password_comes_from_a_file_or_a_function(Config) ->
+    File = filename:join(?config(priv_dir, Config), "password"),
+    Code = fun(Password) ->
+               {Code, _} = request(get, "/api/status", [basic("admin", Password)], none),
+               Code
+           end,
+    ok = file:write_file(File, "from-a-file\r\nsecond line\n"),
+    Ways = [{#{password_file => File}, "from-a-file"},
+            {#{password_file => list_to_binary(File)}, "from-a-file"},
+            {#{password => mongoose_domain_secret:wrap(<<"wrapped">>)}, "wrapped"}],
+    [begin
+         start(Given#{username => "admin"}, Config),
+         ?assertEqual({Given, [200, 401]}, {Given, [Code(Password), Code("second line")]}),
+         test_helper:stop_standalone()
+     end || {Given, Password} <- Ways],
+    Refused = fun(Given, Text) -> refused(Given#{username => "admin"}, Text, Config) end,
+    Refused(#{password_file => File, password => "a"}, "only one of them can be set"),
+    Refused(#{password_file => "/nowhere/password"}, "/nowhere/password: no such file"),
+    Refused(#{password_file => 1}, "password_file must be a text"),
+    Refused(#{password => fun() -> error("the-secret") end}, "should return it failed"),
+    refused(#{password_file => File}, "must be set both", Config),
+    [begin
+         ok = file:write_file(File, Text),
+         Refused(#{password_file => File}, "has no password in its first line")
+     end || Text <- ["", "\n", "\r\nx"]].
+
+a_password_in_clear_is_warned_of(Config) ->
+    [begin
+         start((secret())#{ip_address => Address}, Config),
+         ?assertEqual([], test_helper:logged(domain_http_without_tls)),
+         test_helper:stop_standalone()
+     end || Address <- ["127.0.0.1", "::1"]],
+    Files = #{certfile => test_helper:certificate("server", Config),
+              keyfile => test_helper:certificate("server-key", Config)},
+    start((secret())#{ip_address => "0.0.0.0", tls => Files}, Config),
+    ?assertEqual([], test_helper:logged(domain_http_without_tls)),
+    test_helper:stop_standalone(),
+    start((secret())#{ip_address => "0.0.0.0"}, Config),
+    ?assertMatch([#{text := _, ip_address := <<"0.0.0.0">>}],
+                 test_helper:logged(domain_http_without_tls)).
 
 %% Other origins
 
@@ -176,6 +221,30 @@ a_connection_that_nobody_uses_is_closed(Config) ->
     ?assertEqual(closed, how_it_ends(Silent)),
     ?assertEqual(closed, how_it_ends(Used)).
 
+probes_are_answered_when_all_places_are_taken(Config) ->
+    start(secret(), Config),
+    Credentials = ["Authorization: ", element(2, basic("admin", "secret")), "\r\n"],
+    %% Their bodies do not come.
+    Slow = [begin
+                Socket = connect(),
+                ok = gen_tcp:send(Socket, ["PUT /api/domains/a.example HTTP/1.1\r\n"
+                                           "Host: localhost\r\n", Credentials,
+                                           "Content-Length: 100\r\n\r\n{"]),
+                Socket
+            end || _ <- lists:seq(1, 256)],
+    %% Some who say nothing do not matter either.
+    Silent = [connect() || _ <- lists:seq(1, 16)],
+    ?assertEqual({200, <<"{\"status\":\"ok\"}">>}, get("/healthz")),
+    ?assertEqual({200, <<"{\"status\":\"ready\",\"state\":\"following\"}">>}, get("/readyz")),
+    {Code, Headers, Body} = http_helper:call(get, http_helper:url() ++ "/api/status",
+                                             [basic("admin", "secret")], none, []),
+    ?assertEqual({503, <<"{\"what\":\"too many connections\"}">>}, {Code, Body}),
+    ?assertEqual("1", proplists:get_value("retry-after", Headers)),
+    [ok = gen_tcp:close(Socket) || Socket <- Slow ++ Silent],
+    test_helper:wait_until(fun() ->
+        element(1, request(get, "/api/status", [basic("admin", "secret")], none)) =:= 200
+    end).
+
 %% TLS
 
 with_files_it_speaks_https(Config) ->
@@ -203,6 +272,44 @@ wrong_files_are_refused(Config) ->
                           {#{certfile => maps:get(keyfile, Good)}, "no certificate"},
                           {#{keyfile => maps:get(certfile, Good)}, "server.pem"}]],
     refused(#{tls => #{certfile => maps:get(certfile, Good)}}, "must be set both", Config).
+
+certificates_are_read_again_when_they_change(Config) ->
+    [Cert, Key] = Files = [filename:join(?config(priv_dir, Config), Name)
+                           || Name <- ["reload.pem", "reload-key.pem"]],
+    Put = fun(Names) ->
+              [{ok, _} = file:copy(test_helper:certificate(Name, Config), File)
+               || {Name, File} <- lists:zip(Names, Files)]
+          end,
+    Put(["server", "server-key"]),
+    start((secret())#{tls => #{certfile => Cert, keyfile => Key}}, Config),
+    ?assertEqual(der("server", Config), served()),
+    %% A pair that does not fit together is logged, once, and the old one is kept.
+    Put(["client", "server-key"]),
+    Logged = fun(What) -> length(test_helper:logged(What)) end,
+    test_helper:wait_until(fun() -> Logged(domain_http_certificates_broken) =:= 1 end),
+    ?assertEqual(der("server", Config), served()),
+    %% A file that is gone, too.
+    ok = file:delete(Key),
+    test_helper:wait_until(fun() -> Logged(domain_http_certificates_broken) =:= 2 end),
+    ?assertEqual(der("server", Config), served()),
+    ?assertEqual(0, Logged(domain_http_certificates_changed)),
+    Put(["client", "client-key"]),
+    test_helper:wait_until(fun() -> Logged(domain_http_certificates_changed) =:= 1 end),
+    ?assertEqual(der("client", Config), served()),
+    ?assertEqual(2, Logged(domain_http_certificates_broken)).
+
+%% The certificate that a client is shown.
+served() ->
+    {_, Port} = mongoose_domain_http:address(),
+    {ok, Socket} = ssl:connect("127.0.0.1", Port, [{verify, verify_none}]),
+    {ok, Der} = ssl:peercert(Socket),
+    ok = ssl:close(Socket),
+    Der.
+
+der(Name, Config) ->
+    {ok, Pem} = file:read_file(test_helper:certificate(Name, Config)),
+    [{'Certificate', Der, not_encrypted} | _] = public_key:pem_decode(Pem),
+    Der.
 
 %% Options
 
@@ -242,7 +349,7 @@ without_a_database_only_static_domains_are_there(_Config) ->
     ?assertEqual({200, <<"{\"domains\":[{\"domain\":\"static.example\",\"host_type\":\"type1\","
                          "\"status\":\"enabled\",\"enabled\":true,\"type\":\"static\"}],"
                          "\"next\":null}">>}, get("/api/domains")),
-    ?assertEqual({200, <<"{\"status\":\"ready\"}">>}, get("/readyz")),
+    ?assertEqual({200, <<"{\"status\":\"ready\",\"state\":\"disabled\"}">>}, get("/readyz")),
     {200, Status} = get("/api/status"),
     ?assertMatch({_, _}, binary:match(Status, <<"\"state\":\"disabled\"">>)).
 

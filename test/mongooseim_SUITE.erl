@@ -784,7 +784,34 @@ domains_are_changed_by_http_through_the_api_of_mongooseim(Config) ->
     Wrong = Env#{service_domain_db => Opts#{http => Open}},
     ?assertMatch({'EXIT', _}, catch with_node(Wrong, Config, fun(_) -> started end)),
     {ok, Log} = file:read_file(?config(mim, Config) ++ ".log"),
-    ?assertMatch({match, _}, re:run(Log, "set a username and a password")).
+    ?assertMatch({match, _}, re:run(Log, "set a username and a password")),
+    no_password_is_logged_when_the_service_does_not_start(Env, Config).
+
+%% MongooseIM logs the options of a service that does not start.
+no_password_is_logged_when_the_service_does_not_start(Env, Config) ->
+    #{service_domain_db := #{http := Http} = Opts} = Env,
+    File = ?config(mim, Config) ++ ".password",
+    ok = file:write_file(File, "a-very-secret-one\nnot this\n"),
+    ByFile = (maps:remove(password, Http))#{password_file => list_to_binary(File)},
+    [begin
+         Wrong = Env#{service_domain_db => Opts#{http => Given#{ip_address => <<"nowhere">>}}},
+         ?assertMatch({'EXIT', _}, catch with_node(Wrong, Config, fun(_) -> started end)),
+         {ok, Log} = file:read_file(?config(mim, Config) ++ ".log"),
+         [?assertMatch({Part, {match, _}}, {Part, re:run(Log, Part)})
+          || Part <- ["service_startup_failed", "opts", "is no IP address", "username"]],
+         ?assertEqual(nomatch, re:run(Log, "very-secret"))
+     end || Given <- [Http#{password => <<"a-very-secret-one">>}, ByFile]],
+    %% But it is the one that is asked for.
+    Right = Env#{service_domain_db => Opts#{http => ByFile}},
+    with_node(Right, Config, fun(Node) ->
+        {_, Port} = call(Node, mongoose_domain_http, address, []),
+        Url = "http://127.0.0.1:" ++ integer_to_list(Port) ++ "/api/status",
+        Code = fun(Password) ->
+                   Headers = [http_helper:basic("admin", Password)],
+                   element(1, http_helper:call(get, Url, Headers, none, []))
+               end,
+        ?assertEqual([200, 401], [Code("a-very-secret-one"), Code("not this")])
+    end).
 
 %% By both forms of the probe; and also after a start that follows a start, or a crash.
 the_metrics_of_mongooseim_have_the_state_of_the_service(Config) ->

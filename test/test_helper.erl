@@ -6,7 +6,7 @@
 -export([fill/4, numbers/2, server_processes/1, kill_server/1, is_running/1, process_stat/1]).
 -export([start_standalone/1, start_standalone/2, stop_standalone/0, loaded/0, remover_done/0]).
 -export([start_node/2, start_peer/1, start_peer/2, start_peer/3, stop_node/1, call/4, connect/1]).
--export([node_env/2]).
+-export([node_env/2, code_paths/0]).
 -export([wait_until/1, wait_until/2, data_name/1]).
 -export([capture_logs/0, release_logs/0, logged/1, log/2]).
 

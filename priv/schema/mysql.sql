@@ -1,5 +1,5 @@
 -- MongooseIM's domain tables, for MySQL and MariaDB. Created only when asked:
--- make schema DATABASE=url
+-- DATABASE=url make schema
 -- status: 0 disabled, 1 enabled, 2 deleting
 
 -- As in MongooseIM, without a key or an index on the domain.

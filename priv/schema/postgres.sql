@@ -1,4 +1,4 @@
--- MongooseIM's domain tables, for PostgreSQL. Created only when asked: make schema DATABASE=url
+-- MongooseIM's domain tables, for PostgreSQL. Created only when asked: DATABASE=url make schema
 -- status: 0 disabled, 1 enabled, 2 deleting
 
 CREATE TABLE IF NOT EXISTS domain_settings (

@@ -4,7 +4,7 @@
 %% distribution on the loopback interface. This process only tells them what to do.
 -module(mongoose_domain_demo).
 
--export([main/1]).
+-export([main/0]).
 
 %% Called on the nodes
 -export([start_node/3, add_domains/2, missing/2, timed/2, watch/3]).
@@ -16,10 +16,11 @@
 %% Milliseconds to wait for the second node at most.
 -define(PATIENCE, 30000).
 
-%% @doc Runs the demo on the database of this URL, on a fresh SQLite file if it is empty; ends the
+%% @doc Runs the demo on the database of `make demo', on a fresh SQLite file if there is none; ends the
 %% VM with exit code 0, or with 1 after saying what went wrong.
--spec main([string()]) -> no_return().
-main([Database]) ->
+-spec main() -> no_return().
+main() ->
+    Database = mongoose_domain_shell:take_database(),
     ok = logger:set_primary_config(level, error),
     Dir = filename:join("/tmp", "mongoose_domain_demo_" ++ os:getpid()),
     Url = case Database of

@@ -1,17 +1,15 @@
-%% @doc `make shell', `make serve' and `make schema'.
+%% @doc `make shell', `make serve' and `make schema'. The URL of the database is in the environment, as
+%% DATABASE: it may hold a password, and everybody can see the arguments of a program.
 -module(mongoose_domain_shell).
 
--export([shell/1, serve/1, schema/1, create_schema/1]).
+-export([shell/0, serve/1, schema/0, create_schema/1, take_database/0]).
 
--ignore_xref([shell/1, serve/1, schema/1]).
+-ignore_xref([shell/0, serve/1, schema/0]).
 
-%% @doc Starts the standalone application, with this database if the URL is not empty, and says what
-%% to try.
--spec shell([string()]) -> ok.
-shell([Database]) ->
-    App = mongoose_domain_standalone,
-    _ = application:load(App),
-    _ = [application:set_env(App, database, Database) || Database =/= ""],
+%% @doc Starts the standalone application, with this database if there is a URL, and says what to try.
+-spec shell() -> ok.
+shell() ->
+    App = load(),
     case application:ensure_all_started(App) of
         {ok, _} ->
             io:put_chars(["\nA standalone node runs, with the configuration of config/sys.config. "
@@ -29,10 +27,8 @@ shell([Database]) ->
 
 %% @doc Starts the standalone application and says where it serves; ends the VM if it cannot.
 -spec serve([string()]) -> ok | no_return().
-serve([Port, Database]) ->
-    App = mongoose_domain_standalone,
-    _ = application:load(App),
-    _ = [application:set_env(App, database, Database) || Database =/= ""],
+serve([Port]) ->
+    App = load(),
     {ok, Configured} = application:get_env(App, http),
     Http = with_port(Port, Configured),
     ok = application:set_env(App, http, Http),
@@ -46,6 +42,20 @@ serve([Port, Database]) ->
         {error, Reason} ->
             stop("The node could not be started: ~tp", [Reason])
     end.
+
+load() ->
+    App = mongoose_domain_standalone,
+    _ = application:load(App),
+    Database = take_database(),
+    _ = [application:set_env(App, database, Database) || Database =/= ""],
+    App.
+
+%% @doc The URL; programs that are started from here do not get it.
+-spec take_database() -> string().
+take_database() ->
+    Database = os:getenv("DATABASE", ""),
+    true = os:unsetenv("DATABASE"),
+    Database.
 
 %% What is no port or no map is left to the check of the options.
 with_port(Port, Http) when Port =/= "", is_map(Http) ->
@@ -83,9 +93,9 @@ stop(Format, Args) ->
 
 %% @doc Creates MongooseIM's tables and ends the VM with exit code 0, or 1 after saying what is
 %% wrong.
--spec schema([string()]) -> no_return().
-schema([Database]) ->
-    case create_schema(Database) of
+-spec schema() -> no_return().
+schema() ->
+    case create_schema(take_database()) of
         ok ->
             io:put_chars("MongooseIM's domain tables are there.\n"),
             halt(0);

@@ -1,5 +1,6 @@
 //! The operations, the same for REST and GraphQL.
 
+use crate::budget::Places;
 use crate::lag::History;
 use crate::node::{Change, Difference, Node, Refusal};
 use domain_store::{Filter, Setting, Status};
@@ -27,6 +28,8 @@ pub struct Admin {
     pub node: Arc<Node>,
     pub name: String,
     pub history: History,
+    /// For requests with lists.
+    pub lists: Places,
     changes: Arc<Semaphore>,
     removals: Arc<Semaphore>,
 }
@@ -92,7 +95,7 @@ impl Admin {
     pub fn new(node: Arc<Node>, name: String) -> Self {
         let permits = || Arc::new(Semaphore::new(CHANGES));
         let (changes, removals) = (permits(), permits());
-        Admin { node, name, history: History::default(), changes, removals }
+        Admin { node, name, history: History::default(), lists: Places::default(), changes, removals }
     }
 
     /// Adds a domain. The same pair again is fine, whatever its status.
@@ -191,6 +194,18 @@ impl Admin {
         }
     }
 
+    /// How many domains [`Admin::all`] has at most.
+    pub async fn count(&self, most: usize) -> Result<usize, TooMany> {
+        let statics = self.node.statics().await?.len();
+        let bound = u32::try_from(most).unwrap_or(u32::MAX).saturating_add(1);
+        let rows = match self.node.store() {
+            Some(store) => self.noted(store.count(bound).await).await?,
+            None => 0,
+        };
+        let count = statics + rows as usize;
+        if count > most { Err(TooMany::Domains) } else { Ok(count) }
+    }
+
     /// Every domain of the configuration and of the database, up to `most`.
     pub async fn all(&self, most: usize) -> Result<Vec<Details>, TooMany> {
         let statics = self.node.statics().await?;
@@ -255,12 +270,20 @@ impl Admin {
         if is_known { Ok(()) } else { Err(Refusal::UnknownHostType) }
     }
 
-    /// The domains that route by a host type, up to `most`.
-    pub async fn domains_of(&self, host_type: &str, most: usize) -> Result<Vec<String>, TooMany> {
+    /// How many domains route by a host type, if not more than `most`.
+    pub async fn count_of(&self, host_type: &str, most: usize) -> Result<usize, TooMany> {
         check_text(host_type).map_err(|error| Refusal::InvalidHostType(error.to_string()))?;
         if !self.node.is_allowed(host_type).await? {
             return Err(Refusal::UnknownHostType.into());
         }
+        let host_types = self.node.snapshot().await.map(|snapshot| snapshot.host_types);
+        let found = host_types.iter().flatten().find(|it| it.host_type == host_type);
+        let count = found.map_or(0, |it| usize::try_from(it.domains).unwrap_or(usize::MAX));
+        if count > most { Err(TooMany::Domains) } else { Ok(count) }
+    }
+
+    /// The domains that route by a host type, up to `most`.
+    pub async fn domains_of(&self, host_type: &str, most: usize) -> Result<Vec<String>, TooMany> {
         self.node.domains_of(host_type, most).await?.ok_or(TooMany::Domains)
     }
 

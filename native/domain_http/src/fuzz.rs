@@ -10,7 +10,7 @@ use crate::frame;
 use crate::node::Node;
 use crate::port::Port;
 use crate::protocol::{First, FromNode};
-use crate::server::routes;
+use crate::server::Routes;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
@@ -58,7 +58,7 @@ impl Server {
         let port = Arc::new(Port::new(Gone).unwrap());
         let node = Arc::new(Node::new(port, Some(store)));
         let admin = Arc::new(Admin::new(node, "fuzz".to_owned()));
-        let routes = routes(&admin, None).unwrap();
+        let routes = Routes::new(&admin, None).unwrap().all;
         Server { runtime, routes }
     }
 

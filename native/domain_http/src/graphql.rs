@@ -1,15 +1,20 @@
 //! GraphQL: `/api/graphql`, the category `domain` as in MongooseIM.
 
 use crate::admin::{Admin, Details, TooMany, prepared};
+use crate::budget::Budget;
 use crate::error::Error;
 use crate::nesting::{self, Wrong};
 use crate::node::Refusal;
 use crate::rest::json;
 use async_graphql::SimpleObject;
 use async_graphql::{Context, EmptySubscription, Enum, ErrorExtensions, Object, Schema};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::{Extension, Json, Router, routing::post};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Router, routing::post};
+use futures_util::stream;
+use std::io;
 use std::sync::Arc;
 
 /// How deep and how large a query may be. An introspection query is 13 deep.
@@ -22,6 +27,8 @@ const NESTING: usize = 32;
 const SPREADS: usize = 32;
 /// The most domains in one answer.
 const MOST_DOMAINS: usize = 200_000;
+/// The bytes of an answer that are handed on at a time.
+const PIECE: usize = 64 * 1024;
 
 type Api = Schema<Query, Mutation, EmptySubscription>;
 
@@ -43,10 +50,10 @@ pub fn routes(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
             parse JSON`, `'query' field is missing`, `failed to parse GraphQL: …`, `query is nested \
             too deeply`, `too many fragments`")))]
 async fn answer(
-    State(_admin): State<Arc<Admin>>,
+    State(admin): State<Arc<Admin>>,
     Extension(schema): Extension<Api>,
     body: Body,
-) -> Result<Json<async_graphql::Response>, Error> {
+) -> Result<Response, Error> {
     let request = serde_json::from_value::<async_graphql::Request>(json(body).await?);
     let request = request.map_err(|_| Error::bad_request("'query' field is missing"))?;
     if request.query.is_empty() {
@@ -61,7 +68,26 @@ async fn answer(
     if request.query.matches("...").count() > SPREADS {
         return Err(Error::bad_request("too many fragments"));
     }
-    Ok(Json(schema.execute(request).await))
+    let budget = Arc::new(admin.lists.budget());
+    let answer = schema.execute(request.data(budget.clone())).await;
+    Ok(sent(&answer, budget))
+}
+
+/// The answer as JSON. The budget is given back when it is sent.
+fn sent(answer: &async_graphql::Response, budget: Arc<Budget>) -> Response {
+    let Ok(json) = serde_json::to_vec(answer) else {
+        return Error::new(StatusCode::INTERNAL_SERVER_ERROR, "no JSON").into_response();
+    };
+    let length = json.len();
+    let pieces = stream::unfold((Bytes::from(json), budget), async |(mut rest, budget)| {
+        let piece = rest.split_to(PIECE.min(rest.len()));
+        (!piece.is_empty()).then_some((Ok::<_, io::Error>(piece), (rest, budget)))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::CONTENT_LENGTH, length.to_string()),
+    ];
+    (headers, Body::from_stream(pieces)).into_response()
 }
 
 /// A GraphQL request.
@@ -139,15 +165,15 @@ impl DomainQuery {
         context: &Context<'_>,
         host_type: String,
     ) -> Field<Vec<String>> {
-        let names = admin(context)?.domains_of(&host_type, MOST_DOMAINS).await;
+        let names = domains_of(context, admin(context)?, &host_type).await;
         Some(names.map_err(too_many))
     }
 
     /// All domains, of the configuration and of the database.
     #[graphql(complexity = "100 + child_complexity")]
     async fn all_domains(&self, context: &Context<'_>) -> Field<Vec<DomainWithType>> {
-        let all = admin(context)?.all(MOST_DOMAINS).await.map_err(too_many);
-        Some(all.map(|all| all.into_iter().map(DomainWithType::from).collect()))
+        let all = all_domains(context, admin(context)?).await;
+        Some(all.map_err(too_many))
     }
 
     /// What the database says of a domain.
@@ -218,6 +244,31 @@ impl DomainMutation {
         let disabled = admin.set_enabled(&domain, false).await;
         field(as_it_is(admin, &domain, disabled, DomainStatus::Disabled).await)
     }
+}
+
+async fn domains_of(
+    context: &Context<'_>,
+    admin: &Admin,
+    host_type: &str,
+) -> Result<Vec<String>, TooMany> {
+    reserve(context, admin.count_of(host_type, MOST_DOMAINS).await?).await?;
+    admin.domains_of(host_type, MOST_DOMAINS).await
+}
+
+async fn all_domains(
+    context: &Context<'_>,
+    admin: &Admin,
+) -> Result<Vec<DomainWithType>, TooMany> {
+    reserve(context, admin.count(MOST_DOMAINS).await?).await?;
+    Ok(admin.all(MOST_DOMAINS).await?.into_iter().map(DomainWithType::from).collect())
+}
+
+/// Takes what a list of so many domains needs from the budget of the request.
+async fn reserve(context: &Context<'_>, domains: usize) -> Result<(), TooMany> {
+    let Some(budget) = context.data_opt::<Arc<Budget>>() else { return Ok(()) };
+    let fields: Vec<_> = context.field().selection_set().collect();
+    let names = fields.iter().map(|field| field.alias().unwrap_or(field.name()));
+    budget.take(domains, names).await
 }
 
 fn admin<'a>(context: &Context<'a>) -> Option<&'a Arc<Admin>> {

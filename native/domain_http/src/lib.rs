@@ -12,6 +12,8 @@
 //! - `nesting`: how deep a query in GraphQL is, before it is parsed.
 //! - `lag`: how far the node is behind, and was.
 //! - `guard`: who may ask, and from where.
+//! - `budget`: how much lists may take in memory.
+//! - `certificates`: of the server, read again when they change.
 //! - `options`, `database`: what the node gives.
 //! - `server`: the listener, its limits, its start and its end.
 //!
@@ -19,7 +21,9 @@
 //! by the node, which runs its removal handlers.
 
 mod admin;
+mod budget;
 mod bulk;
+mod certificates;
 mod database;
 mod error;
 mod frame;

@@ -172,6 +172,17 @@ impl Node {
         let _ = self.ask(failed).await;
     }
 
+    /// The files of the certificate changed: a new pair is in use, or what is wrong with it. This is
+    /// for the log.
+    pub async fn certificates_changed(&self, result: Result<(), String>) {
+        let changed = match result {
+            Ok(()) => Question::CertificatesChanged,
+            Err(text) => Question::CertificatesBroken(text),
+        };
+        // The log is all that it is for.
+        let _ = self.ask(changed).await;
+    }
+
     /// Compares the table with the database; what differs is loaded again. How many domains, and the
     /// first ten.
     pub async fn verify(&self) -> Result<(usize, Vec<Difference>), Refusal> {

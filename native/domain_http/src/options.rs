@@ -151,30 +151,29 @@ impl Options {
             }
             _ => {}
         }
-        self.acceptor().map(drop)
-    }
-
-    /// What makes TLS of a connection, if the server speaks it.
-    pub(crate) fn acceptor(&self) -> Result<Option<TlsAcceptor>, StartError> {
-        self.tls.as_ref().map(acceptor).transpose()
+        self.tls.as_ref().map_or(Ok(()), |files| files.acceptor().map(drop))
     }
 }
 
-fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, StartError> {
-    let wrong = |path: &Path, text: String| StartError::Tls(format!("{}: {text}", path.display()));
-    let of_certificate = |text: String| wrong(&files.certificate, text);
-    let chain = CertificateDer::pem_file_iter(&files.certificate);
-    let chain = chain.and_then(|pem| pem.collect::<Result<Vec<_>, _>>());
-    let chain = chain.map_err(|error| of_certificate(error.to_string()))?;
-    if chain.is_empty() {
-        return Err(of_certificate("there is no certificate in it".to_owned()));
+impl TlsFiles {
+    /// What makes TLS of a connection, by what the files hold now.
+    pub(crate) fn acceptor(&self) -> Result<TlsAcceptor, StartError> {
+        let wrong =
+            |path: &Path, text: String| StartError::Tls(format!("{}: {text}", path.display()));
+        let of_certificate = |text: String| wrong(&self.certificate, text);
+        let chain = CertificateDer::pem_file_iter(&self.certificate);
+        let chain = chain.and_then(|pem| pem.collect::<Result<Vec<_>, _>>());
+        let chain = chain.map_err(|error| of_certificate(error.to_string()))?;
+        if chain.is_empty() {
+            return Err(of_certificate("there is no certificate in it".to_owned()));
+        }
+        let key = PrivateKeyDer::from_pem_file(&self.key);
+        let key = key.map_err(|error| wrong(&self.key, error.to_string()))?;
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map(|builder| builder.with_no_client_auth())
+            .and_then(|builder| builder.with_single_cert(chain, key));
+        let config = config.map_err(|error: rustls::Error| of_certificate(error.to_string()))?;
+        Ok(TlsAcceptor::from(Arc::new(config)))
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key);
-    let key = key.map_err(|error| wrong(&files.key, error.to_string()))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map(|builder| builder.with_no_client_auth())
-        .and_then(|builder| builder.with_single_cert(chain, key));
-    let config = config.map_err(|error: rustls::Error| of_certificate(error.to_string()))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

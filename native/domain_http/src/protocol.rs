@@ -65,6 +65,10 @@ pub enum Question {
     RequestChecks,
     /// The database failed: to note it.
     Failed(String, String),
+    /// A new pair of certificate and key is in use: for the log.
+    CertificatesChanged,
+    /// The new pair is broken, and the old one stays in use: for the log.
+    CertificatesBroken(String),
     Verify,
     Members,
     Snapshot,

@@ -1,6 +1,7 @@
 //! The listener: its limits, its start and its end.
 
 use crate::admin::Admin;
+use crate::certificates::Certificates;
 use crate::error::Error;
 use crate::guard::{Guard, guard};
 use crate::lag::SAMPLE;
@@ -9,7 +10,7 @@ use crate::node::Node;
 use crate::options::{Credentials, Options, StartError};
 use crate::{bulk, graphql, metrics, page, rest, status};
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
 use hyper::server::conn::http1;
@@ -25,10 +26,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
-use tokio_rustls::TlsAcceptor;
 
-/// The most connections at a time; the next one waits in the system's queue.
+/// The most connections at a time.
 const CONNECTIONS: usize = 256;
+/// When they are taken, so many more are let in for a single request each: a probe is answered, any
+/// other gets a 503. The next one waits.
+const SPARE: usize = 32;
 /// How long a client may take for TLS, and for the head of a request, also of the next one.
 const HEAD_LIMIT: Duration = Duration::from_secs(15);
 /// The same while half of the connections are taken: a client that says nothing must not keep others
@@ -60,21 +63,22 @@ impl Server {
         runtime: &Handle,
     ) -> Result<Server, StartError> {
         options.check()?;
-        let acceptor = options.acceptor()?;
+        let certificates = options.tls.as_ref().map(Certificates::load).transpose()?;
         let failed = |error| StartError::Bind(options.address, error);
         let listener = bind(options.address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let admin = Arc::new(Admin::new(node, name));
-        let routes = routes(&admin, options.credentials.as_ref())
+        let routes = Routes::new(&admin, options.credentials.as_ref())
             .map_err(|error| StartError::Other(error.to_string()))?;
         let _inside = runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
         let (stop, stopped) = watch::channel(());
         let task = runtime.spawn(async move {
             tokio::select! {
-                () = serve(listener, routes, acceptor, stopped) => {}
+                () = serve(listener, routes, certificates.as_ref(), stopped) => {}
                 () = sample(&admin) => {}
+                () = follow(certificates.as_ref(), &admin) => {}
             }
         });
         Ok(Server { address, stop, task })
@@ -109,27 +113,44 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     }
 }
 
-pub(crate) fn routes(
-    admin: &Arc<Admin>,
-    credentials: Option<&Credentials>,
-) -> Result<Router, prometheus::Error> {
-    let requests = Requests::new()?;
-    let missing = || async { Error::new(StatusCode::NOT_FOUND, "not found") };
-    let wrong = || async { Error::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed") };
-    let router = Router::new()
-        .merge(rest::routes())
-        .merge(graphql::routes(admin))
-        .merge(bulk::routes())
-        .merge(status::routes())
-        .merge(metrics::routes(&requests))
-        .merge(page::routes())
-        .fallback(missing)
-        .method_not_allowed_fallback(wrong)
-        .with_state(admin.clone())
-        .layer(from_fn_with_state(Arc::new(Guard::new(credentials)), guard))
-        .layer(from_fn_with_state(requests, count))
-        .layer(map_response(with_headers));
-    Ok(router)
+/// What is answered.
+pub struct Routes {
+    pub all: Router,
+    /// When all places are taken.
+    spare: Router,
+}
+
+impl Routes {
+    pub fn new(
+        admin: &Arc<Admin>,
+        credentials: Option<&Credentials>,
+    ) -> Result<Routes, prometheus::Error> {
+        let requests = Requests::new()?;
+        let missing = || async { Error::new(StatusCode::NOT_FOUND, "not found") };
+        let wrong = || async { Error::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed") };
+        let full = || async {
+            let error = Error::new(StatusCode::SERVICE_UNAVAILABLE, "too many connections");
+            ([(header::RETRY_AFTER, "1")], error)
+        };
+        let all = Router::new()
+            .merge(rest::routes())
+            .merge(graphql::routes(admin))
+            .merge(bulk::routes())
+            .merge(status::routes())
+            .merge(metrics::routes(&requests))
+            .merge(page::routes())
+            .fallback(missing)
+            .method_not_allowed_fallback(wrong)
+            .with_state(admin.clone())
+            .layer(from_fn_with_state(Arc::new(Guard::new(credentials)), guard));
+        let spare = status::probes().fallback(full).with_state(admin.clone());
+        let around = |router: Router| {
+            router
+                .layer(from_fn_with_state(requests.clone(), count))
+                .layer(map_response(with_headers))
+        };
+        Ok(Routes { all: around(all), spare: around(spare) })
+    }
 }
 
 async fn with_headers(mut answer: Response) -> Response {
@@ -145,20 +166,28 @@ async fn sample(admin: &Admin) {
     }
 }
 
+/// Replaces the certificate when its file changes; without one there is nothing to do, ever.
+async fn follow(certificates: Option<&Certificates>, admin: &Admin) {
+    match certificates {
+        Some(certificates) => certificates.follow(&admin.node).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Serves until told to stop.
 async fn serve(
     listener: tokio::net::TcpListener,
-    routes: Router,
-    acceptor: Option<TlsAcceptor>,
+    routes: Routes,
+    certificates: Option<&Certificates>,
     mut stopped: watch::Receiver<()>,
 ) {
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let spare = Arc::new(Semaphore::new(SPARE));
     let graceful = GracefulShutdown::new();
     let mut connections = tokio::task::JoinSet::new();
     loop {
-        let accepted = async { (permits.clone().acquire_owned().await, listener.accept().await) };
-        let (permit, stream) = tokio::select! {
-            accepted = accepted => accepted,
+        let stream = tokio::select! {
+            accepted = listener.accept() => accepted,
             // The sender is gone.
             _ = stopped.changed() => break,
         };
@@ -167,22 +196,29 @@ async fn serve(
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let is_crowded = permits.available_permits() < CONNECTIONS / 2;
+        let (place, routes, keep_alive) = tokio::select! {
+            biased;
+            place = places.clone().acquire_owned() => (place, routes.all.clone(), true),
+            place = spare.clone().acquire_owned() => (place, routes.spare.clone(), false),
+            _ = stopped.changed() => break,
+        };
+        let is_crowded = places.available_permits() < CONNECTIONS / 2;
         let head_limit = if is_crowded { CROWDED_HEAD_LIMIT } else { HEAD_LIMIT };
-        let (routes, acceptor, watcher) = (routes.clone(), acceptor.clone(), graceful.watcher());
+        let terms = Terms { head_limit, keep_alive };
+        let (acceptor, watcher) = (certificates.map(Certificates::acceptor), graceful.watcher());
         connections.spawn(async move {
             let mut stream = TimeoutStream::new(stream);
             stream.set_write_timeout(Some(WRITE_LIMIT));
             let stream = Box::pin(stream);
             // A connection that breaks is the client's business.
             let _ = match acceptor {
-                None => converse(stream, routes, watcher, head_limit).await,
+                None => converse(stream, routes, watcher, terms).await,
                 Some(acceptor) => match timeout(head_limit, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => converse(stream, routes, watcher, head_limit).await,
+                    Ok(Ok(stream)) => converse(stream, routes, watcher, terms).await,
                     _ => Ok(()),
                 },
             };
-            drop(permit);
+            drop(place);
         });
         while connections.try_join_next().is_some() {}
     }
@@ -190,15 +226,23 @@ async fn serve(
     let _ = timeout(STOP_LIMIT, graceful.shutdown()).await;
 }
 
+/// What a connection gets.
+#[derive(Clone, Copy)]
+struct Terms {
+    head_limit: Duration,
+    keep_alive: bool,
+}
+
 async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     routes: Router,
     watcher: hyper_util::server::graceful::Watcher,
-    head_limit: Duration,
+    terms: Terms,
 ) -> hyper::Result<()> {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_limit)
+        .header_read_timeout(terms.head_limit)
+        .keep_alive(terms.keep_alive)
         .max_buf_size(LONGEST_HEAD)
         .max_headers(HEAD_LINES)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));

@@ -13,16 +13,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A node whose last good check is older is not ready. There is one every 30 s at least.
-const CHECK_AGE: f64 = 120.0;
-
 pub fn routes() -> Router<Arc<Admin>> {
     Router::new()
         .route("/api/status", get(status))
         .route("/api/nodes", get(nodes))
         .route("/api/verify", post(verify))
-        .route("/healthz", get(health))
-        .route("/readyz", get(readiness))
+        .merge(probes())
+}
+
+/// What is answered when everything else has to wait.
+pub fn probes() -> Router<Arc<Admin>> {
+    Router::new().route("/healthz", get(health)).route("/readyz", get(readiness))
 }
 
 /// The lag some time ago.
@@ -189,55 +190,73 @@ async fn verify(State(admin): State<Arc<Admin>>) -> Result<Json<Verified>, Error
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct Probe {
     status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    what: Option<String>,
 }
 
 /// Does the server answer?
 #[utoipa::path(get, path = "/healthz", tag = "probes", responses((status = 200, body = Probe)))]
 async fn health() -> Json<Probe> {
-    Json(Probe { status: "ok", what: None })
+    Json(Probe { status: "ok" })
 }
 
-/// Has the node its domains, and has it looked at the database lately?
+/// Whether the node can route, and how it follows the database.
+#[derive(Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+struct Readiness {
+    /// `ready` or `not ready`.
+    status: &'static str,
+    state: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    what: Option<&'static str>,
+}
+
+/// Can the node route: has it its domains?
+///
+/// Also while its database is away: `state` says so, and metrics say since when.
 #[utoipa::path(get, path = "/readyz", tag = "probes", responses(
-    (status = 200, body = Probe), (status = 503, body = Probe)))]
-async fn readiness(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Probe>) {
-    match unready(admin.node.store().is_some(), admin.node.snapshot().await.as_ref()) {
-        None => (StatusCode::OK, Json(Probe { status: "ready", what: None })),
-        what => (StatusCode::SERVICE_UNAVAILABLE, Json(Probe { status: "not ready", what })),
-    }
+    (status = 200, body = Readiness), (status = 503, body = Readiness)))]
+async fn readiness(State(admin): State<Arc<Admin>>) -> (StatusCode, Json<Readiness>) {
+    let snapshot = admin.node.snapshot().await;
+    let readiness = Readiness::of(admin.state(snapshot.as_ref()), snapshot.as_ref());
+    let code = match readiness.what {
+        None => StatusCode::OK,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    (code, Json(readiness))
 }
 
-fn unready(has_database: bool, snapshot: Option<&Snapshot>) -> Option<String> {
-    let Some(snapshot) = snapshot else {
-        return Some("there is no routing table".to_owned());
-    };
-    match (has_database, snapshot.position, snapshot.seconds_since_check) {
-        (false, _, _) => None,
-        (_, None, _) => Some("the domains are not loaded yet".to_owned()),
-        (_, _, Some(seconds)) if seconds <= CHECK_AGE => None,
-        (_, _, Some(seconds)) => Some(format!("the last good check is {seconds:.0} s old")),
-        (_, _, None) => Some("no check has ended well yet".to_owned()),
+impl Readiness {
+    fn of(state: Status, snapshot: Option<&Snapshot>) -> Self {
+        let what = match snapshot {
+            None => Some("there is no routing table"),
+            Some(Snapshot { position: None, .. }) if state != Status::Disabled => {
+                Some("the domains are not loaded yet")
+            }
+            Some(_) => None,
+        };
+        let status = if what.is_none() { "ready" } else { "not ready" };
+        Readiness { status, state, what }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Snapshot, unready};
+    use super::{Readiness, Snapshot, Status};
 
     #[test]
-    fn a_node_is_ready_while_its_last_good_check_is_not_too_old() {
-        let after = |position, seconds_since_check| {
-            let snapshot = Snapshot { position, seconds_since_check, ..Snapshot::default() };
-            unready(true, Some(&snapshot))
-        };
-        assert_eq!(after(Some(5), Some(120.0)), None);
-        let old = "the last good check is 121 s old";
-        assert_eq!(after(Some(5), Some(120.6)).as_deref(), Some(old));
-        assert_eq!(after(Some(5), None).as_deref(), Some("no check has ended well yet"));
-        assert_eq!(after(None, Some(1.0)).as_deref(), Some("the domains are not loaded yet"));
-        assert_eq!(unready(true, None).as_deref(), Some("there is no routing table"));
-        assert_eq!(unready(false, Some(&Snapshot::default())), None);
+    fn a_node_is_ready_when_it_has_its_domains_whatever_became_of_its_database() {
+        let loaded = Snapshot { position: Some(5), ..Snapshot::default() };
+        for state in [Status::Following, Status::Retrying, Status::Stopped] {
+            let ready = Readiness { status: "ready", state, what: None };
+            assert_eq!(Readiness::of(state, Some(&loaded)), ready);
+        }
+        let static_only = Readiness::of(Status::Disabled, Some(&Snapshot::default()));
+        assert_eq!(static_only.what, None);
+        // The first load fails.
+        for state in [Status::Loading, Status::Retrying] {
+            let loading = Readiness::of(state, Some(&Snapshot::default()));
+            assert_eq!(loading.status, "not ready");
+            assert_eq!(loading.what, Some("the domains are not loaded yet"));
+        }
+        let gone = Readiness::of(Status::Stopped, None);
+        assert_eq!(gone.what, Some("there is no routing table"));
     }
 }

@@ -239,7 +239,7 @@ fn from_mysql(number: u16, message: &str) -> Error {
 fn with_message(kind: ErrorKind, message: &str) -> Error {
     let text = match kind {
         ErrorKind::MissingTables => {
-            format!("{message}: create MongooseIM's tables (`make schema DATABASE=url`)")
+            format!("{message}: create MongooseIM's tables (`DATABASE=url make schema`)")
         }
         ErrorKind::AccessDenied => format!("the database server refuses access: {message}"),
         ErrorKind::ReadOnly => format!("the database is read-only: {message}"),

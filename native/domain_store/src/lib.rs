@@ -341,6 +341,11 @@ impl Store {
         on_database!(self, database => Box::pin(database.page(status, after, limit)))
     }
 
+    /// How many rows there are; if there are more than `most`, that, and no more are looked at.
+    pub fn count(&self, most: u32) -> Operation<'_, u32> {
+        on_database!(self, database => Box::pin(database.count(most)))
+    }
+
     /// The ids of the rows that do not count, because a newer one has the same domain. Only MySQL can
     /// have such rows, and is read once from end to end.
     pub fn outdated(&self) -> Operation<'_, HashSet<i64>> {

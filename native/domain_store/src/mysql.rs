@@ -43,6 +43,8 @@ mod sql {
         "SELECT id, domain FROM domain_events WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?";
     pub const DELETE_EVENTS: &str = "DELETE FROM domain_events WHERE id < ? ORDER BY id LIMIT ?";
     pub const INSERT_EVENT: &str = "INSERT INTO domain_events (domain) VALUES (?)";
+    pub const COUNT: &str =
+        "SELECT COUNT(*) FROM (SELECT id FROM domain_settings LIMIT ?) AS some_rows";
     pub const PAGE: &str = "SELECT id, domain, host_type, status FROM domain_settings \
          WHERE id > ? AND status = COALESCE(?, status) ORDER BY id LIMIT ?";
     /// As bytes of UTF-8, whatever the column's character set and collation.

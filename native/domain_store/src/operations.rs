@@ -150,6 +150,15 @@ macro_rules! shared_operations {
                 Ok(rows.iter().map(Self::setting).collect::<Result<_, _>>()?)
             }
 
+            pub(crate) async fn count(&self, most: u32) -> Result<u32, crate::Error> {
+                let mut lease = self.lease().await?;
+                let query = sqlx::query(sql::COUNT).bind(i64::from(most));
+                let row = within(self.limit, query.fetch_one(&mut **lease)).await?;
+                give_back(lease);
+                let count: i64 = row.try_get_unchecked(0)?;
+                Ok(u32::try_from(count).unwrap_or(most))
+            }
+
             pub(crate) async fn list(
                 &self,
                 filter: &crate::Filter,

@@ -31,6 +31,8 @@ mod sql {
     pub const DELETE_EVENTS: &str = "DELETE FROM domain_events WHERE id IN \
          (SELECT id FROM domain_events WHERE id < $1 ORDER BY id LIMIT $2)";
     pub const INSERT_EVENT: &str = "INSERT INTO domain_events (domain) VALUES ($1)";
+    pub const COUNT: &str =
+        "SELECT COUNT(*) FROM (SELECT id FROM domain_settings LIMIT $1) AS some_rows";
     pub const PAGE: &str = "SELECT id, domain, host_type, status FROM domain_settings \
          WHERE id > $1 AND status = COALESCE($2, status) ORDER BY id LIMIT $3";
     pub const THEN_BY: &str = "";

@@ -130,6 +130,16 @@ on_every_database!(names_that_differ_at_their_end_are_sorted, db => {
     assert_eq!(page(&db.store, sorted[1], 100).await, sorted[2..]);
 });
 
+on_every_database!(rows_are_counted_up_to_a_bound, db => {
+    for n in 0..5 {
+        db.store.insert_domain(&format!("d{n}.example"), "type1").await.unwrap();
+    }
+    db.store.set_status("d0.example", false).await.unwrap();
+    for (most, count) in [(0, 0), (4, 4), (5, 5), (6, 5), (1_000_000, 5)] {
+        assert_eq!(db.store.count(most).await.unwrap(), count);
+    }
+});
+
 on_every_database!(a_list_can_be_of_one_host_type_and_status, db => {
     for n in 0..30 {
         let domain = format!("d{n:02}.example");

@@ -24,12 +24,24 @@ start(_Type, _Args) ->
 
 %% Then the node accepts clients: it has to route what it can by now.
 start_service(Service, Configured) ->
-    ok = Service:start(maps:merge(defaults(Service), Configured)),
+    Spec = {section, _, any, [], any, map, [], Defaults, default, when_present} =
+        Service:config_spec(),
+    Opts = maps:merge(with_atoms(Defaults), processed(Spec, Configured)),
+    ok = mongoose_service:start(Service, Opts),
     called(?MODULE, accepts_clients, [mongoose_domain_core:domains_count()]).
 
-defaults(Service) ->
-    {section, _, any, [], any, map, [], Defaults, default, when_present} = Service:config_spec(),
+with_atoms(Defaults) ->
     maps:fold(fun(Key, Value, Opts) -> Opts#{binary_to_atom(Key) => Value} end, #{}, Defaults).
+
+%% What the steps `process' of a specification make of the values of the configuration.
+processed({section, Items, _, _, _, map, [], _, default, _}, Values) when is_map(Values) ->
+    maps:map(fun(Key, Value) ->
+                 processed(maps:get(atom_to_binary(Key), Items, none), Value)
+             end, Values);
+processed({option, _Type, _Validate, Process, default}, Value) when is_function(Process, 1) ->
+    Process(Value);
+processed(_NoStep, Value) ->
+    Value.
 
 stop(_State) ->
     ok.
