@@ -378,7 +378,7 @@ impl Import {
         let domain = prepared(&row.domain).map_err(what)?;
         // What is no name cannot be asked about.
         check_text(&row.host_type).map_err(|_| what(Refusal::UnknownHostType))?;
-        Ok(Some(Row { domain, host_type: row.host_type, enabled }))
+        Ok(Some(Row { domain, host_type: row.host_type, enabled: Some(enabled) }))
     }
 
     /// Waits while the node is far behind.

@@ -255,10 +255,7 @@ async fn domains_of(
     admin.domains_of(host_type, MOST_DOMAINS).await
 }
 
-async fn all_domains(
-    context: &Context<'_>,
-    admin: &Admin,
-) -> Result<Vec<DomainWithType>, TooMany> {
+async fn all_domains(context: &Context<'_>, admin: &Admin) -> Result<Vec<DomainWithType>, TooMany> {
     reserve(context, admin.count(MOST_DOMAINS).await?).await?;
     Ok(admin.all(MOST_DOMAINS).await?.into_iter().map(DomainWithType::from).collect())
 }
