@@ -98,6 +98,7 @@ lint:
 	@script/install-deps test </dev/null
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
+	@! cargo tree --locked -p domain_nif -e normal | grep -E ' (axum|hyper|async-graphql|apollo-parser|csv|httparse|prometheus|tokio-rustls|utoipa) v' || { echo "the library must not read what clients send"; exit 1; }
 	@! grep -nE '^.{101,}' erlang/*.erl erlang/standalone/src/*.erl test/*.erl test/*/*.erl bench/*.erl || { echo "over 100 columns"; exit 1; }
 	rebar3 do xref, dialyzer
 
