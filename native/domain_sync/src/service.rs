@@ -175,9 +175,11 @@ impl<H: Host> Service<H> {
             Command::CancelAudit => self.audit = None,
             Command::FindMissingIndex => self.find_missing_index(),
             Command::Answer(caller, answer) => self.host.answer(caller, answer),
-            Command::WakeAfter(timer, after) => {
-                self.timers.insert(timer, Instant::now() + after);
-            }
+            Command::WakeAfter(timer, after) => match Instant::now().checked_add(after) {
+                Some(at) => drop(self.timers.insert(timer, at)),
+                // Later than the clock can say: never.
+                None => drop(self.timers.remove(&timer)),
+            },
             Command::Reload => self.host.reload(),
             Command::Count(count) => self.count(count),
             Command::Log(event) => {

@@ -82,12 +82,15 @@ struct Process<D: Database<Error: Into<Failure> + Send> + Send + Sync + 'static>
 
 impl<D: Database<Error: Into<Failure> + Send> + Send + Sync + 'static> Process<D> {
     fn start(database: D) -> Self {
+        Self::start_with(database, Duration::from_secs(300))
+    }
+
+    fn start_with(database: D, audit_interval: Duration) -> Self {
         let routing = Arc::new(Routing::new(Table::new([], ["type1".into()])));
         let (sender, inbox) = unbounded_channel();
         let (ask, asked) = unbounded_channel();
         let host =
             TestHost { routing: routing.clone(), asked: ask, _database: std::marker::PhantomData };
-        let audit_interval = Duration::from_secs(300);
         let settings = Settings { max_age: Duration::from_secs(7_200), audit_interval, seed: 1 };
         let task = tokio::spawn(serve(host, inbox, settings));
         Process { routing, database: Some(database), sender, asked, task }
@@ -120,6 +123,12 @@ impl<D: Database<Error: Into<Failure> + Send> + Send + Sync + 'static> Process<D
         }
     }
 }
+
+on_every_database!(an_interval_beyond_every_clock_is_never, db => {
+    let mut process = Process::start_with(db.store.clone(), Duration::MAX);
+    process.send(Input::Ping(0));
+    assert!(matches!(process.answer().await, (0, Answer::Pong, _)));
+});
 
 on_every_database!(a_ping_is_answered_when_the_table_has_what_was_changed_before, db => {
     let mut process = Process::start(db.store.clone());
