@@ -65,7 +65,7 @@ fn tell(port: &Port, checked: Result<(), StartError>) -> ExitCode {
     if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn start(input: Stdin, port: Arc<Port>, given: Given, database: Option<Database>) -> ExitCode {
+fn start(input: Stdin, port: Arc<Port>, given: Given, database: Option<Box<Database>>) -> ExitCode {
     let runtime = limit_memory(given.memory_limit).and_then(|()| {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(THREADS).max_blocking_threads(BLOCKING_THREADS);
@@ -110,12 +110,12 @@ fn start(input: Stdin, port: Arc<Port>, given: Given, database: Option<Database>
 fn serve(
     port: &Arc<Port>,
     given: Given,
-    database: Option<Database>,
+    database: Option<Box<Database>>,
     handle: &tokio::runtime::Handle,
 ) -> Result<Server, StartError> {
     let name = given.node.clone();
     let options = Options::try_from(given)?;
-    let store = database.map(Database::open).transpose().map_err(StartError::Database)?;
+    let store = database.map(|it| it.open()).transpose().map_err(StartError::Database)?;
     let node = Arc::new(Node::new(port.clone(), store));
     Server::start(&options, node, name, handle)
 }

@@ -18,7 +18,7 @@ pub enum First {
     /// Says whether the options are right, and ends.
     Check(u32, Given),
     /// Serves until it is told to stop, or its standard input is closed.
-    Start(u32, Given, Option<Database>),
+    Start(u32, Given, Option<Box<Database>>),
 }
 
 /// What the node sends after it.
