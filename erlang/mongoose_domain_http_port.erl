@@ -32,6 +32,7 @@ open() ->
             {os_pid, OsPid} ->
                 {ok, {Port, OsPid}};
             undefined ->
+                flush(Port),
                 cannot_start(File, <<"it ended at once">>)
         end
     catch
