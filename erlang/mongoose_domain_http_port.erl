@@ -32,6 +32,7 @@ open() ->
             {os_pid, OsPid} ->
                 {ok, {Port, OsPid}};
             undefined ->
+                flush(Port),
                 cannot_start(File, <<"it ended at once">>)
         end
     catch
@@ -64,10 +65,14 @@ flush(Port) ->
 %% that has a port of its own to care for.
 -spec call(term()) -> {ok, term()} | {error, mongoose_domain_http_options:failure()}.
 call(Frame) ->
-    {Pid, Monitor} = spawn_monitor(fun() -> exit({answer, do_call(Frame)}) end),
+    Caller = self(),
+    {Pid, Monitor} = spawn_monitor(fun() -> Caller ! {self(), do_call(Frame)} end),
     receive
-        {'DOWN', Monitor, process, Pid, {answer, Answer}} -> Answer;
-        {'DOWN', Monitor, process, Pid, Reason} -> {error, failure(Reason)}
+        {Pid, Answer} ->
+            true = demonitor(Monitor, [flush]),
+            Answer;
+        {'DOWN', Monitor, process, Pid, Reason} ->
+            {error, failure(Reason)}
     end.
 
 do_call(Frame) ->

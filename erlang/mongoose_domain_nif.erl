@@ -104,7 +104,6 @@
                         failing := boolean(),
                         followed := non_neg_integer()}.
 
--spec load() -> ok | {error, {atom(), string()}}.
 load() ->
     erlang:load_nif(filename:rootname(priv_file(?MODULE_STRING ++ ".so")), 0).
 

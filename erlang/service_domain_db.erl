@@ -78,7 +78,7 @@ verify() -> mongoose_domain_status:verify().
 -spec status() -> mongoose_domain_status:status().
 status() -> mongoose_domain_status:status().
 
--spec members() -> [mongoose_domain_nif:member()].
+-spec members() -> [mongoose_domain_cluster:member()].
 members() -> mongoose_domain_cluster:members().
 
 %% gen_server

@@ -318,6 +318,8 @@ wrong_options_are_refused(Config) ->
      || {Http, Text} <- [{#{ip_address => "localhost"}, "is no IP address"},
                          {#{port => 65536}, "port must be 0 to 65535"},
                          {#{port => "8088"}, "port must be 0 to 65535"},
+                         {#{memory_limit => 31}, "memory_limit must be a number of MiB"},
+                         {#{memory_limit => "1"}, "memory_limit must be a number of MiB"},
                          {#{username => "a"}, "must be set both"},
                          {#{password => "a"}, "must be set both"},
                          {#{username => "a:b", password => "c"}, "must not contain a colon"},

@@ -115,7 +115,7 @@ fn serve(
 ) -> Result<Server, StartError> {
     let name = given.node.clone();
     let options = Options::try_from(given)?;
-    let store = database.map(|database| database.open()).transpose().map_err(StartError::Database)?;
+    let store = database.map(|it| it.open()).transpose().map_err(StartError::Database)?;
     let node = Arc::new(Node::new(port.clone(), store));
     Server::start(&options, node, name, handle)
 }
