@@ -7,8 +7,8 @@
 -define(PARTS, [mongoose_domain_nif, mongoose_domain_host, mongoose_domain_config,
                 mongoose_domain_pool, mongoose_domain_database, mongoose_domain_cluster,
                 mongoose_domain_status, mongoose_domain_metrics, mongoose_domain_notify,
-                mongoose_domain_walk, mongoose_domain_error, mongoose_domain_secret, mongoose_domain_http,
-                mongoose_domain_service]).
+                mongoose_domain_walk, mongoose_domain_error, mongoose_domain_secret,
+                mongoose_domain_http, mongoose_domain_service]).
 
 -spec load() -> ok | {error, {cannot_load, module(), term()}}.
 load() ->
