@@ -40,9 +40,14 @@ start(Opts) ->
 -spec stop() -> ok.
 stop() -> mongoose_domain_service:stop(?MODULE).
 
-%% @doc The options, as MongooseIM's records of its configuration.
+%% @doc The options, as MongooseIM's records of its configuration. It is read before anything is
+%% started, so this may be the first call of any of our modules.
 -spec config_spec() -> tuple().
-config_spec() -> mongoose_domain_config:spec().
+config_spec() ->
+    _ = erlang:module_loaded(mongoose_domain_parts) orelse code:load_file(mongoose_domain_parts),
+    %% What cannot be loaded keeps mongoose_domain_core from starting, which says so.
+    _ = mongoose_domain_parts:load(),
+    mongoose_domain_config:spec().
 
 %% API
 

@@ -1,5 +1,5 @@
-%% @doc Starts the stand-in, and keeps a record of the calls that its modules got. The services
-%% start last, with the defaults of their `config_spec'. The option `authorities' of the
+%% @doc Starts the stand-in, and keeps a record of the calls that its modules got. The configuration
+%% comes first, by the `config_spec' of the services, which start last. The option `authorities' of the
 %% environment names a file of certificates that the operating system is to trust.
 -module(mongooseim_app).
 
@@ -11,29 +11,30 @@
 start(_Type, _Args) ->
     ?MODULE = ets:new(?MODULE, [named_table, public, ordered_set]),
     mongooseim_metrics = ets:new(mongooseim_metrics, [named_table, public]),
+    Services = [{service_domain_db, configured(service_domain_db, Values)}
+                || {ok, Values} <- [application:get_env(service_domain_db)]],
     {ok, Pid} = ejabberd_sup:start_link(),
     case application:get_env(authorities) of
         {ok, File} -> ok = public_key:cacerts_load(File);
         undefined -> ok
     end,
-    case application:get_env(service_domain_db) of
-        {ok, Opts} -> start_service(service_domain_db, Opts);
-        undefined -> ok
-    end,
+    _ = [start_service(Service, Opts) || {Service, Opts} <- Services],
     {ok, Pid}.
 
 %% Then the node accepts clients: it has to route what it can by now.
-start_service(Service, Configured) ->
-    Spec = {section, _, any, [], any, map, [], Defaults, default, when_present} =
-        Service:config_spec(),
-    Opts = maps:merge(with_atoms(Defaults), processed(Spec, Configured)),
+start_service(Service, Opts) ->
     ok = mongoose_service:start(Service, Opts),
     called(?MODULE, accepts_clients, [mongoose_domain_core:domains_count()]).
+
+%% The defaults, and what the steps `process' of the specification make of the values.
+configured(Service, Values) ->
+    Spec = {section, _, any, [], any, map, [], Defaults, default, when_present} =
+        Service:config_spec(),
+    maps:merge(with_atoms(Defaults), processed(Spec, Values)).
 
 with_atoms(Defaults) ->
     maps:fold(fun(Key, Value, Opts) -> Opts#{binary_to_atom(Key) => Value} end, #{}, Defaults).
 
-%% What the steps `process' of a specification make of the values of the configuration.
 processed({section, Items, _, _, _, map, [], _, default, _}, Values) when is_map(Values) ->
     maps:map(fun(Key, Value) ->
                  processed(maps:get(atom_to_binary(Key), Items, none), Value)
