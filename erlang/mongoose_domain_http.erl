@@ -188,11 +188,18 @@ answer(Question, Request) ->
     Reply = try reply(Request)
             catch
                 Class:Reason:Stacktrace ->
-                    ?LOG_ERROR(#{what => domain_http_request_failed, request => Request,
-                                 class => Class, reason => Reason, stacktrace => Stacktrace}),
+                    ?LOG_ERROR(logged(Request, #{what => domain_http_request_failed,
+                                                 class => Class, reason => Reason,
+                                                 stacktrace => Stacktrace})),
                     refused(db_error, <<"it failed; see the log of the node">>)
             end,
     mongoose_domain_nif:answer(Question, Reply).
+
+%% A password is in no log: neither as the argument of a function in a stack trace, nor in the reason.
+logged({set_domain_password, Domain, _Password}, Report) ->
+    maps:merge(maps:with([what, class], Report), #{request => {set_domain_password, Domain}});
+logged(Request, Report) ->
+    Report#{request => Request}.
 
 reply(request_checks) ->
     ok = mongoose_domain_cluster:request_checks_everywhere(),
@@ -205,18 +212,25 @@ reply(verify) ->
     verify(mongoose_domain_host:is_service_loaded(service_domain_db));
 reply(members) ->
     {members, mongoose_domain_cluster:members()};
+reply({set_domain_password, Domain, _Password} = Change) ->
+    changed({set_domain_password, Domain}, mongoose_domain_host:change_password(Change));
+reply({delete_domain_password, _Domain} = Change) ->
+    changed(Change, mongoose_domain_host:change_password(Change));
 reply(Change) ->
-    case mongoose_domain_host:change(Change) of
-        ok ->
-            ?LOG_INFO(#{what => domain_changed_by_http, change => Change}),
-            done;
-        {db_error, Text} ->
-            ?LOG_ERROR(#{what => domain_change_failed, change => Change, text => Text}),
-            ok = mongoose_domain_nif:count_error(db_error, Text),
-            refused(db_error, Text);
-        {Reason, Text} ->
-            refused(Reason, Text)
-    end.
+    changed(Change, mongoose_domain_host:change(Change)).
+
+changed(Change, ok) ->
+    ?LOG_INFO(#{what => domain_changed_by_http, change => Change}),
+    done;
+changed(Change, {ok, Text}) ->
+    ?LOG_INFO(#{what => domain_changed_by_http, change => Change}),
+    {text, Text};
+changed(Change, {db_error, Text}) ->
+    ?LOG_ERROR(#{what => domain_change_failed, change => Change, text => Text}),
+    ok = mongoose_domain_nif:count_error(db_error, Text),
+    refused(db_error, Text);
+changed(_Change, {Reason, Text}) ->
+    refused(Reason, Text).
 
 verify(false) ->
     refused(service_disabled, <<"there is no database">>);
@@ -236,7 +250,9 @@ options(Opts) when is_map(Opts) ->
     Known = [ip_address, port, username, password, tls],
     case maps:to_list(maps:without(Known, Opts)) of
         [] -> typed(maps:merge(#{ip_address => "127.0.0.1", port => 8088, tls => #{}}, Opts));
-        [{Key, _} | _] -> wrong("~tp is no option; there are ~0tp", [Key, Known])
+        [{Key, _} | _] ->
+            wrong("~tp is no option; there are ~0tp~ts",
+                  [Key, Known, mongoose_domain_error:did_you_mean([Key], Known)])
     end;
 options(_Opts) ->
     wrong("must be a map of ip_address, port, username, password and tls", []).

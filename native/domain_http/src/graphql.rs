@@ -3,11 +3,15 @@
 use crate::admin::{Admin, Details, TooMany, prepared};
 use crate::error::Error;
 use crate::node::Refusal;
+use crate::query::no_query;
 use crate::rest::json;
-use async_graphql::SimpleObject;
-use async_graphql::{Context, EmptySubscription, Enum, ErrorExtensions, Object, Schema};
+use async_graphql::{Context, EmptySubscription, Enum, ErrorExtensions, InputValueError, Object};
+use async_graphql::{InputValueResult, Scalar, ScalarType, Schema, SimpleObject, Value};
 use axum::body::Body;
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::middleware::from_fn;
+use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json, Router, routing::post};
 use std::sync::Arc;
 
@@ -28,7 +32,8 @@ pub fn routes(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .limit_depth(DEPTH)
         .limit_complexity(COMPLEXITY)
         .finish();
-    Router::new().route("/api/graphql", post(answer)).layer(Extension(schema))
+    let answer = post(answer).route_layer(from_fn(no_query));
+    Router::new().route("/api/graphql", answer).layer(Extension(schema))
 }
 
 /// A GraphQL request; see the schema by introspection.
@@ -37,12 +42,13 @@ pub fn routes(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     responses(
         (status = 200, description = "`data`, and `errors` with `extensions.code`"),
         (status = 400, body = crate::error::ErrorBody, description = "`body is empty`, `failed to \
-            parse JSON`, `'query' field is missing`, `too many fragments`")))]
+            parse JSON`, `'query' field is missing`, `too many fragments`; or `errors` of a query \
+            that does not parse or is not valid")))]
 async fn answer(
     State(_admin): State<Arc<Admin>>,
     Extension(schema): Extension<Api>,
     body: Body,
-) -> Result<Json<async_graphql::Response>, Error> {
+) -> Result<Response, Error> {
     let request = serde_json::from_value::<async_graphql::Request>(json(body).await?);
     let request = request.map_err(|_| Error::bad_request("'query' field is missing"))?;
     if request.query.is_empty() {
@@ -51,7 +57,13 @@ async fn answer(
     if request.query.matches("...").count() > SPREADS {
         return Err(Error::bad_request("too many fragments"));
     }
-    Ok(Json(schema.execute(request).await))
+    let response = schema.execute(request).await;
+    // What failed while it was executed has a path.
+    if response.is_err() && response.errors.iter().all(|error| error.path.is_empty()) {
+        let refused = serde_json::json!({"errors": response.errors});
+        return Ok((StatusCode::BAD_REQUEST, Json(refused)).into_response());
+    }
+    Ok(Json(response).into_response())
 }
 
 /// A GraphQL request.
@@ -84,16 +96,38 @@ impl Mutation {
     }
 }
 
+/// A name, in any form; it is nameprepped.
+struct DomainName(String);
+
+/// Any string: what cannot be a name is refused by the field, with a code.
+#[Scalar]
+impl ScalarType for DomainName {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(name) => Ok(DomainName(name)),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        matches!(value, Value::String(_))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
 #[derive(SimpleObject)]
 struct Domain {
-    domain: String,
+    domain: DomainName,
     host_type: Option<String>,
     status: DomainStatus,
 }
 
 #[derive(SimpleObject)]
 struct DomainWithType {
-    domain: String,
+    domain: DomainName,
     host_type: Option<String>,
     status: DomainStatus,
     r#type: DomainType,
@@ -128,9 +162,9 @@ impl DomainQuery {
         &self,
         context: &Context<'_>,
         host_type: String,
-    ) -> Field<Vec<String>> {
+    ) -> Field<Vec<DomainName>> {
         let names = admin(context)?.domains_of(&host_type, MOST_DOMAINS).map_err(too_many);
-        Some(names.map(|names| names.into_iter().map(String::from).collect()))
+        Some(names.map(|names| names.into_iter().map(|name| DomainName(name.into())).collect()))
     }
 
     /// All domains, of the configuration and of the database.
@@ -140,13 +174,14 @@ impl DomainQuery {
         Some(all.map(|all| all.into_iter().map(DomainWithType::from).collect()))
     }
 
-    /// What the database says of a domain.
-    async fn domain_details(&self, context: &Context<'_>, domain: String) -> Field<Domain> {
-        let details = admin(context)?.details(&domain).await;
-        field(details.and_then(|details| match details.r#type {
-            crate::admin::DomainType::Static => Err(Refusal::Static),
-            crate::admin::DomainType::Dynamic => Ok(details.into()),
-        }))
+    /// What the configuration or the database says of a domain.
+    async fn domain_details(
+        &self,
+        context: &Context<'_>,
+        domain: DomainName,
+    ) -> Field<DomainWithType> {
+        let details = admin(context)?.details(&domain.0).await;
+        field(details.map(DomainWithType::from))
     }
 }
 
@@ -160,10 +195,10 @@ impl DomainMutation {
     async fn add_domain(
         &self,
         context: &Context<'_>,
-        domain: String,
+        domain: DomainName,
         host_type: String,
     ) -> Field<Domain> {
-        let _turn = self.0.lock().await;
+        let (_turn, domain) = (self.0.lock().await, domain.0);
         let admin = admin(context)?;
         let added = admin.add(&domain, &host_type).await;
         field(as_it_is(admin, &domain, added, DomainStatus::Enabled).await)
@@ -173,10 +208,10 @@ impl DomainMutation {
     async fn remove_domain(
         &self,
         context: &Context<'_>,
-        domain: String,
+        domain: DomainName,
         host_type: String,
     ) -> Field<Domain> {
-        let _turn = self.0.lock().await;
+        let (_turn, domain) = (self.0.lock().await, domain.0);
         let removed = admin(context)?.remove(&domain, &host_type).await;
         field(removed.and_then(|()| gone(&domain, host_type, DomainStatus::Deleted)))
     }
@@ -185,28 +220,49 @@ impl DomainMutation {
     async fn request_remove_domain(
         &self,
         context: &Context<'_>,
-        domain: String,
+        domain: DomainName,
         host_type: String,
     ) -> Field<Domain> {
-        let _turn = self.0.lock().await;
+        let (_turn, domain) = (self.0.lock().await, domain.0);
         let requested = admin(context)?.request_removal(&domain, &host_type).await;
         field(requested.and_then(|()| gone(&domain, host_type, DomainStatus::Deleting)))
     }
 
     /// Lets a domain route.
-    async fn enable_domain(&self, context: &Context<'_>, domain: String) -> Field<Domain> {
-        let _turn = self.0.lock().await;
+    async fn enable_domain(&self, context: &Context<'_>, domain: DomainName) -> Field<Domain> {
+        let (_turn, domain) = (self.0.lock().await, domain.0);
         let admin = admin(context)?;
         let enabled = admin.set_enabled(&domain, true).await;
         field(as_it_is(admin, &domain, enabled, DomainStatus::Enabled).await)
     }
 
     /// Keeps a domain, but lets it route no more.
-    async fn disable_domain(&self, context: &Context<'_>, domain: String) -> Field<Domain> {
-        let _turn = self.0.lock().await;
+    async fn disable_domain(&self, context: &Context<'_>, domain: DomainName) -> Field<Domain> {
+        let (_turn, domain) = (self.0.lock().await, domain.0);
         let admin = admin(context)?;
         let disabled = admin.set_enabled(&domain, false).await;
         field(as_it_is(admin, &domain, disabled, DomainStatus::Disabled).await)
+    }
+
+    /// Sets the password of the domain's administrator.
+    async fn set_domain_password(
+        &self,
+        context: &Context<'_>,
+        domain: DomainName,
+        password: String,
+    ) -> Field<String> {
+        let _turn = self.0.lock().await;
+        field(admin(context)?.change_password(&domain.0, Some(password)).await)
+    }
+
+    /// Deletes the password of the domain's administrator.
+    async fn delete_domain_password(
+        &self,
+        context: &Context<'_>,
+        domain: DomainName,
+    ) -> Field<String> {
+        let _turn = self.0.lock().await;
+        field(admin(context)?.change_password(&domain.0, None).await)
     }
 }
 
@@ -228,12 +284,13 @@ async fn as_it_is(
     changed?;
     match admin.details(domain).await {
         Ok(details) => Ok(details.into()),
-        Err(_) => Ok(Domain { domain: prepared(domain)?, host_type: None, status }),
+        Err(_) => Ok(Domain { domain: DomainName(prepared(domain)?), host_type: None, status }),
     }
 }
 
 fn gone(domain: &str, host_type: String, status: DomainStatus) -> Result<Domain, Refusal> {
-    Ok(Domain { domain: prepared(domain)?, host_type: Some(host_type), status })
+    let domain = DomainName(prepared(domain)?);
+    Ok(Domain { domain, host_type: Some(host_type), status })
 }
 
 fn too_many(error: TooMany) -> async_graphql::Error {
@@ -269,7 +326,8 @@ impl From<crate::admin::DomainStatus> for DomainStatus {
 impl From<Details> for Domain {
     fn from(details: Details) -> Self {
         let status = details.status.into();
-        Domain { domain: details.domain, host_type: Some(details.host_type), status }
+        let domain = DomainName(details.domain);
+        Domain { domain, host_type: Some(details.host_type), status }
     }
 }
 

@@ -5,7 +5,8 @@
 //!
 //! - `node`: the trait, and what is asked and answered.
 //! - `admin`: the operations, the same for REST and GraphQL.
-//! - `rest`, `graphql`, `bulk`, `status`, `metrics`, `page`: the routes.
+//! - `rest`, `graphql`, `import`, `export`, `status`, `metrics`, `page`: the routes.
+//! - `query`: what of a request is known.
 //! - `lag`: how far the node is behind, and was.
 //! - `guard`: who may ask, and from where.
 //! - `options`: of the server.
@@ -15,15 +16,17 @@
 //! which runs its removal handlers.
 
 mod admin;
-mod bulk;
 mod error;
+mod export;
 mod graphql;
 mod guard;
+mod import;
 mod lag;
 mod metrics;
 mod node;
 mod options;
 mod page;
+mod query;
 mod rest;
 mod server;
 mod status;

@@ -27,6 +27,13 @@ pub trait Node: Send + Sync + 'static {
     fn store(&self) -> Option<&Store>;
     /// Changes a domain, and requests a check on all nodes.
     fn change(&self, change: Change) -> Answer<Result<(), Refusal>>;
+    /// Sets the password of a domain's administrator, or with none deletes it. Answered with a text
+    /// for people.
+    fn change_password(
+        &self,
+        domain: String,
+        password: Option<String>,
+    ) -> Answer<Result<String, Refusal>>;
     /// Requests a check on all nodes.
     fn request_checks(&self) -> Answer<Result<(), Refusal>>;
     /// A request met a failure of the database; this is for the log and the metrics.
@@ -100,6 +107,12 @@ pub enum Refusal {
     /// No host type can be called so.
     #[error("Host type {0}")]
     InvalidHostType(String),
+    /// The database cannot hold a name.
+    #[error("{}", unfit(.0))]
+    Unfit(String),
+    /// No administrator can have such a password.
+    #[error("{0}")]
+    InvalidPassword(String),
     /// There is no database.
     #[error("Dynamic domains service is disabled")]
     Disabled,
@@ -127,7 +140,8 @@ impl Refusal {
             Refusal::NotFound => "not_found",
             Refusal::WrongHostType => "wrong_host_type",
             Refusal::Deleted => "deleted",
-            Refusal::InvalidDomain(_) => "invalid_domain",
+            Refusal::InvalidDomain(_) | Refusal::Unfit(_) => "invalid_domain",
+            Refusal::InvalidPassword(_) => "invalid_password",
             Refusal::InvalidHostType(_) => "invalid_host_type",
             Refusal::Disabled => "service_disabled",
             Refusal::RemovalFailed(_) => "removal_failed",
@@ -149,12 +163,18 @@ impl Refusal {
             "deleted" => Refusal::Deleted,
             "invalid_domain" => Refusal::InvalidDomain(without(&text, "Domain ")),
             "invalid_host_type" => Refusal::InvalidHostType(without(&text, "Host type ")),
+            "invalid_password" => Refusal::InvalidPassword(text),
             "service_disabled" => Refusal::Disabled,
             "removal_failed" => Refusal::RemovalFailed(text),
             "unreachable" => Refusal::Unreachable(text),
             _ => Refusal::Database(text),
         }
     }
+}
+
+/// Why a name cannot be held.
+pub(crate) fn unfit(name: &str) -> String {
+    format!("the database cannot hold '{name}': its character set lacks a character of it")
 }
 
 fn without(text: &str, subject: &str) -> String {

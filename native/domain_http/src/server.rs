@@ -7,7 +7,7 @@ use crate::lag::SAMPLE;
 use crate::metrics::{Requests, count};
 use crate::node::Node;
 use crate::options::{Credentials, Options, StartError};
-use crate::{bulk, graphql, metrics, page, rest, status};
+use crate::{export, graphql, import, metrics, page, rest, status};
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware::{from_fn_with_state, map_response};
@@ -119,7 +119,8 @@ fn routes(
     let router = Router::new()
         .merge(rest::routes())
         .merge(graphql::routes(admin))
-        .merge(bulk::routes())
+        .merge(import::routes())
+        .merge(export::routes())
         .merge(status::routes())
         .merge(metrics::routes(&requests))
         .merge(page::routes())

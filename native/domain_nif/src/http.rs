@@ -58,6 +58,8 @@ enum Asked {
     RequestDeleteDomain(String, String),
     EnableDomain(String),
     DisableDomain(String),
+    SetDomainPassword(String, String),
+    DeleteDomainPassword(String),
     RequestChecks,
     /// To note it.
     Failed(Atom, String),
@@ -69,6 +71,8 @@ enum Asked {
 #[derive(NifTaggedEnum)]
 enum Reply {
     Done,
+    /// For people.
+    Text(String),
     /// The reason, and a text for people.
     Refused(String, String),
     /// How many domains differ, and the first ten.
@@ -182,6 +186,24 @@ impl Node for ErlangNode {
         };
         let asked = ErlangNode::ask(self.process, request);
         Box::pin(async { asked.await.map(drop) })
+    }
+
+    fn change_password(
+        &self,
+        domain: String,
+        password: Option<String>,
+    ) -> Answer<Result<String, Refusal>> {
+        let request = match password {
+            Some(password) => Asked::SetDomainPassword(domain, password),
+            None => Asked::DeleteDomainPassword(domain),
+        };
+        let asked = ErlangNode::ask(self.process, request);
+        Box::pin(async {
+            match asked.await? {
+                Reply::Text(text) => Ok(text),
+                _ => Err(unexpected()),
+            }
+        })
     }
 
     fn request_checks(&self) -> Answer<Result<(), Refusal>> {
