@@ -54,85 +54,7 @@ groups() ->
              graphql_has_the_types_of_mongooseim,
              graphql_that_is_not_executed_is_a_bad_request,
              passwords_are_set_deleted_and_go_with_their_domain,
-             graphql_has_the_types_of_mongooseim(_Config) ->
-    Types = graphql("{ q: __type(name: \"DomainQuery\") {...fields} "
-                    "m: __type(name: \"DomainMutation\") {...fields} } "
-                    "fragment fields on __Type { fields { name args { name type { kind ofType "
-                    "{ name } } } type { name } } }"),
-    Args = fun(Args) ->
-        lists:join(",", [["{\"name\":\"", Name, "\",\"type\":{\"kind\":\"NON_NULL\",\"ofType\":"
-                          "{\"name\":\"", Type, "\"}}}"] || {Name, Type} <- Args])
-    end,
-    Domain = {"domain", "DomainName"},
-    HostType = {"hostType", "String"},
-    [?assertMatch({Field, {_, _}},
-                  {Field, binary:match(Types, iolist_to_binary(["{\"name\":\"", Field,
-                                                                "\",\"args\":[", Args(Of), "],"
-                                                                "\"type\":{\"name\":", Type]))})
-     || {Field, Of, Type} <- [{"domainDetails", [Domain], "\"DomainWithType\""},
-                              {"domainsByHostType", [HostType], "null"},
-                              {"allDomains", [], "null"},
-                              {"addDomain", [Domain, HostType], "\"Domain\""},
-                              {"removeDomain", [Domain, HostType], "\"Domain\""},
-                              {"requestRemoveDomain", [Domain, HostType], "\"Domain\""},
-                              {"enableDomain", [Domain], "\"Domain\""},
-                              {"disableDomain", [Domain], "\"Domain\""},
-                              {"setDomainPassword", [Domain, {"password", "String"}],
-                               "\"String\""},
-                              {"deleteDomainPassword", [Domain], "\"String\""}]].
-
-graphql_that_is_not_executed_is_a_bad_request(_Config) ->
-    [?assertMatch({Query, {match, _}},
-                  {Query, re:run(graphql_refusal(Query), ["^{\"errors\":\\[{\"message\":\"[^\"]*",
-                                                          Says])})
-     || {Query, Says} <- [{"{ domain { allDomains", ""}, {"{ domains { x } }", "Unknown field"},
-                          {"{ domain { domainDetails { domain } } }", "is required"},
-                          {"{ domain { domainDetails(domain: null) { domain } } }", "Invalid value"},
-                          {"{ domain { domainDetails(domain: 5) { domain } } }", "Invalid value"},
-                          {"query ($d: String!) { domain { domainDetails(domain: $d) { domain } } }",
-                           "expected type"}]],
-    Variables = fun(Json) ->
-        post("/api/graphql", ["{\"query\": \"query ($d: DomainName!) { domain { "
-                              "domainDetails(domain: $d) { domain } } }\", \"variables\": ", Json,
-                              "}"])
-    end,
-    ?assertMatch({200, _}, Variables("{\"d\": \"static.example\"}")),
-    [?assertMatch({Json, {400, <<"{\"errors\":", _/binary>>}}, {Json, Variables(Json)})
-     || Json <- ["{}", "{\"d\": null}", "{\"d\": 5}"]],
-    %% What fails while it is executed is another thing.
-    ?assertMatch(<<"{\"data\":{\"domain\":{\"domainDetails\":null}},\"errors\":", _/binary>>,
-                 'query'("domainDetails(domain: \"\") {domain}")).
-
-passwords_are_set_deleted_and_go_with_their_domain(Config) ->
-    test_helper:capture_logs(),
-    Set = fun(Domain) ->
-        graphql(["mutation { domain { setDomainPassword(domain: \"", Domain, "\", "
-                 "password: \"s3cret\") } }"])
-    end,
-    ?assertMatch({_, _}, binary:match(Set("a.example"), <<"\"code\":\"not_found\"">>)),
-    ?assertEqual(204, put(?A, ?TYPE1)),
-    Done = data("setDomainPassword", "\"Domain password set successfully\""),
-    ?assertEqual(Done, Set("A.example")),
-    ?assertEqual(Done, Set("static.example")),
-    ?assertEqual(ok, mongoose_domain_api:check_domain_password(<<"a.example">>, <<"s3cret">>)),
-    ?assertMatch({wrong_password, _},
-                 mongoose_domain_api:check_domain_password(<<"a.example">>, <<"S3cret">>)),
-    ?assertEqual(nomatch, re:run(sql("SELECT pass_details FROM domain_admins", Config), "s3cret")),
-    Delete = "mutation { domain { deleteDomainPassword(domain: \"static.example\") } }",
-    ?assertEqual(data("deleteDomainPassword", "\"Domain password deleted successfully\""),
-                 graphql(Delete)),
-    ?assertMatch({_, _}, binary:match(graphql(Delete), <<"\"code\":\"not_found\"">>)),
-    Empty = "mutation { domain { setDomainPassword(domain: \"a.example\", password: \"\") } }",
-    ?assertMatch({_, _}, binary:match(graphql(Empty), <<"\"message\":\"Password must not be empty\"">>)),
-    ?assertMatch({_, _}, binary:match(graphql(Empty), <<"\"code\":\"invalid_password\"">>)),
-    ?assertEqual(204, delete(?A, ?TYPE1)),
-    ?assertEqual("0", sql("SELECT COUNT(*) FROM domain_admins", Config)),
-    Logged = test_helper:logged(domain_changed_by_http),
-    ?assertMatch([_ | _], [Change || #{change := {set_domain_password, _} = Change} <- Logged]),
-    ?assertEqual(nomatch, string:find(io_lib:format("~0tp", [ets:tab2list(test_helper)]), "s3cret")),
-    test_helper:release_logs().
-
-changes_by_one_graphql_request_are_made_in_their_order,
+             changes_by_one_graphql_request_are_made_in_their_order,
              large_and_deep_queries_are_refused,
              %% Operators
              the_status_says_how_the_node_is,
@@ -463,6 +385,84 @@ graphql_takes_variables_and_introspection(_Config) ->
     ?assertEqual({400, what("body is empty")}, post("/api/graphql", "")),
     ?assertEqual({400, what("failed to parse JSON")}, post("/api/graphql", "{")),
     ?assertEqual({405, what("method not allowed")}, get("/api/graphql")).
+
+graphql_has_the_types_of_mongooseim(_Config) ->
+    Types = graphql("{ q: __type(name: \"DomainQuery\") {...fields} "
+                    "m: __type(name: \"DomainMutation\") {...fields} } "
+                    "fragment fields on __Type { fields { name args { name type { kind ofType "
+                    "{ name } } } type { name } } }"),
+    Args = fun(Args) ->
+        lists:join(",", [["{\"name\":\"", Name, "\",\"type\":{\"kind\":\"NON_NULL\",\"ofType\":"
+                          "{\"name\":\"", Type, "\"}}}"] || {Name, Type} <- Args])
+    end,
+    Domain = {"domain", "DomainName"},
+    HostType = {"hostType", "String"},
+    [?assertMatch({Field, {_, _}},
+                  {Field, binary:match(Types, iolist_to_binary(["{\"name\":\"", Field,
+                                                                "\",\"args\":[", Args(Of), "],"
+                                                                "\"type\":{\"name\":", Type]))})
+     || {Field, Of, Type} <- [{"domainDetails", [Domain], "\"DomainWithType\""},
+                              {"domainsByHostType", [HostType], "null"},
+                              {"allDomains", [], "null"},
+                              {"addDomain", [Domain, HostType], "\"Domain\""},
+                              {"removeDomain", [Domain, HostType], "\"Domain\""},
+                              {"requestRemoveDomain", [Domain, HostType], "\"Domain\""},
+                              {"enableDomain", [Domain], "\"Domain\""},
+                              {"disableDomain", [Domain], "\"Domain\""},
+                              {"setDomainPassword", [Domain, {"password", "String"}],
+                               "\"String\""},
+                              {"deleteDomainPassword", [Domain], "\"String\""}]].
+
+graphql_that_is_not_executed_is_a_bad_request(_Config) ->
+    [?assertMatch({Query, {match, _}},
+                  {Query, re:run(graphql_refusal(Query), ["^{\"errors\":\\[{\"message\":\"[^\"]*",
+                                                          Says])})
+     || {Query, Says} <- [{"{ domain { allDomains", ""}, {"{ domains { x } }", "Unknown field"},
+                          {"{ domain { domainDetails { domain } } }", "is required"},
+                          {"{ domain { domainDetails(domain: null) { domain } } }", "Invalid value"},
+                          {"{ domain { domainDetails(domain: 5) { domain } } }", "Invalid value"},
+                          {"query ($d: String!) { domain { domainDetails(domain: $d) { domain } } }",
+                           "expected type"}]],
+    Variables = fun(Json) ->
+        post("/api/graphql", ["{\"query\": \"query ($d: DomainName!) { domain { "
+                              "domainDetails(domain: $d) { domain } } }\", \"variables\": ", Json,
+                              "}"])
+    end,
+    ?assertMatch({200, _}, Variables("{\"d\": \"static.example\"}")),
+    [?assertMatch({Json, {400, <<"{\"errors\":", _/binary>>}}, {Json, Variables(Json)})
+     || Json <- ["{}", "{\"d\": null}", "{\"d\": 5}"]],
+    %% What fails while it is executed is another thing.
+    ?assertMatch(<<"{\"data\":{\"domain\":{\"domainDetails\":null}},\"errors\":", _/binary>>,
+                 'query'("domainDetails(domain: \"\") {domain}")).
+
+passwords_are_set_deleted_and_go_with_their_domain(Config) ->
+    test_helper:capture_logs(),
+    Set = fun(Domain) ->
+        graphql(["mutation { domain { setDomainPassword(domain: \"", Domain, "\", "
+                 "password: \"s3cret\") } }"])
+    end,
+    ?assertMatch({_, _}, binary:match(Set("a.example"), <<"\"code\":\"not_found\"">>)),
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    Done = data("setDomainPassword", "\"Domain password set successfully\""),
+    ?assertEqual(Done, Set("A.example")),
+    ?assertEqual(Done, Set("static.example")),
+    ?assertEqual(ok, mongoose_domain_api:check_domain_password(<<"a.example">>, <<"s3cret">>)),
+    ?assertMatch({wrong_password, _},
+                 mongoose_domain_api:check_domain_password(<<"a.example">>, <<"S3cret">>)),
+    ?assertEqual(nomatch, re:run(sql("SELECT pass_details FROM domain_admins", Config), "s3cret")),
+    Delete = "mutation { domain { deleteDomainPassword(domain: \"static.example\") } }",
+    ?assertEqual(data("deleteDomainPassword", "\"Domain password deleted successfully\""),
+                 graphql(Delete)),
+    ?assertMatch({_, _}, binary:match(graphql(Delete), <<"\"code\":\"not_found\"">>)),
+    Empty = "mutation { domain { setDomainPassword(domain: \"a.example\", password: \"\") } }",
+    ?assertMatch({_, _}, binary:match(graphql(Empty), <<"\"message\":\"Password must not be empty\"">>)),
+    ?assertMatch({_, _}, binary:match(graphql(Empty), <<"\"code\":\"invalid_password\"">>)),
+    ?assertEqual(204, delete(?A, ?TYPE1)),
+    ?assertEqual("0", sql("SELECT COUNT(*) FROM domain_admins", Config)),
+    Logged = test_helper:logged(domain_changed_by_http),
+    ?assertMatch([_ | _], [Change || #{change := {set_domain_password, _} = Change} <- Logged]),
+    ?assertEqual(nomatch, string:find(io_lib:format("~0tp", [ets:tab2list(test_helper)]), "s3cret")),
+    test_helper:release_logs().
 
 changes_by_one_graphql_request_are_made_in_their_order(_Config) ->
     Answer = graphql("mutation { domain {"
