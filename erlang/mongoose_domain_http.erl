@@ -195,7 +195,7 @@ answer(Question, Request) ->
             end,
     mongoose_domain_nif:answer(Question, Reply).
 
-%% A password is in no log: neither as the argument of a function in a stack trace, nor in the reason.
+%% A password is in no log: neither as an argument in a stack trace, nor in the reason.
 logged({set_domain_password, Domain, _Password}, Report) ->
     maps:merge(maps:with([what, class], Report), #{request => {set_domain_password, Domain}});
 logged(Request, Report) ->

@@ -124,8 +124,8 @@ files_may_have_any_ends_of_lines_and_any_order_of_columns(Config) ->
          ?assertEqual("a.example|type1|1\nb\n.example|type2|0", rows(Config))
      end || Body <- Bodies, Type <- [?CSV, "TEXT/Csv; Charset=\"utf-8\""]],
     %% The line that a record begins in.
-    ?assertEqual([rejected(4, " \\\"b\\\" ,type1", "quotation marks must be around a whole field, and "
-                                                "doubled inside of it"),
+    Marks = "quotation marks must be around a whole field, and doubled inside of it",
+    ?assertEqual([rejected(4, " \\\"b\\\" ,type1", Marks),
                   rejected(5, "\\\"c\\n.example\\\",type9", "unknown host type")],
                  lists:sublist(import(?CSV, "\"a\n.example\",type1\r\n\r\n \"b\" ,type1\n"
                                             "\"c\n.example\",type9\n"), 2)).
@@ -165,7 +165,8 @@ names_that_the_database_cannot_hold_are_rejected(Config) ->
     Name = <<"日本.example"/utf8>>,
     Body = ["a.example,type1\n", Name, ",type1\nb.example,type1\n"],
     Path = "/api/domains/" ++ binary_to_list(uri_string:quote(Name)),
-    Why = <<"the database cannot hold '", Name/binary, "': its character set lacks a character of it">>,
+    Why = <<"the database cannot hold '", Name/binary,
+            "': its character set lacks a character of it">>,
     case ?config(kind, Config) of
         sqlite ->
             ?assertMatch([_, "{\"done\":{\"lines\":3,\"added\":3," ++ _], import(?CSV, Body)),
@@ -299,7 +300,8 @@ wrong_imports_are_refused_before_anything_is_read(_Config) ->
                  post("/api/import?dry_run=perhaps", ?CSV, "a.example,type1\n")),
     ?assertEqual(["{\"error\":{\"what\":\"line 2 is too long\",\"lines\":0}}"],
                  import(?CSV, ["a.example,type1\n", lists:duplicate(20000, $a)])),
-    ?assertEqual({400, <<"{\"what\":\"unknown query parameter 'dry-run': did you mean 'dry_run'?\"}">>},
+    ?assertEqual({400, <<"{\"what\":\"unknown query parameter 'dry-run': did you mean "
+                         "'dry_run'?\"}">>},
                  post("/api/import?dry-run=true", ?CSV, "a.example,type1\n")),
     ?assertMatch([_], import(?CSV, "")).
 

@@ -374,8 +374,8 @@ graphql_says_when_the_database_fails(Config) ->
      || Field <- ["domainDetails(domain: \"a.example\") {domain}", "allDomains {domain}"]].
 
 graphql_takes_variables_and_introspection(_Config) ->
-    Query = "{\"query\": \"mutation M($d: DomainName!, $t: String!) { domain { addDomain(domain: $d, "
-            "hostType: $t) { domain } } }\", \"variables\": {\"d\": \"a.example\", "
+    Query = "{\"query\": \"mutation M($d: DomainName!, $t: String!) { domain { "
+            "addDomain(domain: $d, hostType: $t) { domain } } }\", \"variables\": {\"d\": \"a.example\", "
             "\"t\": \"type1\"}, \"operationName\": \"M\"}",
     ?assertEqual({200, data("addDomain", "{\"domain\":\"a.example\"}")},
                  post("/api/graphql", Query)),
@@ -419,10 +419,11 @@ graphql_that_is_not_executed_is_a_bad_request(_Config) ->
                                                           Says])})
      || {Query, Says} <- [{"{ domain { allDomains", ""}, {"{ domains { x } }", "Unknown field"},
                           {"{ domain { domainDetails { domain } } }", "is required"},
-                          {"{ domain { domainDetails(domain: null) { domain } } }", "Invalid value"},
+                          {"{ domain { domainDetails(domain: null) { domain } } }",
+                           "Invalid value"},
                           {"{ domain { domainDetails(domain: 5) { domain } } }", "Invalid value"},
-                          {"query ($d: String!) { domain { domainDetails(domain: $d) { domain } } }",
-                           "expected type"}]],
+                          {"query ($d: String!) { domain { domainDetails(domain: $d) "
+                           "{ domain } } }", "expected type"}]],
     Variables = fun(Json) ->
         post("/api/graphql", ["{\"query\": \"query ($d: DomainName!) { domain { "
                               "domainDetails(domain: $d) { domain } } }\", \"variables\": ", Json,
@@ -455,13 +456,14 @@ passwords_are_set_deleted_and_go_with_their_domain(Config) ->
                  graphql(Delete)),
     ?assertMatch({_, _}, binary:match(graphql(Delete), <<"\"code\":\"not_found\"">>)),
     Empty = "mutation { domain { setDomainPassword(domain: \"a.example\", password: \"\") } }",
-    ?assertMatch({_, _}, binary:match(graphql(Empty), <<"\"message\":\"Password must not be empty\"">>)),
+    ?assertMatch({_, _}, binary:match(graphql(Empty), <<"\"Password must not be empty\"">>)),
     ?assertMatch({_, _}, binary:match(graphql(Empty), <<"\"code\":\"invalid_password\"">>)),
     ?assertEqual(204, delete(?A, ?TYPE1)),
     ?assertEqual("0", sql("SELECT COUNT(*) FROM domain_admins", Config)),
     Logged = test_helper:logged(domain_changed_by_http),
     ?assertMatch([_ | _], [Change || #{change := {set_domain_password, _} = Change} <- Logged]),
-    ?assertEqual(nomatch, string:find(io_lib:format("~0tp", [ets:tab2list(test_helper)]), "s3cret")),
+    Log = io_lib:format("~0tp", [ets:tab2list(test_helper)]),
+    ?assertEqual(nomatch, string:find(Log, "s3cret")),
     test_helper:release_logs().
 
 changes_by_one_graphql_request_are_made_in_their_order(_Config) ->

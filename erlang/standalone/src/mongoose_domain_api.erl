@@ -32,7 +32,8 @@
 -type status() :: enabled | disabled | deleting | deleted.
 -type details() :: #{domain := domain(), host_type := host_type(), status := status()}.
 -type reason() :: static | unknown_host_type | duplicate | not_found | wrong_host_type | deleted
-                | invalid_domain | invalid_host_type | invalid_password | wrong_password | db_error | service_disabled
+                | invalid_domain | invalid_host_type | invalid_password | wrong_password
+                | db_error | service_disabled
                 | removal_failed | unreachable.
 -type error() :: {reason(), Text :: binary()}.
 

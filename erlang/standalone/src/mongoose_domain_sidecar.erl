@@ -47,7 +47,8 @@
                          reachable := boolean(),
                          %% If not, why, for people.
                          reason => binary()}.
--type removal() :: {ok, mongoose_domain_api:details() | binary()} | {mongoose_domain_api:reason(), binary()}.
+-type removal() :: {ok, mongoose_domain_api:details() | Text :: binary()}
+                 | {mongoose_domain_api:reason(), Text :: binary()}.
 -type look() :: ok | {away | refused, Text :: binary()}.
 
 -record(state, {%% What the last look at each has shown.
@@ -89,10 +90,10 @@ tell() ->
 remove(Function, Domain, HostType) ->
     ask_first(looks(), ?REMOVAL, Function, [Domain, HostType], []).
 
-%% @doc Has the first of the nodes that can do it change the password of a domain's administrator, in
-%% the same way.
+%% @doc Has the first of the nodes that can do it change the password of a domain's administrator,
+%% in the same way.
 -spec change_password(set_domain_password | delete_domain_password, Args :: [binary()]) ->
-    {ok, Text :: binary()} | {mongoose_domain_api:reason(), Text :: binary()}.
+    removal().
 change_password(Function, Args) ->
     ask_first(looks(), ?PASSWORD, Function, Args, []).
 
@@ -270,7 +271,7 @@ look_and_ask(Node, What, Function, Args) ->
 ask(Node, What, Function, Args) ->
     Timeout = removal_timeout(),
     try erpc:call(Node, mongoose_domain_api, Function, Args, timer:seconds(Timeout)) of
-        Answer -> answer(Node, Answer)
+        Answer -> answer(What, Node, Answer)
     catch
         error:{exception, undef, [{mongoose_domain_api, Function, _, _} | _]} ->
             {not_begun, text("it has no mongoose_domain_api:~ts/~b", [Function, length(Args)])};
@@ -293,14 +294,17 @@ no_answer(What, Format, Args) ->
                        ". It may go on there. Ask again, to find out or to finish it",
                        [What | Args])}.
 
+answer(?PASSWORD, Node, {ok, Text}) ->
+    case printable(Text) of
+        {ok, Binary} -> {ok, Binary};
+        error -> answer(Node, {ok, Text})
+    end;
+answer(_What, Node, Answer) ->
+    answer(Node, Answer).
+
 answer(_Node, {ok, #{domain := _, host_type := _, status := Status} = Details})
   when Status =:= deleting; Status =:= deleted ->
     {ok, maps:with([domain, host_type, status], Details)};
-answer(Node, {ok, Text}) when not is_map(Text) ->
-    case printable(Text) of
-        {ok, Binary} -> {ok, Binary};
-        error -> unknown_answer(Node, <<"ok">>)
-    end;
 answer(Node, {Reason, Text}) when is_atom(Reason), Reason =/= ok ->
     case {lists:member(Reason, ?REASONS), printable(Text)} of
         {true, {ok, Binary}} -> {Reason, Binary};
@@ -339,7 +343,8 @@ check_options(Options) ->
               andalso Timeout =< ?MAX_REMOVAL_TIMEOUT,
     case {IsValid, maps:get(nodes, Options, [])} of
         {false, _} ->
-            Meant = mongoose_domain_error:did_you_mean(maps:keys(Options), [nodes, removal_timeout]),
+            Known = [nodes, removal_timeout],
+            Meant = mongoose_domain_error:did_you_mean(maps:keys(Options), Known),
             bad_option(<<(options_text())/binary, Meant/binary>>);
         {true, []} -> ok;
         {true, Nodes} -> check_nodes(Nodes)
