@@ -60,10 +60,16 @@ async fn answer(
     let response = schema.execute(request).await;
     // What failed while it was executed has a path.
     if response.is_err() && response.errors.iter().all(|error| error.path.is_empty()) {
-        let refused = serde_json::json!({"errors": response.errors});
+        let refused = NotExecuted { errors: response.errors };
         return Ok((StatusCode::BAD_REQUEST, Json(refused)).into_response());
     }
     Ok(Json(response).into_response())
+}
+
+/// The answer to a query that does not parse or is not valid.
+#[derive(serde::Serialize)]
+struct NotExecuted {
+    errors: Vec<async_graphql::ServerError>,
 }
 
 /// A GraphQL request.
