@@ -14,7 +14,8 @@
 %% - `mongoose_config:get_opt/1' with `outgoing_pools' and `mongoose_config:get_opt/2' with
 %%   `{outgoing_pools, HostType}': where the database is;
 %% - `mongoose_domain_api:insert_domain/2', `delete_domain/2', `request_delete_domain/2',
-%%   `enable_domain/1' and `disable_domain/1': changes that come by HTTP;
+%%   `enable_domain/1', `disable_domain/1', `set_domain_password/2' and `delete_domain_password/1':
+%%   changes that come by HTTP;
 %% - `mongoose_instrument:set_up/1' and `tear_down/1': metrics, if they are there;
 %% - the supervisor `ejabberd_sup', under which the service runs, and the scope `mim_scope' of `pg'.
 -module(mongoose_domain_host).
@@ -23,7 +24,8 @@
 
 -export([check/0, whom_to_notify/0, notify_functions/1, notify_listeners/1, keep_up/0]).
 -export([start_service/2, stop_service/1, is_service_loaded/1]).
--export([start_process/1, stop_process/1, change/1, request_checks_beside/0, nodes_beside/0]).
+-export([start_process/1, stop_process/1, change/1, change_password/1]).
+-export([request_checks_beside/0, nodes_beside/0]).
 -export([is_mongooseim/0, pools/1, database_url/0, set_up_metrics/1, tear_down_metrics/1]).
 -export([supervisor/0, is_clean_stop/1]).
 
@@ -37,6 +39,8 @@
                                           {mongoose_domain_api, request_delete_domain, 2},
                                           {mongoose_domain_api, enable_domain, 1},
                                           {mongoose_domain_api, disable_domain, 1},
+                                          {mongoose_domain_api, set_domain_password, 2},
+                                          {mongoose_domain_api, delete_domain_password, 1},
                                           {mongoose_domain_sql, start, 1},
                                           {mongoose_domain_db_cleaner, start, 1},
                                           {mongoose_domain_db_cleaner, stop, 0},
@@ -139,6 +143,16 @@ change(Change) ->
         {ok, _Details} -> ok;
         {Reason, Text} when is_atom(Reason) -> {Reason, iodata_to_text(Text)}
     end.
+
+%% @doc Sets or deletes the password of a domain's administrator by the host's API, which answers by
+%% a text.
+-spec change_password({set_domain_password, Domain :: binary(), Password :: binary()}
+                      | {delete_domain_password, Domain :: binary()}) ->
+    {ok | Reason :: atom(), Text :: binary()}.
+change_password(Change) ->
+    [Function | Args] = tuple_to_list(Change),
+    {Reason, Text} = apply(mongoose_domain_api, Function, Args),
+    {Reason, iodata_to_text(Text)}.
 
 %% @doc Asks the services of the cluster beside us to look at the event log, if this node is a
 %% sidecar.

@@ -20,11 +20,18 @@ answer(Port, Number, Question) ->
     Reply = try reply(Question, fun(Part) -> send(Port, {part, Number, Part}) end)
             catch
                 Class:Reason:Stacktrace ->
-                    ?LOG_ERROR(#{what => domain_http_request_failed, request => Question,
-                                 class => Class, reason => Reason, stacktrace => Stacktrace}),
+                    ?LOG_ERROR(logged(Question, #{what => domain_http_request_failed,
+                                                  class => Class, reason => Reason,
+                                                  stacktrace => Stacktrace})),
                     refused(db_error, <<"it failed; see the log of the node">>)
             end,
     send(Port, {answer, Number, Reply}).
+
+%% A password is in no log: neither as an argument in a stack trace, nor in the reason.
+logged({set_domain_password, Domain, _Password}, Report) ->
+    maps:merge(maps:with([what, class], Report), #{request => {set_domain_password, Domain}});
+logged(Question, Report) ->
+    Report#{request => Question}.
 
 %% @doc Says that a question cannot be answered, because the process that should died.
 -spec refuse(port(), Number :: non_neg_integer()) -> ok.
@@ -94,18 +101,25 @@ reply(verify, _Part) ->
     verify(mongoose_domain_host:is_service_loaded(service_domain_db));
 reply(members, _Part) ->
     {members, mongoose_domain_cluster:members()};
+reply({set_domain_password, Domain, _Password} = Change, _Part) ->
+    changed({set_domain_password, Domain}, mongoose_domain_host:change_password(Change));
+reply({delete_domain_password, _Domain} = Change, _Part) ->
+    changed(Change, mongoose_domain_host:change_password(Change));
 reply(Change, _Part) ->
-    case mongoose_domain_host:change(Change) of
-        ok ->
-            ?LOG_INFO(#{what => domain_changed_by_http, change => Change}),
-            done;
-        {db_error, Text} ->
-            ?LOG_ERROR(#{what => domain_change_failed, change => Change, text => Text}),
-            ok = mongoose_domain_nif:count_error(db_error, Text),
-            refused(db_error, Text);
-        {Reason, Text} ->
-            refused(Reason, Text)
-    end.
+    changed(Change, mongoose_domain_host:change(Change)).
+
+changed(Change, ok) ->
+    ?LOG_INFO(#{what => domain_changed_by_http, change => Change}),
+    done;
+changed(Change, {ok, Text}) ->
+    ?LOG_INFO(#{what => domain_changed_by_http, change => Change}),
+    {text, Text};
+changed(Change, {db_error, Text}) ->
+    ?LOG_ERROR(#{what => domain_change_failed, change => Change, text => Text}),
+    ok = mongoose_domain_nif:count_error(db_error, Text),
+    refused(db_error, Text);
+changed(_Change, {Reason, Text}) ->
+    refused(Reason, Text).
 
 in_parts(Kind, List, Part) when length(List) =< ?PART ->
     ok = Part({Kind, List}),

@@ -41,7 +41,9 @@ read(Opts) when is_map(Opts) ->
             typed(maps:merge(#{ip_address => "127.0.0.1", port => 8088, tls => #{},
                                memory_limit => ?MEMORY_LIMIT}, Given));
         {[], {error, Text}} -> wrong("~ts", [Text]);
-        {[Key | _], _} -> wrong("~tp is no option; there are ~0tp", [Key, Known])
+        {[Key | _], _} ->
+            wrong("~tp is no option; there are ~0tp~ts",
+                  [Key, Known, mongoose_domain_error:did_you_mean([Key], Known)])
     end;
 read(_Opts) ->
     wrong("must be a map of ip_address, port, username, password, password_file, tls and "

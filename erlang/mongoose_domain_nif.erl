@@ -74,6 +74,10 @@
                                                         %%      | {wrong_host_type, host_type()}}
   | {delete_domain, domain(), host_type()}              %% {ok, done | not_found}
   | {select_domain, domain()}                           %% {ok, row() | not_found}
+    %% What to keep of the password of the domain's administrator.
+  | {set_password, domain(), Details :: binary(), IsStatic :: boolean()} %% {ok, done | not_found}
+  | {delete_password, domain()}                         %% {ok, done | not_found}
+  | {select_password, domain()}                         %% {ok, Details :: binary() | not_found}
   | {select_page, any | disabled | enabled | deleting, After :: integer(), Limit :: 1..10000}
                                                         %% {ok, [row()]}, by id
   | newest_event                                        %% {ok, integer() | nil}

@@ -1,7 +1,7 @@
 %% @doc The database service of one node: it loads the domains, then follows the event log.
 %%
 %% Takes the place of MongooseIM's module of this name. What it does and when is decided in Rust, by
-%% a follower (`mongoose_domain_nif:start_follower/2'). This process passes on what happens, and does
+%% a follower (`mongoose_domain_nif:start_follower/2'). This process passes on what happens and does
 %% what it asks for: batches of changes go to `mongoose_domain_core', answers to who waits for them.
 %%
 %% The position in the event log lives with the routing table: a crash here loses nothing.

@@ -52,6 +52,11 @@ groups() ->
         bad_names_are_refused_before_any_sql_runs,
         names_of_250_multibyte_characters_pass_through_everything,
         names_are_data_and_not_sql,
+        %% Passwords
+        a_password_is_kept_as_details_of_scram,
+        a_password_is_set_checked_replaced_and_deleted,
+        only_a_domain_that_is_there_or_static_has_a_password,
+        what_cannot_be_a_password_is_refused,
         %% Failures of the database
         without_a_database_the_service_is_disabled,
         a_failing_database_is_a_db_error_and_the_table_still_answers,
@@ -375,6 +380,62 @@ names_are_data_and_not_sql(Config) ->
     [?assertEqual({ok, details(Name, ?T, deleted)}, ?API:delete_domain(Name, ?T))
      || Name <- Names],
     ?assertEqual("", rows(Config)).
+
+%% Passwords
+
+%% The example of RFC 7677: by the key of the server its signature comes out.
+a_password_is_kept_as_details_of_scram(_Config) ->
+    Salt = <<"W22ZaJ0SNY7soEsUEjb6gQ==">>,
+    Details = mongoose_domain_password:details(<<"pencil">>, base64:decode(Salt), 4096),
+    <<"SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$", Keys/binary>> = Details,
+    [StoredKey, ServerKey] = string:split(Keys, ":"),
+    Nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
+    Messages = ["n=user,r=rOprNGfwEbeRWgbNEkqO,r=", Nonce, ",s=", Salt, ",i=4096,c=biws,r=", Nonce],
+    Sign = fun(Key) -> crypto:mac(hmac, sha256, Key, Messages) end,
+    ?assertEqual(<<"6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=">>,
+                 base64:encode(Sign(base64:decode(ServerKey)))),
+    %% And the client's proof leads back to the stored key.
+    Proof = base64:decode(<<"dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=">>),
+    ClientKey = crypto:exor(Proof, Sign(base64:decode(StoredKey))),
+    ?assertEqual(base64:decode(StoredKey), crypto:hash(sha256, ClientKey)).
+
+a_password_is_set_checked_replaced_and_deleted(Config) ->
+    {ok, _} = ?API:insert_domain(?D, ?T),
+    {not_found, _} = ?API:check_domain_password(?D, <<"one">>),
+    [begin
+         ?assertEqual({ok, <<"Domain password set successfully">>},
+                      ?API:set_domain_password(?D, Password)),
+         ?assertEqual(ok, ?API:check_domain_password(?D, Password))
+     end || Password <- [<<"one">>, <<"two">>]],
+    ?assertEqual({wrong_password, <<"Wrong password">>}, ?API:check_domain_password(?D, <<"one">>)),
+    %% é, in one character and in two.
+    {ok, _} = ?API:set_domain_password(?D, <<"\xe9"/utf8>>),
+    ?assertEqual(ok, ?API:check_domain_password(?D, <<"e\x{301}"/utf8>>)),
+    ?assertEqual("1", sql("SELECT COUNT(*) FROM domain_admins", Config)),
+    ?assertEqual({ok, <<"Domain password deleted successfully">>}, ?API:delete_domain_password(?D)),
+    ?assertEqual({not_found, <<"Given domain has no password">>}, ?API:delete_domain_password(?D)),
+    ?assertEqual("0", sql("SELECT COUNT(*) FROM domain_admins", Config)).
+
+only_a_domain_that_is_there_or_static_has_a_password(Config) ->
+    NotFound = {not_found, <<"Given domain does not exist">>},
+    ?assertEqual(NotFound, ?API:set_domain_password(?D, <<"one">>)),
+    ?assertMatch({ok, _}, ?API:set_domain_password(<<"static.example">>, <<"one">>)),
+    {ok, _} = ?API:insert_domain(?D, ?T),
+    {ok, _} = ?API:set_domain_password(?D, <<"one">>),
+    {ok, _} = ?API:delete_domain(?D, ?T),
+    ?assertEqual("static.example", sql("SELECT domain FROM domain_admins", Config)),
+    {ok, _} = ?API:insert_domain(?D, ?T),
+    ?assertMatch({not_found, _}, ?API:check_domain_password(?D, <<"one">>)).
+
+what_cannot_be_a_password_is_refused(_Config) ->
+    {ok, _} = ?API:insert_domain(?D, ?T),
+    [?assertEqual({invalid_password, <<"Password ", Text/binary>>},
+                  ?API:set_domain_password(?D, Password))
+     || {Password, Text} <- [{<<>>, <<"must not be empty">>}, {<<255>>, <<"must be UTF-8">>},
+                             {"one", <<"must be a binary">>},
+                             {binary:copy(<<"a">>, 1025),
+                              <<"must not have more than 1024 bytes">>}]],
+    ?assertMatch({invalid_domain, _}, ?API:set_domain_password(<<>>, <<"one">>)).
 
 %% Failures of the database
 

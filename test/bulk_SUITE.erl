@@ -19,6 +19,11 @@ groups() ->
              lines_of_json_are_imported,
              the_same_import_again_changes_nothing,
              an_import_changes_the_status_of_what_is_there,
+             a_record_without_a_status_leaves_the_status_alone,
+             files_may_have_any_ends_of_lines_and_any_order_of_columns,
+             unknown_columns_and_keys_end_an_import_before_anything_is_written,
+             another_encoding_is_said_in_one_answer,
+             names_that_the_database_cannot_hold_are_rejected,
              what_cannot_be_imported_is_rejected_with_its_reason,
              a_domain_that_comes_twice_has_the_status_of_the_later_line,
              a_dry_run_says_what_would_be_done_and_does_nothing,
@@ -28,7 +33,8 @@ groups() ->
              wrong_imports_are_refused_before_anything_is_read,
              what_is_exported_can_be_imported,
              exports_have_filters,
-             an_export_that_fails_breaks_off],
+             an_export_says_how_long_it_is,
+             an_export_that_fails_is_an_error_and_no_file],
     %% On the others the domain is a key.
     OfMysql = [of_duplicates_the_row_that_counts_is_exported],
     [{Kind, [], Cases ++ [Case || Case <- OfMysql, Kind =:= mysql]}
@@ -88,10 +94,112 @@ the_same_import_again_changes_nothing(Config) ->
 an_import_changes_the_status_of_what_is_there(Config) ->
     _ = import(?CSV, "a.example,type1\nb.example,type1,disabled\n"),
     ?assertMatch([_, "{\"done\":{\"lines\":2,\"added\":0,\"changed\":2,\"unchanged\":0," ++ _],
-                 import(?CSV, "a.example,type1,disabled\nb.example,type1\n")),
+                 import(?CSV, "a.example,type1,disabled\nb.example,type1,enabled\n")),
     ?assertEqual("a.example|type1|0\nb.example|type1|1", rows(Config)),
     pong = service_domain_db:sync_local(),
     ?assertEqual([{<<"b.example">>, <<"type1">>}], mongoose_domain_core:get_all_dynamic()).
+
+a_record_without_a_status_leaves_the_status_alone(Config) ->
+    _ = import(?CSV, "a.example,type1\nb.example,type1,disabled\n"),
+    Events = events(Config),
+    [?assertMatch([_, "{\"done\":{\"lines\":2,\"added\":0,\"changed\":0,\"unchanged\":2," ++ _],
+                  import(Type, Body))
+     || {Type, Body} <- [{?CSV, "a.example,type1\nb.example,type1,\n"},
+                         {?NDJSON, "{\"domain\": \"a.example\", \"host_type\": \"type1\"}\n"
+                                   "{\"domain\": \"b.example\", \"host_type\": \"type1\", "
+                                   "\"status\": null}\n"}]],
+    ?assertEqual("a.example|type1|1\nb.example|type1|0", rows(Config)),
+    ?assertEqual(Events, events(Config)).
+
+files_may_have_any_ends_of_lines_and_any_order_of_columns(Config) ->
+    Bodies = ["\xEF\xBB\xBF\"Status\", \"HOST_TYPE\" ,Domain\r\n,type1,a.example\r\n"
+              "disabled,type2,\"b\n.example\"\r\n",
+              "a.example,type1\r\"b\n.example\",type2,disabled\r",
+              "# a comment\r\n\n\"a.example\",type1\n\n \"b\" ,type1\n\"b\n.example\",type2,"
+              "disabled"],
+    [begin
+         sql("DELETE FROM domain_settings", Config),
+         {200, Answer} = post("/api/import", Type, list_to_binary(Body)),
+         ?assertMatch({_, _}, binary:match(Answer, <<"\"added\":2">>)),
+         ?assertEqual("a.example|type1|1\nb\n.example|type2|0", rows(Config))
+     end || Body <- Bodies, Type <- [?CSV, "TEXT/Csv; Charset=\"utf-8\""]],
+    %% The line that a record begins in.
+    Marks = "quotation marks must be around a whole field, and doubled inside of it",
+    ?assertEqual([rejected(4, " \\\"b\\\" ,type1", Marks),
+                  rejected(5, "\\\"c\\n.example\\\",type9", "unknown host type")],
+                 lists:sublist(import(?CSV, "\"a\n.example\",type1\r\n\r\n \"b\" ,type1\n"
+                                            "\"c\n.example\",type9\n"), 2)).
+
+unknown_columns_and_keys_end_an_import_before_anything_is_written(Config) ->
+    Failed = fun(What) -> ["{\"error\":{\"what\":\"" ++ What ++ "\",\"lines\":0}}"] end,
+    ?assertEqual(Failed("line 1: unknown column 'hostType': did you mean 'host_type'?"),
+                 import(?CSV, "domain,hostType\na.example,type1\n")),
+    ?assertEqual(Failed("line 1: unknown column 'owner': known are domain, host_type, status"),
+                 import(?CSV, "domain,host_type,owner\na.example,type1,me\n")),
+    ?assertEqual(Failed("line 2: unknown key 'Status': did you mean 'status'?"),
+                 import(?NDJSON, "{\"domain\": \"a.example\", \"host_type\": \"type1\"}\n"
+                                 "{\"domain\": \"b.example\", \"host_type\": \"type1\", "
+                                 "\"Status\": \"disabled\"}\n")),
+    ?assertEqual("", rows(Config)).
+
+another_encoding_is_said_in_one_answer(Config) ->
+    Latin1 = "a.example,type1\nb\xE9.example,type1\n",
+    ?assertEqual(["{\"error\":{\"what\":\"line 2 is not UTF-8: save the file as UTF-8\","
+                  "\"lines\":0}}"], import(?CSV, list_to_binary(Latin1))),
+    ?assertEqual(["{\"error\":{\"what\":\"the file is UTF-16: save it as UTF-8\",\"lines\":0}}"],
+                 import(?CSV, unicode:characters_to_binary("a.example,type1\n", utf8,
+                                                           {utf16, little}))),
+    ?assertEqual({415, <<"{\"what\":\"the charset must be UTF-8: save the file as that\"}">>},
+                 post("/api/import", "text/csv; charset=ISO-8859-1", Latin1)),
+    Gzip = [{"content-encoding", "gzip"}],
+    ?assertMatch({415, <<"{\"what\":\"Content-Encoding gzip is not understood: send the file as it "
+                         "is\"}">>},
+                 http_helper:request(post, "/api/import", Gzip, zlib:gzip("a.example,type1\n"))),
+    ?assertEqual("", rows(Config)).
+
+names_that_the_database_cannot_hold_are_rejected(Config) ->
+    Url = narrow(?config(kind, Config), Config),
+    Narrow = [{url, Url} | lists:keydelete(url, 1, Config)],
+    test_helper:stop_standalone(),
+    {ok, _} = http_helper:start(#{database => Url}, #{}),
+    Name = <<"日本.example"/utf8>>,
+    Body = ["a.example,type1\n", Name, ",type1\nb.example,type1\n"],
+    Path = "/api/domains/" ++ binary_to_list(uri_string:quote(Name)),
+    Why = <<"the database cannot hold '", Name/binary,
+            "': its character set lacks a character of it">>,
+    case ?config(kind, Config) of
+        sqlite ->
+            ?assertMatch([_, "{\"done\":{\"lines\":3,\"added\":3," ++ _], import(?CSV, Body)),
+            ?assertEqual(204, http_helper:put(Path, "{\"host_type\": \"type1\"}"));
+        _ ->
+            Rejected = rejected(2, binary_to_list(Name) ++ ",type1", binary_to_list(Why)),
+            {200, Dry} = post("/api/import?dry_run=true", ?CSV, Body),
+            ?assertMatch({_, _}, binary:match(Dry, list_to_binary(Rejected))),
+            ?assertMatch([Rejected, _, "{\"done\":{\"lines\":3,\"added\":2,\"changed\":0,"
+                                       "\"unchanged\":0,\"rejected\":1," ++ _], import(?CSV, Body)),
+            ?assertEqual("a.example|type1|1\nb.example|type1|1", rows(Narrow)),
+            What = <<"{\"what\":\"", Why/binary, "\"}">>,
+            [?assertEqual({400, What}, http_helper:request(Method, Path, Request))
+             || {Method, Request} <- [{get, none}, {put, "{\"host_type\": \"type1\"}"},
+                                      {patch, "{\"enabled\": false}"},
+                                      {delete, "{\"host_type\": \"type1\"}"}]]
+    end.
+
+%% The URL of a database that can hold only Latin-1, if there is such a thing.
+narrow(sqlite, Config) ->
+    ?config(url, Config);
+narrow(mysql, Config) ->
+    [sql(["ALTER TABLE ", Table, " CONVERT TO CHARACTER SET latin1"], Config)
+     || Table <- ["domain_settings", "domain_events", "domain_admins"]],
+    ?config(url, Config);
+narrow(postgres, Config) ->
+    Url = ?config(url, Config) ++ "_latin1",
+    [_, Name] = string:split(Url, "/", trailing),
+    sql(["CREATE DATABASE ", Name, " TEMPLATE template0 ENCODING LATIN1 LOCALE 'C'"], Config),
+    {ok, Schema} = file:read_file(filename:join(test_helper:root_dir(),
+                                                "priv/schema/postgres.sql")),
+    test_helper:sql(Url, Schema),
+    Url.
 
 what_cannot_be_imported_is_rejected_with_its_reason(Config) ->
     _ = import(?CSV, "taken.example,type1\n"),
@@ -192,13 +300,18 @@ wrong_imports_are_refused_before_anything_is_read(_Config) ->
                  post("/api/import?dry_run=perhaps", ?CSV, "a.example,type1\n")),
     ?assertEqual(["{\"error\":{\"what\":\"line 2 is too long\",\"lines\":0}}"],
                  import(?CSV, ["a.example,type1\n", lists:duplicate(20000, $a)])),
+    ?assertEqual({400, <<"{\"what\":\"unknown query parameter 'dry-run': did you mean "
+                         "'dry_run'?\"}">>},
+                 post("/api/import?dry-run=true", ?CSV, "a.example,type1\n")),
     ?assertMatch([_], import(?CSV, "")).
 
 %% Exports
 
 what_is_exported_can_be_imported(Config) ->
-    Body = "a.example,type1\n\"b,\"\"x\"\".example\",type2,disabled\né.example,type1\n",
-    _ = import(?CSV, unicode:characters_to_binary(Body)),
+    Body = "a.example,type1\n\"b,\"\"x\"\".example\",type2,disabled\né.example,type1\n"
+           "\" c \",type1\n\"# d\",type1\n\"e\r\n\r\",type1\ndomain,type2\n\"\t\",type1\n",
+    {200, Answer} = post("/api/import", ?CSV, unicode:characters_to_binary(Body)),
+    ?assertMatch({_, _}, binary:match(Answer, <<"\"done\":{\"lines\":10,\"added\":8,">>)),
     Rows = rows(Config),
     [begin
          {200, Exported} = http_helper:get("/api/export?format=" ++ Format),
@@ -227,11 +340,34 @@ of_duplicates_the_row_that_counts_is_exported(Config) ->
                    "{\"domain\":\"b.example\"},{\"domain\":\"a.example\"}]}}}">>,
                  http_helper:graphql("{ domain { allDomains { domain } } }")).
 
-an_export_that_fails_breaks_off(Config) ->
+%% By HTTP/1.0, too, where the end of a file is else that of the connection.
+an_export_says_how_long_it_is(_Config) ->
+    _ = import(?CSV, [["d", integer_to_list(N), ".example,type1\n"] || N <- lists:seq(1, 25000)]),
+    {200, Exported} = http_helper:get("/api/export"),
+    Length = integer_to_list(byte_size(Exported)),
+    {_, Port} = mongoose_domain_http:address(),
+    [begin
+         {ok, Socket} = gen_tcp:connect("127.0.0.1", Port, [binary, {active, false}]),
+         ok = gen_tcp:send(Socket, ["GET /api/export ", Version, "\r\nHost: localhost\r\n"
+                                    "Connection: close\r\n\r\n"]),
+         [Head, Body] = binary:split(all(Socket), <<"\r\n\r\n">>),
+         ?assertMatch({match, [Length]}, re:run(Head, "\r\ncontent-length: (\\d+)\r\n",
+                                                [caseless, {capture, [1], list}])),
+         ?assertEqual(nomatch, re:run(Head, "transfer-encoding", [caseless])),
+         ?assertEqual(Exported, Body)
+     end || Version <- ["HTTP/1.0", "HTTP/1.1"]].
+
+all(Socket) ->
+    case gen_tcp:recv(Socket, 0) of
+        {ok, Bytes} -> <<Bytes/binary, (all(Socket))/binary>>;
+        {error, closed} -> <<>>
+    end.
+
+an_export_that_fails_is_an_error_and_no_file(Config) ->
     _ = import(?CSV, "a.example,type1\n"),
     {200, _} = http_helper:get("/api/export"),
     sql("ALTER TABLE domain_settings RENAME TO elsewhere", Config),
-    ?assertError({no_answer, _}, http_helper:get("/api/export")).
+    ?assertEqual({500, <<"{\"what\":\"database error\"}">>}, http_helper:get("/api/export")).
 
 %% Helpers
 

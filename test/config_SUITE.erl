@@ -27,6 +27,7 @@ all() ->
      an_unknown_parameter_of_a_database_url_is_refused,
      a_database_url_must_name_something_to_share,
      what_is_wrong_with_an_element_is_said_with_its_place,
+     an_option_that_is_not_known_is_named_and_so_is_what_was_probably_meant,
      the_first_wrong_option_stops_the_start_and_nothing_runs,
      %% Wrong at run time
      a_wrong_password_is_named_but_not_shown,
@@ -152,6 +153,27 @@ what_is_wrong_with_an_element_is_said_with_its_place(_Config) ->
              {static_domains, [Pair, ?D], <<"element 2: not a pair {Domain, HostType}">>},
              {static_domains, [Pair | ?D], <<"not a proper list">>},
              {host_types, [?T, "type2"], <<"element 2: must be a binary">>}]].
+
+an_option_that_is_not_known_is_named_and_so_is_what_was_probably_meant(_Config) ->
+    Options = <<"is no option; there are [static_domains,host_types,database,service,http,"
+                "removal_handlers,listeners,sidecar]">>,
+    Service = <<"must be a map of event_cleaning_interval, event_max_age and audit_interval, in "
+                "seconds from 1 to 2592000, and max_connections, from 1 to 100">>,
+    [?assertMatch({error, {?APP, {{bad_option, Option, Text}, _}}}, start_error(Env))
+     || {Env, Option, Text} <-
+            [{#{static_domain => []}, static_domain, Options},
+             {#{'host-types' => []}, 'host-types',
+              <<Options/binary, ": did you mean host_types by 'host-types'?">>},
+             {#{hostTypes => []}, hostTypes,
+              <<Options/binary, ": did you mean host_types by hostTypes?">>},
+             {#{service => #{auditInterval => 1}}, service,
+              {bad_options, [auditInterval],
+               <<Service/binary, ": did you mean audit_interval by auditInterval?">>}},
+             {#{http => #{'IP-Address' => "127.0.0.1"}}, http,
+              {bad_http_option, <<"'IP-Address' is no option; there are [ip_address,port,username,"
+                                  "password,tls]: did you mean ip_address by 'IP-Address'?">>}}]],
+    Sidecar = start_error(#{sidecar => #{'Nodes' => []}}),
+    ?assertNotEqual(nomatch, string:find(text(Sidecar), "did you mean nodes by 'Nodes'?")).
 
 the_first_wrong_option_stops_the_start_and_nothing_runs(Config) ->
     Names = [ejabberd_sup, mongoose_domain_sup, mongoose_domain_core, mongoose_domain_hooks,

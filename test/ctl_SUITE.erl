@@ -19,6 +19,7 @@ all() ->
 groups() ->
     Cases = [%% GraphQL
              the_commands_of_graphql_print_its_result,
+             passwords_are_set_from_a_file_and_deleted,
              each_refusal_of_graphql_is_printed_and_ends_with_1,
              a_failing_database_is_said_so,
              %% The older commands
@@ -86,8 +87,11 @@ the_commands_of_graphql_print_its_result(Config) ->
     ?assertEqual(result(addDomain, details(<<"ENABLED">>)), domain("addDomain", Pair, Config)),
     ?assertEqual(result(disableDomain, details(<<"DISABLED">>)),
                  domain("disableDomain", Name, Config)),
-    ?assertEqual(result(domainDetails, details(<<"DISABLED">>)),
+    ?assertEqual(result(domainDetails, (details(<<"DISABLED">>))#{type => <<"DYNAMIC">>}),
                  domain("domainDetails", Name, Config)),
+    ?assertEqual(result(domainDetails, #{domain => <<"static.example">>, hostType => ?T1,
+                                         status => <<"ENABLED">>, type => <<"STATIC">>}),
+                 domain("domainDetails", ["--domain", "static.example"], Config)),
     ?assertEqual(result(enableDomain, details(<<"ENABLED">>)),
                  domain("enableDomain", Name, Config)),
     pong = service_domain_db:sync_local(),
@@ -106,6 +110,17 @@ the_commands_of_graphql_print_its_result(Config) ->
                  domain("requestRemoveDomain", Pair, Config)),
     test_helper:wait_until(fun() -> rows(Config) =:= [] end).
 
+passwords_are_set_from_a_file_and_deleted(Config) ->
+    Name = ["--domain", "a.example"],
+    {0, _, _} = domain("addDomain", Name ++ ["--hostType", "type1"], Config),
+    File = write("new", "s3cret\n", Config),
+    Set = {0, json(#{data => #{domain => #{setDomainPassword =>
+                                               <<"Domain password set successfully">>}}}), <<>>},
+    ?assertEqual(Set, domain("setDomainPassword", Name ++ ["--new-password-file", File], Config)),
+    ?assertEqual(ok, mongoose_domain_api:check_domain_password(<<"a.example">>, <<"s3cret">>)),
+    ?assertMatch({0, _, <<>>}, domain("deleteDomainPassword", Name, Config)),
+    ?assertMatch({1, _, <<>>}, domain("deleteDomainPassword", Name, Config)).
+
 each_refusal_of_graphql_is_printed_and_ends_with_1(Config) ->
     Refused = fun(Code, Text, Command, Args) ->
         ?assertEqual(refused(list_to_atom(Command), Args, Code, Text),
@@ -119,7 +134,8 @@ each_refusal_of_graphql_is_printed_and_ends_with_1(Config) ->
     OfPairs = ["addDomain", "removeDomain", "requestRemoveDomain"],
     OfNames = ["enableDomain", "disableDomain", "domainDetails"],
     [Refused(static, "Domain is static", Command, Static ++ Type1) || Command <- OfPairs],
-    [Refused(static, "Domain is static", Command, Static) || Command <- OfNames],
+    [Refused(static, "Domain is static", Command, Static)
+     || Command <- OfNames -- ["domainDetails"]],
     [Refused(unknown_host_type, "Unknown host type", Command, Name ++ Type9)
      || Command <- OfPairs],
     Refused(unknown_host_type, "Unknown host type", "domainsByHostType", Type9),
@@ -409,6 +425,10 @@ an_import_changes_the_status_and_can_be_repeated(Config) ->
     ?assertEqual({0, summary(2, 0, 0, 2, 0), <<>>}, import([File], Config)),
     _ = write("domains.csv", "a.example,type1,disabled\nb.example,type1,disabled\n", Config),
     ?assertEqual({0, summary(2, 0, 1, 1, 0), <<>>}, import([File], Config)),
+    ?assertEqual(["a.example|type1|0", "b.example|type1|0"], rows(Config)),
+    %% Without a status it is left alone.
+    _ = write("domains.csv", "a.example,type1\nb.example,type1\n", Config),
+    ?assertEqual({0, summary(2, 0, 0, 2, 0), <<>>}, import([File], Config)),
     ?assertEqual(["a.example|type1|0", "b.example|type1|0"], rows(Config)).
 
 a_dry_run_changes_nothing(Config) ->
@@ -556,13 +576,13 @@ domains_are_exported(Config) ->
 an_export_can_be_imported(Config) ->
     fill(Config),
     [{0, _, _} = ctl(["insert_domain", Name, "type1"], Config)
-     || Name <- [<<"a \"quoted\", name">>, <<"#no comment">>]],
+     || Name <- [<<"a \"quoted\", name">>, <<"# no comment">>, <<" blanks ">>, <<"domain">>]],
     Rows = rows(Config),
     Files = [filename:join(?config(dir, Config), Name) || Name <- ["a.csv", "a.ndjson"]],
     [begin
          {0, <<>>, _} = ctl(["export", File], Config),
          sql("DELETE FROM domain_settings", Config),
-         ?assertEqual({0, summary(4, 4, 0, 0, 0), <<>>}, import([File], Config)),
+         ?assertEqual({0, summary(6, 6, 0, 0, 0), <<>>}, import([File], Config)),
          ?assertEqual(Rows, rows(Config))
      end || File <- Files].
 
@@ -744,7 +764,8 @@ query_before(Field, Args) ->
                true -> "query";
                false -> "mutation"
            end,
-    Variables = ["$" ++ Name ++ ": String!" || "--" ++ Name <- Args],
+    Type = fun("domain") -> "DomainName!"; (_) -> "String!" end,
+    Variables = ["$" ++ Name ++ ": " ++ Type(Name) || "--" ++ Name <- Args],
     Kind ++ " (" ++ lists:append(lists:join(", ", Variables)) ++ ") { domain { ".
 
 %% JSON with its keys sorted, each level two spaces further to the right.

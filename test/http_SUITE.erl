@@ -7,7 +7,8 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--import(http_helper, [get/1, put/2, patch/2, delete/2, post/2, graphql/1, request/3]).
+-import(http_helper, [get/1, put/2, patch/2, delete/2, post/2, graphql/1, graphql_refusal/1,
+                      request/3]).
 
 -define(A, "/api/domains/a.example").
 -define(STATIC, "/api/domains/static.example").
@@ -42,6 +43,7 @@ groups() ->
              the_list_has_pages_by_name,
              the_list_has_filters,
              wrong_queries_are_refused,
+             what_is_not_known_is_refused_and_named,
              %% The database
              a_failing_database_is_said_so_everywhere,
              %% GraphQL
@@ -49,6 +51,9 @@ groups() ->
              graphql_has_every_error,
              graphql_says_when_the_database_fails,
              graphql_takes_variables_and_introspection,
+             graphql_has_the_types_of_mongooseim,
+             graphql_that_is_not_executed_is_a_bad_request,
+             passwords_are_set_deleted_and_go_with_their_domain,
              changes_by_one_graphql_request_are_made_in_their_order,
              large_and_deep_queries_are_refused,
              lists_of_one_request_have_one_budget,
@@ -230,6 +235,28 @@ wrong_queries_are_refused(_Config) ->
     ?assertEqual({403, what("unknown host type")}, get("/api/domains?host_type=type9")),
     ?assertEqual({403, what("unknown host type")}, get("/api/export?host_type=type9")).
 
+what_is_not_known_is_refused_and_named(Config) ->
+    [?assertEqual({400, what(["unknown query parameter '", Key, "': ", Says])}, get(Path))
+     || {Path, Key, Says} <-
+            [{"/api/domains?hostType=type1", "hostType", "did you mean 'host_type'?"},
+             {"/api/domains?LIMIT=1", "LIMIT", "did you mean 'limit'?"},
+             {"/api/domains?limits=1", "limits", "known are host_type, status, after, limit"},
+             {"/api/export?host-type=type1", "host-type", "did you mean 'host_type'?"},
+             {?A ++ "?host_type=type1", "host_type", "there is none here"},
+             {"/api/status?x", "x", "there is none here"}]],
+    ?assertEqual({400, what("query parameter 'limit' is there twice")},
+                 get("/api/domains?limit=1&limit=2")),
+    [?assertEqual({400, what(["unknown key '", Key, "': ", Says])}, request(Method, ?A, Body))
+     || {Method, Body, Key, Says} <-
+            [{put, "{\"hostType\": \"type1\"}", "hostType", "did you mean 'host_type'?"},
+             {put, "{\"host_type\": \"type1\", \"enabled\": false}", "enabled",
+              "known are host_type"},
+             {patch, "{\"enabled\": true, \"host_type\": \"type1\"}", "host_type",
+              "known are enabled"},
+             {delete, "{\"host_type\": \"type1\", \"Request\": true}", "Request",
+              "did you mean 'request'?"}]],
+    ?assertEqual("", rows(Config)).
+
 a_failing_database_is_said_so_everywhere(Config) ->
     test_helper:capture_logs(),
     ?assertEqual(204, put(?A, ?TYPE1)),
@@ -277,6 +304,13 @@ graphql_has_every_field(_Config) ->
     ?assertEqual(data("enableDomain", "{\"domain\":\"a.example\",\"hostType\":\"type1\","
                       "\"status\":\"ENABLED\"}"),
                  mutation("enableDomain(domain: \"a.example\")")),
+    ?assertEqual(data("domainDetails", "{\"domain\":\"a.example\",\"hostType\":\"type1\","
+                      "\"status\":\"ENABLED\",\"type\":\"DYNAMIC\"}"),
+                 'query'("domainDetails(domain: \"a.example\") {domain hostType status type}")),
+    ?assertEqual(data("domainDetails", "{\"domain\":\"static.example\",\"hostType\":\"type1\","
+                      "\"status\":\"ENABLED\",\"type\":\"STATIC\"}"),
+                 'query'("domainDetails(domain: \"static.example\") "
+                         "{domain hostType status type}")),
     pong = service_domain_db:sync_local(),
     ?assertEqual(data("allDomains", "[{\"domain\":\"static.example\",\"hostType\":\"type1\","
                       "\"status\":\"ENABLED\",\"type\":\"STATIC\"},{\"domain\":\"a.example\","
@@ -304,8 +338,6 @@ graphql_has_every_error(Config) ->
             "requestRemoveDomain(domain: \"static.example\", hostType: \"type1\")"),
     refused("static", "Domain is static", "enableDomain(domain: \"static.example\")"),
     refused("static", "Domain is static", "disableDomain(domain: \"static.example\")"),
-    refused_query("static", "Domain is static",
-                  "domainDetails(domain: \"static.example\") {domain}"),
     [refused("unknown_host_type", "Unknown host type",
              Function ++ "(domain: \"a.example\", hostType: \"type9\")")
      || Function <- ["addDomain", "removeDomain", "requestRemoveDomain"]],
@@ -344,8 +376,9 @@ graphql_says_when_the_database_fails(Config) ->
      || Field <- ["domainDetails(domain: \"a.example\") {domain}", "allDomains {domain}"]].
 
 graphql_takes_variables_and_introspection(_Config) ->
-    Query = "{\"query\": \"mutation M($d: String!, $t: String!) { domain { addDomain(domain: $d, "
-            "hostType: $t) { domain } } }\", \"variables\": {\"d\": \"a.example\", "
+    Query = "{\"query\": \"mutation M($d: DomainName!, $t: String!) { domain { "
+            "addDomain(domain: $d, hostType: $t) { domain } } }\", \"variables\": "
+            "{\"d\": \"a.example\", "
             "\"t\": \"type1\"}, \"operationName\": \"M\"}",
     ?assertEqual({200, data("addDomain", "{\"domain\":\"a.example\"}")},
                  post("/api/graphql", Query)),
@@ -355,6 +388,89 @@ graphql_takes_variables_and_introspection(_Config) ->
     ?assertEqual({400, what("body is empty")}, post("/api/graphql", "")),
     ?assertEqual({400, what("failed to parse JSON")}, post("/api/graphql", "{")),
     ?assertEqual({405, what("method not allowed")}, get("/api/graphql")).
+
+graphql_has_the_types_of_mongooseim(_Config) ->
+    Types = graphql("{ q: __type(name: \"DomainQuery\") {...fields} "
+                    "m: __type(name: \"DomainMutation\") {...fields} } "
+                    "fragment fields on __Type { fields { name args { name type { kind ofType "
+                    "{ name } } } type { name } } }"),
+    Args = fun(Args) ->
+        lists:join(",", [["{\"name\":\"", Name, "\",\"type\":{\"kind\":\"NON_NULL\",\"ofType\":"
+                          "{\"name\":\"", Type, "\"}}}"] || {Name, Type} <- Args])
+    end,
+    Domain = {"domain", "DomainName"},
+    HostType = {"hostType", "String"},
+    [?assertMatch({Field, {_, _}},
+                  {Field, binary:match(Types, iolist_to_binary(["{\"name\":\"", Field,
+                                                                "\",\"args\":[", Args(Of), "],"
+                                                                "\"type\":{\"name\":", Type]))})
+     || {Field, Of, Type} <- [{"domainDetails", [Domain], "\"DomainWithType\""},
+                              {"domainsByHostType", [HostType], "null"},
+                              {"allDomains", [], "null"},
+                              {"addDomain", [Domain, HostType], "\"Domain\""},
+                              {"removeDomain", [Domain, HostType], "\"Domain\""},
+                              {"requestRemoveDomain", [Domain, HostType], "\"Domain\""},
+                              {"enableDomain", [Domain], "\"Domain\""},
+                              {"disableDomain", [Domain], "\"Domain\""},
+                              {"setDomainPassword", [Domain, {"password", "String"}],
+                               "\"String\""},
+                              {"deleteDomainPassword", [Domain], "\"String\""}]].
+
+graphql_that_is_not_executed_is_a_bad_request(_Config) ->
+    [?assertMatch({Query, {match, _}},
+                  {Query, re:run(graphql_refusal(Query), ["^{\"errors\":\\[{\"message\":\"[^\"]*",
+                                                          Says])})
+     || {Query, Says} <- [{"{ domain { allDomains", ""}, {"{ domains { x } }", "Unknown field"},
+                          {"{ domain { domainDetails { domain } } }", "is required"},
+                          {"{ domain { domainDetails(domain: null) { domain } } }",
+                           "Invalid value"},
+                          {"{ domain { domainDetails(domain: 5) { domain } } }", "Invalid value"},
+                          {"query ($d: String!) { domain { domainDetails(domain: $d) "
+                           "{ domain } } }", "expected type"}]],
+    Variables = fun(Json) ->
+        post("/api/graphql", ["{\"query\": \"query ($d: DomainName!) { domain { "
+                              "domainDetails(domain: $d) { domain } } }\", \"variables\": ", Json,
+                              "}"])
+    end,
+    ?assertMatch({200, _}, Variables("{\"d\": \"static.example\"}")),
+    [?assertMatch({Json, {400, <<"{\"errors\":", _/binary>>}}, {Json, Variables(Json)})
+     || Json <- ["{}", "{\"d\": null}", "{\"d\": 5}"]],
+    %% What fails while it is executed is another thing.
+    ?assertMatch(<<"{\"data\":{\"domain\":{\"domainDetails\":null}},\"errors\":", _/binary>>,
+                 'query'("domainDetails(domain: \"\") {domain}")).
+
+passwords_are_set_deleted_and_go_with_their_domain(Config) ->
+    test_helper:capture_logs(),
+    #{level := Level} = logger:get_primary_config(),
+    ok = logger:set_primary_config(level, all),
+    Set = fun(Domain) ->
+        graphql(["mutation { domain { setDomainPassword(domain: \"", Domain, "\", "
+                 "password: \"s3cret\") } }"])
+    end,
+    ?assertMatch({_, _}, binary:match(Set("a.example"), <<"\"code\":\"not_found\"">>)),
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    Done = data("setDomainPassword", "\"Domain password set successfully\""),
+    ?assertEqual(Done, Set("A.example")),
+    ?assertEqual(Done, Set("static.example")),
+    ?assertEqual(ok, mongoose_domain_api:check_domain_password(<<"a.example">>, <<"s3cret">>)),
+    ?assertMatch({wrong_password, _},
+                 mongoose_domain_api:check_domain_password(<<"a.example">>, <<"S3cret">>)),
+    ?assertEqual(nomatch, re:run(sql("SELECT pass_details FROM domain_admins", Config), "s3cret")),
+    Delete = "mutation { domain { deleteDomainPassword(domain: \"static.example\") } }",
+    ?assertEqual(data("deleteDomainPassword", "\"Domain password deleted successfully\""),
+                 graphql(Delete)),
+    ?assertMatch({_, _}, binary:match(graphql(Delete), <<"\"code\":\"not_found\"">>)),
+    Empty = "mutation { domain { setDomainPassword(domain: \"a.example\", password: \"\") } }",
+    ?assertMatch({_, _}, binary:match(graphql(Empty), <<"\"Password must not be empty\"">>)),
+    ?assertMatch({_, _}, binary:match(graphql(Empty), <<"\"code\":\"invalid_password\"">>)),
+    ?assertEqual(204, delete(?A, ?TYPE1)),
+    ?assertEqual("0", sql("SELECT COUNT(*) FROM domain_admins", Config)),
+    Logged = test_helper:logged(domain_changed_by_http),
+    ?assertMatch([_ | _], [Change || #{change := {set_domain_password, _} = Change} <- Logged]),
+    ok = logger:set_primary_config(level, Level),
+    Log = io_lib:format("~0tp", [ets:tab2list(test_helper)]),
+    ?assertEqual(nomatch, string:find(Log, "s3cret")),
+    test_helper:release_logs().
 
 changes_by_one_graphql_request_are_made_in_their_order(_Config) ->
     Answer = graphql("mutation { domain {"
@@ -370,12 +486,13 @@ changes_by_one_graphql_request_are_made_in_their_order(_Config) ->
 
 large_and_deep_queries_are_refused(_Config) ->
     Aliases = [io_lib:format("a~b: allDomains {domain} ", [N]) || N <- lists:seq(1, 6)],
-    ?assertMatch({match, _}, re:run(graphql(["{ domain {", Aliases, "} }"]), "too complex")),
+    ?assertMatch({match, _},
+                 re:run(graphql_refusal(["{ domain {", Aliases, "} }"]), "too complex")),
     Deep = fun(Times) ->
                ["{ __type(name: \"Query\") ", lists:duplicate(Times, "{ fields { type "),
                 "{ name }", lists:duplicate(Times, "}}"), "}"]
            end,
-    ?assertMatch({match, _}, re:run(graphql(Deep(10)), "too deep|recursion")),
+    ?assertMatch({match, _}, re:run(graphql_refusal(Deep(10)), "too deep|recursion")),
     ?assertEqual({400, what("query is nested too deeply")},
                  post("/api/graphql", ["{\"query\": \"",
                                        string:replace(Deep(20), "\"", "\\\"", all), "\"}"])),

@@ -3,8 +3,9 @@
 
 -compile({no_auto_import, [get/1, put/2]}).
 
--export([start/2, url/0, get/1, put/2, patch/2, delete/2, post/2, post/3, graphql/1]).
--export([request/3, request/4, call/5, basic/2, programs/0, kill_program/1]).
+-export([start/2, url/0, get/1, put/2, patch/2, delete/2, post/2, post/3]).
+-export([graphql/1, graphql_refusal/1, request/3, request/4, call/5, basic/2]).
+-export([programs/0, kill_program/1]).
 
 %% @doc Starts a standalone node with the HTTP server on a free port.
 start(Env, Http) ->
@@ -25,9 +26,17 @@ post(Path, Body) -> request(post, Path, Body).
 
 %% @doc The answer to a GraphQL query, without variables.
 graphql(Query) ->
-    Escaped = string:replace(Query, "\"", "\\\"", all),
-    {200, Body} = post("/api/graphql", ["{\"query\": \"", Escaped, "\"}"]),
+    {200, Body} = post_graphql(Query),
     Body.
+
+%% @doc The answer to one that is not executed.
+graphql_refusal(Query) ->
+    {400, Body} = post_graphql(Query),
+    Body.
+
+post_graphql(Query) ->
+    Escaped = string:replace(Query, "\"", "\\\"", all),
+    post("/api/graphql", ["{\"query\": \"", Escaped, "\"}"]).
 
 request(Method, Path, Body) ->
     request(Method, Path, [], Body).

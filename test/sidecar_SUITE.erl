@@ -32,6 +32,7 @@ groups() ->
        a_refusal_of_the_node_is_that_of_the_sidecar,
        what_the_sidecar_can_refuse_asks_nobody,
        any_other_answer_is_an_error_with_a_text,
+       a_password_is_changed_by_a_node_and_not_in_the_sidecar,
        a_removal_right_after_the_start_connects_by_itself,
        the_sidecar_leaves_interrupted_removals_alone]},
      {trouble, [],
@@ -239,6 +240,22 @@ any_other_answer_is_an_error_with_a_text(Config) ->
     removals({answers, {ok, (details(?D, ?T, deleted))#{more => 1}}}, First),
     ?assertEqual({ok, details(?D, ?T, deleted)}, call(Sidecar, ?API, delete_domain, [?D, ?T])),
     ?assertEqual([], removed_on(Second)).
+
+a_password_is_changed_by_a_node_and_not_in_the_sidecar(Config) ->
+    [First, Second] = ?config(nodes, Config),
+    Sidecar = sidecar(Config),
+    Set = fun() -> call(Sidecar, ?API, set_domain_password, [?D, <<"s3cret">>]) end,
+    ?assertEqual({not_found, <<"Given domain does not exist">>}, Set()),
+    insert(Sidecar),
+    ?assertEqual({ok, <<"Domain password set">>}, Set()),
+    ?assertEqual({not_found, <<"Domain password does not exist">>},
+                 call(Sidecar, ?API, delete_domain_password, [?D])),
+    Args = [?D, <<"s3cret">>],
+    ?assertEqual([[{set_domain_password, Args}, {set_domain_password, Args},
+                   {delete_domain_password, [?D]}], []],
+                 [[{Function, Of} || {admins, Function, Of} <- calls(Node)]
+                  || Node <- [First, Second]]),
+    ?assertEqual("0", test_helper:sql(?config(url, Config), "SELECT COUNT(*) FROM domain_admins")).
 
 a_removal_right_after_the_start_connects_by_itself(Config) ->
     test_helper:sql(?config(url, Config), "INSERT INTO domain_settings (domain, host_type)"

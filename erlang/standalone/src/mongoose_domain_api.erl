@@ -9,6 +9,7 @@
 %%   function;
 %% - `invalid_domain', `invalid_host_type': no database column can hold the name (empty, over 250
 %%   characters, not UTF-8, NUL inside, not a binary);
+%% - `invalid_password': nobody can have such a password; `wrong_password': it is another one;
 %% - `db_error': the database failed; `service_disabled': no database is configured;
 %% - `unreachable': this node is a sidecar ({@link mongoose_domain_sidecar}), and no node of
 %%   MongooseIM could be asked for the removal, or the one that was asked has not answered.
@@ -19,6 +20,7 @@
 -export([insert_domain/2, delete_domain/2, request_delete_domain/2]).
 -export([enable_domain/1, disable_domain/1, get_domain_details/1]).
 -export([check_host_type_and_get_domains/1, get_host_type/1, get_domain_host_type/1]).
+-export([set_domain_password/2, delete_domain_password/1, check_domain_password/2]).
 -export([get_all_static/0, get_all_dynamic/0, get_domains_by_host_type/1, get_all_domains/0]).
 
 -ignore_xref(?MODULE).
@@ -30,7 +32,8 @@
 -type status() :: enabled | disabled | deleting | deleted.
 -type details() :: #{domain := domain(), host_type := host_type(), status := status()}.
 -type reason() :: static | unknown_host_type | duplicate | not_found | wrong_host_type | deleted
-                | invalid_domain | invalid_host_type | db_error | service_disabled
+                | invalid_domain | invalid_host_type | invalid_password | wrong_password
+                | db_error | service_disabled
                 | removal_failed | unreachable.
 -type error() :: {reason(), Text :: binary()}.
 
@@ -111,6 +114,50 @@ check_host_type_and_get_domains(HostType) ->
         {ok, mongoose_domain_core:get_domains_by_host_type(HostType)}
     end).
 
+%% @doc Sets the password of the domain's administrator. Of it only details of SCRAM are kept, in
+%% `domain_admins'; they go with the domain. In a sidecar a node of MongooseIM does it.
+-spec set_domain_password(domain(), Password :: binary()) -> {ok, Text :: binary()} | error().
+set_domain_password(Domain, Password) ->
+    run([name(invalid_domain, Domain), password(Password)], fun() ->
+        change_password(set_domain_password, [Domain, Password], fun() ->
+            Details = mongoose_domain_password:details(Password),
+            IsStatic = mongoose_domain_core:is_static(Domain),
+            case request({set_password, Domain, Details, IsStatic}) of
+                {ok, done} -> {ok, <<"Domain password set successfully">>};
+                {ok, not_found} -> failure(not_found);
+                {error, Failure} -> db_failure(Failure)
+            end
+        end)
+    end).
+
+%% @doc Deletes the password of the domain's administrator. `not_found': there is none.
+-spec delete_domain_password(domain()) -> {ok, Text :: binary()} | error().
+delete_domain_password(Domain) ->
+    run([name(invalid_domain, Domain)], fun() ->
+        change_password(delete_domain_password, [Domain], fun() ->
+            case request({delete_password, Domain}) of
+                {ok, done} -> {ok, <<"Domain password deleted successfully">>};
+                {ok, not_found} -> no_password();
+                {error, Failure} -> db_failure(Failure)
+            end
+        end)
+    end).
+
+%% @doc Is it the password of the domain's administrator? `not_found': there is none.
+-spec check_domain_password(domain(), Password :: binary()) -> ok | error().
+check_domain_password(Domain, Password) ->
+    run([name(invalid_domain, Domain), password(Password)], fun() ->
+        case request({select_password, Domain}) of
+            {ok, not_found} -> no_password();
+            {ok, Details} ->
+                case mongoose_domain_password:is_right(Password, Details) of
+                    true -> ok;
+                    false -> {wrong_password, <<"Wrong password">>}
+                end;
+            {error, Failure} -> db_failure(Failure)
+        end
+    end).
+
 -spec get_host_type(domain()) -> {ok, host_type()} | {error, not_found}.
 get_host_type(Domain) ->
     mongoose_domain_core:get_host_type(Domain).
@@ -162,6 +209,13 @@ remove(Function, Domain, HostType, Then) ->
                 Result
         end
     end).
+
+%% The nodes of MongooseIM know what they keep of a password.
+change_password(Function, Args, Change) ->
+    case mongoose_domain_sidecar:is_configured() of
+        false -> Change();
+        true -> mongoose_domain_sidecar:change_password(Function, Args)
+    end.
 
 mark_deleting(Domain, HostType, Then) ->
     case request({mark_deleting, Domain, HostType}) of
@@ -233,6 +287,14 @@ name(Reason, Name) ->
         end
     end.
 
+password(Password) ->
+    fun() ->
+        case mongoose_domain_password:check(Password) of
+            ok -> ok;
+            {error, Text} -> {invalid_password, <<"Password ", Text/binary>>}
+        end
+    end.
+
 subject(invalid_domain) -> <<"Domain ">>;
 subject(invalid_host_type) -> <<"Host type ">>.
 
@@ -257,6 +319,9 @@ details(Domain, HostType, Status) ->
 
 db_failure(service_disabled) -> failure(service_disabled);
 db_failure({_Reason, Text}) -> {db_error, Text}.
+
+no_password() ->
+    {not_found, <<"Given domain has no password">>}.
 
 failure(static) -> {static, <<"Domain is static">>};
 failure(unknown_host_type) -> {unknown_host_type, <<"Unknown host type">>};

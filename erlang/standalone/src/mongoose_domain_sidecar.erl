@@ -16,7 +16,7 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([check_options/0, is_configured/0, status/0, tell/0, remove/3]).
+-export([check_options/0, is_configured/0, status/0, tell/0, remove/3, change_password/2]).
 
 %% For the application
 -export([start_link/0, exit_with_probe/1]).
@@ -39,14 +39,17 @@
 -define(MAX_REMOVAL_TIMEOUT, 86400).
 %% What mongoose_domain_api says here, too.
 -define(REASONS, [static, unknown_host_type, not_found, wrong_host_type, invalid_domain,
-                  invalid_host_type, db_error, service_disabled, removal_failed]).
+                  invalid_host_type, invalid_password, db_error, service_disabled, removal_failed]).
+-define(REMOVAL, <<"removal">>).
+-define(PASSWORD, <<"change of the password">>).
 
 -type node_status() :: #{node := node(),
                          %% Could it be asked for a removal?
                          reachable := boolean(),
                          %% If not, why, for people.
                          reason => binary()}.
--type removal() :: {ok, mongoose_domain_api:details()} | {mongoose_domain_api:reason(), binary()}.
+-type removal() :: {ok, mongoose_domain_api:details() | Text :: binary()}
+                 | {mongoose_domain_api:reason(), Text :: binary()}.
 -type probed() :: ok | {away | refused, Text :: binary()}.
 
 -record(state, {%% What the last probe of each has shown.
@@ -86,7 +89,14 @@ tell() ->
 -spec remove(delete_domain | request_delete_domain, mongoose_domain_core:domain(),
              mongoose_domain_core:host_type()) -> removal().
 remove(Function, Domain, HostType) ->
-    remove(probed_nodes(), Function, [Domain, HostType], []).
+    ask_first(probed_nodes(), ?REMOVAL, Function, [Domain, HostType], []).
+
+%% @doc Has the first of the nodes that can do it change the password of a domain's administrator,
+%% in the same way.
+-spec change_password(set_domain_password | delete_domain_password, Args :: [binary()]) ->
+    removal().
+change_password(Function, Args) ->
+    ask_first(probed_nodes(), ?PASSWORD, Function, Args, []).
 
 %% @private
 -spec start_link() -> {ok, pid()} | {error, term()}.
@@ -235,16 +245,17 @@ check_log() ->
         error:badarg -> ok
     end.
 
-%% Removals
+%% Removals, and changes of passwords
 
-remove([], _Function, _Args, Reasons) ->
-    {unreachable, text("No node of MongooseIM could be asked for the removal: ~ts",
-                       [lists:join("; ", lists:reverse(Reasons))])};
-remove([{Node, {_, Text}} | Nodes], Function, Args, Reasons) ->
-    remove(Nodes, Function, Args, [because(Node, Text) | Reasons]);
-remove([{Node, _OkOrNotYet} | Nodes], Function, Args, Reasons) ->
-    case probe_and_ask(Node, Function, Args) of
-        {not_begun, Text} -> remove(Nodes, Function, Args, [because(Node, Text) | Reasons]);
+ask_first([], What, _Function, _Args, Reasons) ->
+    {unreachable, text("No node of MongooseIM could be asked for the ~ts: ~ts",
+                       [What, lists:join("; ", lists:reverse(Reasons))])};
+ask_first([{Node, {_, Text}} | Nodes], What, Function, Args, Reasons) ->
+    ask_first(Nodes, What, Function, Args, [because(Node, Text) | Reasons]);
+ask_first([{Node, _OkOrNotYet} | Nodes], What, Function, Args, Reasons) ->
+    case probe_and_ask(Node, What, Function, Args) of
+        {not_begun, Text} ->
+            ask_first(Nodes, What, Function, Args, [because(Node, Text) | Reasons]);
         Answer -> Answer
     end.
 
@@ -252,32 +263,45 @@ because(Node, Text) ->
     text("~ts: ~ts", [Node, Text]).
 
 %% A node that has hung since the last probe is noticed before anything is asked of it.
-probe_and_ask(Node, Function, Args) ->
+probe_and_ask(Node, What, Function, Args) ->
     case probe(Node) of
-        ok -> ask(Node, Function, Args);
+        ok -> ask(Node, What, Function, Args);
         {_, Text} -> {not_begun, Text}
     end.
 
-ask(Node, Function, Args) ->
+ask(Node, What, Function, Args) ->
     Timeout = removal_timeout(),
     try erpc:call(Node, mongoose_domain_api, Function, Args, timer:seconds(Timeout)) of
-        Answer -> answer(Node, Answer)
+        Answer -> answer(What, Node, Answer)
     catch
         error:{exception, undef, [{mongoose_domain_api, Function, _, _} | _]} ->
-            {not_begun, text("it has no mongoose_domain_api:~ts/2", [Function])};
+            {not_begun, text("it has no mongoose_domain_api:~ts/~b", [Function, length(Args)])};
         error:{erpc, timeout} ->
-            no_answer("~ts has not answered within ~b s", [Node, Timeout]);
+            no_answer(What, "~ts has not answered within ~b s", [Node, Timeout]);
         error:{erpc, noconnection} ->
-            no_answer("the connection to ~ts was lost", [Node]);
+            no_answer(What, "the connection to ~ts was lost", [Node]);
         Class:Reason ->
             ?LOG_ERROR(#{what => domain_removal_failed, node => Node, class => Class,
-                         reason => Reason}),
-            {db_error, text("The removal failed on ~ts (~ts)", [Node, tag(Reason)])}
+                         function => Function, reason => logged(What, Reason)}),
+            {db_error, text("The ~ts failed on ~ts (~ts)", [What, Node, tag(Reason)])}
     end.
 
-no_answer(Format, Args) ->
-    {unreachable, text("It is not known what has become of the removal: " ++ Format ++
-                       ". It may go on there. Ask again, to find out or to finish it", Args)}.
+%% The arguments of a function that failed may be in its reason.
+logged(?PASSWORD, Reason) -> tag(Reason);
+logged(_Removal, Reason) -> Reason.
+
+no_answer(What, Format, Args) ->
+    {unreachable, text("It is not known what has become of the ~ts: " ++ Format ++
+                       ". It may go on there. Ask again, to find out or to finish it",
+                       [What | Args])}.
+
+answer(?PASSWORD, Node, {ok, Text}) ->
+    case printable(Text) of
+        {ok, Binary} -> {ok, Binary};
+        error -> answer(Node, {ok, Text})
+    end;
+answer(_What, Node, Answer) ->
+    answer(Node, Answer).
 
 answer(_Node, {ok, #{domain := _, host_type := _, status := Status} = Details})
   when Status =:= deleting; Status =:= deleted ->
@@ -319,7 +343,10 @@ check_options(Options) ->
               andalso is_integer(Timeout) andalso Timeout > 0
               andalso Timeout =< ?MAX_REMOVAL_TIMEOUT,
     case {IsValid, maps:get(nodes, Options, [])} of
-        {false, _} -> bad_option(options_text());
+        {false, _} ->
+            Known = [nodes, removal_timeout],
+            Meant = mongoose_domain_error:did_you_mean(maps:keys(Options), Known),
+            bad_option(<<(options_text())/binary, Meant/binary>>);
         {true, []} -> ok;
         {true, Nodes} -> check_nodes(Nodes)
     end.

@@ -9,6 +9,11 @@
 -export([start/2, stop/1]).
 
 -define(APP, mongoose_domain_standalone).
+-define(OPTIONS, [static_domains, host_types, database, service, http, removal_handlers, listeners,
+                  sidecar]).
+%% OTP's own is among them.
+-define(NAMES, [included_applications | ?OPTIONS]).
+-define(SERVICE_OPTS, [event_cleaning_interval, event_max_age, audit_interval, max_connections]).
 %% 30 days: the VM has no longer timers than 49.
 -define(MAX_SECONDS, 2592000).
 
@@ -63,7 +68,7 @@ stop_supervisor(Pid) ->
 %% Options
 
 check_options() ->
-    first_error([fun check_domains/0, fun check_service/0, fun check_http/0,
+    first_error([fun check_names/0, fun check_domains/0, fun check_service/0, fun check_http/0,
                  fun() -> check_callbacks(removal_handlers) end,
                  fun() -> check_callbacks(listeners) end,
                  fun mongoose_domain_sidecar:check_options/0]).
@@ -73,6 +78,15 @@ first_error([Check | Checks]) ->
     case Check() of
         ok -> first_error(Checks);
         Error -> Error
+    end.
+
+check_names() ->
+    case [Name || {Name, _} <- application:get_all_env(?APP), not lists:member(Name, ?NAMES)] of
+        [] -> ok;
+        [Name | _] ->
+            Meant = mongoose_domain_error:did_you_mean([Name], ?NAMES),
+            Text = io_lib:format("is no option; there are ~0tp~ts", [?OPTIONS, Meant]),
+            {error, Name, unicode:characters_to_binary(Text)}
     end.
 
 check_domains() ->
@@ -90,7 +104,10 @@ check_service() ->
             Wrong = [Key || {Key, Value} <- maps:to_list(Opts), not is_service_opt(Key, Value)],
             case Wrong of
                 [] -> ok;
-                _ -> {error, service, {bad_options, Wrong, service_opts_text()}}
+                _ ->
+                    Meant = mongoose_domain_error:did_you_mean(Wrong, ?SERVICE_OPTS),
+                    Text = <<(service_opts_text())/binary, Meant/binary>>,
+                    {error, service, {bad_options, Wrong, Text}}
             end;
         _ ->
             {error, service, service_opts_text()}

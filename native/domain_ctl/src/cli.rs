@@ -88,8 +88,18 @@ pub enum DomainCommand {
     EnableDomain(Name),
     /// Keep a domain, but let it route no more
     DisableDomain(Name),
-    /// What the database says of a domain
+    /// What the configuration or the database says of a domain
     DomainDetails(Name),
+    /// Set the password of a domain's administrator
+    SetDomainPassword {
+        #[command(flatten)]
+        name: Name,
+        /// A file with the new password in its first line; - is standard input
+        #[arg(long, value_name = "FILE")]
+        new_password_file: PathBuf,
+    },
+    /// Delete the password of a domain's administrator
+    DeleteDomainPassword(Name),
     /// The domains that route by a host type
     DomainsByHostType {
         /// The host type
@@ -151,12 +161,14 @@ pub struct OlderPair {
 
 /// Add many domains from a file
 ///
-/// CSV has a line `domain,host_type[,status]` for each domain and may begin with such a header;
-/// NDJSON has an object with these fields. The status is `enabled` (the default) or `disabled`.
-/// Empty lines and lines that begin with # are skipped.
+/// CSV has a record `domain,host_type[,status]` for each domain; a heading may say another order.
+/// NDJSON has an object with these keys in each line. Both are in UTF-8. The status is `enabled` or
+/// `disabled`. Empty lines and lines that begin with "# " are skipped. Unknown columns and keys are
+/// an error of the whole file.
 ///
-/// A domain that is there already is left as it is, or gets the line's status; one with another
-/// host type is rejected. So the same file can be imported again.
+/// A domain that is there already gets the record's status, or is left as it is by one without; one
+/// with another host type is rejected. So the same file can be imported again. A new domain without
+/// a status is enabled.
 ///
 /// FILE.progress notes how far it is. If the import is interrupted, the same command goes on there,
 /// provided that FILE has not changed. At the end it is deleted. Standard input has no such file.
@@ -241,17 +253,19 @@ impl Format {
 
     /// Its name in the HTTP interface.
     pub fn name(self) -> &'static str {
-        match self {
-            Format::Csv => "csv",
-            Format::Ndjson => "ndjson",
-        }
+        self.of_records().name()
     }
 
     /// Its media type.
     pub fn content_type(self) -> &'static str {
+        self.of_records().media_type()
+    }
+
+    /// The same, for who reads it.
+    pub fn of_records(self) -> domain_records::Format {
         match self {
-            Format::Csv => "text/csv",
-            Format::Ndjson => "application/x-ndjson",
+            Format::Csv => domain_records::Format::Csv,
+            Format::Ndjson => domain_records::Format::Ndjson,
         }
     }
 }

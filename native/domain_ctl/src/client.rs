@@ -93,6 +93,11 @@ impl Client {
     pub fn download(&self, path: &str, wanted: &str) -> Result<BodyReader<'static>, Error> {
         let response = self.open(path)?;
         let body = response.body();
+        // Else one that was cut off looks whole.
+        let headers = response.headers();
+        if !headers.contains_key("content-length") && !headers.contains_key("transfer-encoding") {
+            return Err(self.unexpected("a file without its length; no file was changed"));
+        }
         if body.mime_type().is_some_and(|came| came.eq_ignore_ascii_case(wanted)) {
             return Ok(response.into_body().into_reader());
         }

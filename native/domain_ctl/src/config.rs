@@ -1,10 +1,12 @@
 //! Where the server is and who asks: from the options, else the environment, else a TOML file.
 
-use crate::cli::ConnectionOptions;
+use crate::cli::{ConnectionOptions, is_standard};
 use crate::error::Error;
+use domain_records::keys;
 use serde::Deserialize;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use url::{Host, Url};
@@ -37,6 +39,9 @@ impl fmt::Debug for Credentials {
         f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
     }
 }
+
+/// The keys of the TOML file.
+const KEYS: [&str; 4] = ["server", "username", "password", "ca_file"];
 
 /// The TOML file.
 #[derive(Default, Deserialize)]
@@ -125,12 +130,24 @@ fn bad_config(path: &Path, text: &str, error: &toml::de::Error) -> Error {
         message if message.starts_with("invalid type") => "a value is not a string",
         _ => "it is not valid TOML",
     };
-    Error::Settings(format!("{}, line {line}: {message}", path.display()))
+    let meant = message.split('`').nth(1).and_then(|key| keys::meant(key, &KEYS));
+    let meant = meant.map(|key| format!(": did you mean `{key}`?")).unwrap_or_default();
+    Error::Settings(format!("{}, line {line}: {message}{meant}", path.display()))
 }
 
 fn read_password(path: &Path, warnings: &mut Vec<String>) -> Result<String, Error> {
-    let text = fs::read_to_string(path).map_err(|error| Error::file(path, "read", &error))?;
+    let password = first_line(path)?;
     warn_of_readers(path, warnings);
+    Ok(password)
+}
+
+/// The password in a file.
+pub fn first_line(path: &Path) -> Result<String, Error> {
+    let text = match is_standard(path) {
+        true => io::read_to_string(io::stdin()),
+        false => fs::read_to_string(path),
+    };
+    let text = text.map_err(|error| Error::file(path, "read", &error))?;
     match text.lines().next() {
         Some(password) if !password.is_empty() => Ok(password.to_owned()),
         _ => Err(Error::Settings(format!("{} has no password in its first line", path.display()))),
@@ -386,6 +403,7 @@ mod tests {
         let home = Home::new("mistakes");
         for (text, expected) in [
             ("server = 'https://x'\npasswrd = 's3cret'\n", "line 2: unknown field `passwrd`"),
+            ("CA-file = 'x'\n", "`ca_file`: did you mean `ca_file`?"),
             ("password = s3cret\n", "line 1: it is not valid TOML"),
             ("\n\npassword = 's3cret\n", "line 3: it is not valid TOML"),
             ("password = ['s3cret']\n", "line 1: a value is not a string"),

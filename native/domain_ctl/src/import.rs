@@ -16,12 +16,13 @@ use crate::error::Error;
 use crate::export::unknown_format;
 use crate::output::{self, printable};
 use answer::{Answer, Counts, End};
-use chunk::{Chunk, Chunks, Offset};
+use chunk::{Chunk, Chunks};
 use display::{Display, rate};
+use domain_records::{Columns, Position};
 use progress::{Found, Progress, ProgressFile};
 use rejects::Rejects;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -46,7 +47,11 @@ struct Source {
     progress_file: Option<ProgressFile>,
     /// What an earlier run has done.
     earlier: Option<Progress>,
+    /// The heading of its rejected lines, if they need one.
+    heading: Option<String>,
 }
+
+type Input = Chunks<Box<dyn Read>>;
 
 /// An import that runs.
 struct Import<'a> {
@@ -56,7 +61,7 @@ struct Import<'a> {
     rejects: Rejects,
     display: Display,
     counts: Counts,
-    offset: Offset,
+    offset: Position,
     lag: Option<u64>,
     began: Instant,
     /// How long an earlier run took.
@@ -72,14 +77,16 @@ pub fn run(options: &ImportOptions, client: &Client) -> Result<ExitCode, Error> 
     let target = Target::new(client, format, options.dry_run);
     // Is the server there, and does it let us? Else nothing is begun.
     target.send(&Chunk::default())?;
-    let (source, reader) = Source::open(options, format, client.server())?;
+    let (source, mut chunks) = Source::open(options, format, client.server())?;
     let mut import = Import::new(options, target, source)?;
-    let mut chunks = Chunks::new(reader, format, import.offset);
-    let read = |error: io::Error| Error::file(&options.file, "read", &error);
-    while let Some(chunk) = chunks.next_chunk().map_err(read)? {
+    while let Some(chunk) = chunks.next_chunk().map_err(|error| unreadable(options, &error))? {
         import.send_all(chunk)?;
     }
     import.finish()
+}
+
+fn unreadable(options: &ImportOptions, error: &io::Error) -> Error {
+    Error::file(&options.file, "read", error)
 }
 
 /// The rejected lines must not replace the file itself.
@@ -100,40 +107,55 @@ impl<'a> Target<'a> {
     }
 
     fn send(&self, chunk: &Chunk) -> Result<Answer, Error> {
-        let body = self.client.upload(&self.path, self.content_type, chunk.body())?;
-        Ok(Answer::read(body, chunk.len()))
+        let body = chunk.body();
+        let answer = self.client.upload(&self.path, self.content_type, body.as_bytes())?;
+        Ok(Answer::read(answer, domain_records::count_lines(body.as_bytes())))
     }
 }
 
 impl Source {
-    /// Opens it where an earlier run ended, if there was one.
-    fn open(
-        options: &ImportOptions,
-        format: Format,
-        server: &str,
-    ) -> Result<(Self, Box<dyn BufRead>), Error> {
+    /// Opens it where an earlier run ended, if there was one. A file is looked through first: what no
+    /// file of domains has is to be known before anything is done.
+    fn open(options: &ImportOptions, format: Format, server: &str) -> Result<(Self, Input), Error> {
         let path = &options.file;
+        let stream = |reader: Box<dyn Read>| {
+            Ok((Source::default(), Chunks::new(reader, format.of_records())))
+        };
         if is_standard(path) {
-            return Ok((Source::default(), Box::new(io::stdin().lock())));
+            return stream(Box::new(io::stdin().lock()));
         }
-        let failed = |error: io::Error| Error::file(path, "read", &error);
+        let failed = |error: io::Error| unreadable(options, &error);
         let mut file = File::open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
-            return Ok((Source::default(), Box::new(BufReader::new(file))));
+            return stream(Box::new(file));
         }
+        let columns = look_through(&file, format).map_err(failed)?;
         // A dry run does nothing that could be gone on with.
         let progress_file = match options.dry_run {
             true => None,
             false => Some(ProgressFile::new(path, &metadata, format, server).map_err(failed)?),
         };
         let earlier = progress_file.as_ref().and_then(|file| earlier(file, options));
-        if let Some(earlier) = &earlier {
-            file.seek(SeekFrom::Start(earlier.offset().bytes)).map_err(failed)?;
-        }
-        let source = Source { size: Some(metadata.len()), progress_file, earlier };
-        Ok((source, Box::new(BufReader::new(file))))
+        let begin = earlier.as_ref().map(Progress::offset).unwrap_or_default();
+        file.seek(SeekFrom::Start(begin.bytes)).map_err(failed)?;
+        let heading = columns.as_ref().map(Columns::heading);
+        let heading = heading.filter(|heading| *heading != Columns::default().heading());
+        let source = Source { size: Some(metadata.len()), progress_file, earlier, heading };
+        let reader: Box<dyn Read> = Box::new(file);
+        let chunks = match begin == Position::default() {
+            true => Chunks::new(reader, format.of_records()),
+            false => Chunks::resume(reader, format.of_records(), columns, begin),
+        };
+        Ok((source, chunks))
     }
+}
+
+/// Reads all of it; returns its columns, if it is CSV and not empty.
+fn look_through(file: &File, format: Format) -> io::Result<Option<Columns>> {
+    let mut chunks = Chunks::new(file, format.of_records());
+    while chunks.next_chunk()?.is_some() {}
+    Ok(chunks.columns().cloned())
 }
 
 /// What an earlier run has done, if it is to be gone on with. Says what it decides.
@@ -175,17 +197,19 @@ impl<'a> Import<'a> {
     fn new(
         options: &'a ImportOptions,
         target: Target<'a>,
-        Source { size, progress_file, earlier }: Source,
+        Source { size, progress_file, earlier, heading }: Source,
     ) -> Result<Self, Error> {
         let earlier = earlier.as_ref();
         let offset = earlier.map(Progress::offset).unwrap_or_default();
         let done = earlier.and_then(|earlier| earlier.rejects.as_ref());
         let seconds = earlier.map_or(0.0, |earlier| earlier.seconds);
+        let mut rejects = Rejects::new(options.rejects.as_deref(), done)?;
+        rejects.begin(&heading.unwrap_or_default())?;
         Ok(Import {
             options,
             target,
             progress_file,
-            rejects: Rejects::new(options.rejects.as_deref(), done)?,
+            rejects,
             display: Display::new(size, offset),
             counts: earlier.map(|earlier| earlier.counts).unwrap_or_default(),
             offset,
@@ -199,6 +223,10 @@ impl<'a> Import<'a> {
     fn send_all(&mut self, mut chunk: Chunk) -> Result<(), Error> {
         let mut waits = WAITS.iter();
         while chunk.len() > 0 {
+            if !chunk.has_body() {
+                self.take(&mut chunk, Answer::default())?;
+                continue;
+            }
             let (done, failure) = match self.target.send(&chunk) {
                 Ok(answer) => self.take(&mut chunk, answer)?,
                 Err(error) => (0, Some(error)),
@@ -218,19 +246,31 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// Takes what is done out of the chunk, and notes it; returns how many lines, and the failure.
+    /// Takes what is done out of the chunk, and notes it; returns how many records, and the failure.
     fn take(&mut self, chunk: &mut Chunk, answer: Answer) -> Result<(usize, Option<Error>), Error> {
-        for rejected in &answer.rejected {
-            let Some((number, line)) = chunk.line(rejected.line) else { continue };
-            if let Some(text) = self.rejects.add(number, &rejected.reason, line)? {
+        let done = chunk.records_in(answer.done);
+        let by_server = answer.rejected.iter();
+        let mut rejected: Vec<_> = by_server
+            .filter_map(|rejected| chunk.rejected(rejected.line, &rejected.reason))
+            .chain(chunk.not_sent(done))
+            .collect();
+        rejected.sort_by_key(|rejected| rejected.number);
+        for rejected in rejected {
+            let shown = self.rejects.add(rejected.line, rejected.reason, rejected.text)?;
+            if let Some(text) = shown {
                 self.display.say(&text);
             }
         }
-        self.counts.add(&answer.counts);
-        if let Some(offset) = chunk.drop_first(answer.done) {
+        let counts = Counts {
+            lines: done as u64,
+            rejected: answer.counts.rejected + chunk.not_sent(done).count() as u64,
+            ..answer.counts
+        };
+        self.counts.add(&counts);
+        if let Some(offset) = chunk.drop_first(done) {
             self.offset = offset;
             self.note();
-            self.display.advance(answer.counts.lines, offset);
+            self.display.advance(counts.lines, offset);
         }
         let failure = match answer.end {
             End::Done(lag) => {
@@ -241,7 +281,7 @@ impl<'a> Import<'a> {
             End::BrokenOff(error) => Some(self.target.client.broken_off(&error)),
             End::Unexpected(text) => Some(self.target.client.unexpected(printable(&text))),
         };
-        Ok((answer.done, failure))
+        Ok((done, failure))
     }
 
     /// If it cannot be noted, the import goes on all the same.

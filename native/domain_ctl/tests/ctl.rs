@@ -98,6 +98,16 @@ fn broken_off(body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A body that is shorter than it should be.
+fn cut_off(body: &str) -> Vec<u8> {
+    let length = body.len() + 1;
+    format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
+
 /// All lines of a request are added.
 fn all_added(request: &Request) -> Vec<u8> {
     let lines = request.body.lines().count();
@@ -239,8 +249,14 @@ fn names_are_escaped_in_the_path() {
 
 #[test]
 fn an_export_that_breaks_off_leaves_no_file_and_an_older_one_as_it_was() {
+    for answer in [broken_off, cut_off] {
+        an_export_breaks_off(answer);
+    }
+}
+
+fn an_export_breaks_off(answer: fn(&str) -> Vec<u8>) {
     let server =
-        Server::start(|_| broken_off("domain,host_type,status\na.example,type1,enabled\n"));
+        Server::start(move |_| answer("domain,host_type,status\na.example,type1,enabled\n"));
     let directory = Directory::new("export");
     let file = directory.file("domains.csv");
     let expected = format!(
@@ -287,6 +303,16 @@ fn what_is_no_export_is_written_nowhere() {
     assert_eq!(directory.names(), ["domains.csv", "domains.ndjson"]);
     let output = run(&server.url, &["export"]);
     assert_eq!((code(&output), stdout(&output)), (Some(1), String::new()));
+}
+
+#[test]
+fn an_export_that_cannot_be_told_from_one_that_was_cut_off_is_no_export() {
+    let server = Server::start(|_| {
+        b"HTTP/1.0 200 OK\r\nContent-Type: text/csv\r\n\r\ndomain,host_type,status\n".to_vec()
+    });
+    let output = run(&server.url, &["export"]);
+    assert_eq!((code(&output), stdout(&output)), (Some(1), String::new()));
+    assert!(stderr(&output).contains("a file without its length"), "{}", stderr(&output));
 }
 
 #[test]
@@ -405,6 +431,59 @@ fn an_import_that_was_killed_goes_on_where_it_was() {
 }
 
 #[test]
+fn of_a_file_that_is_wrong_somewhere_nothing_is_sent() {
+    let server = Server::start(all_added);
+    let directory = Directory::new("wrong");
+    let record = |key: &str| format!("{{\"domain\":\"a.example\",\"{key}\":\"type1\"}}\n");
+    for (name, content, expected) in [
+        (
+            "a.ndjson",
+            format!("{}{}", record("host_type").repeat(6_000), record("hostType")),
+            "line 6001: unknown key 'hostType': did you mean 'host_type'?",
+        ),
+        (
+            "a.csv",
+            "domain,host_type,note\na,t,n\n".to_owned(),
+            "line 1: unknown column 'note': known are domain, host_type, status",
+        ),
+        ("b.csv", "\u{0}a\n".to_owned(), "the file is UTF-16: save it as UTF-8"),
+    ] {
+        let file = directory.file(name);
+        fs::write(&file, content).unwrap();
+        let output = run(&server.url, &["import", text(&file)]);
+        let expected = format!("Error: {} cannot be read: {expected}\n", file.display());
+        assert_eq!((code(&output), stderr(&output)), (Some(1), expected));
+    }
+    assert!(server.imported().is_empty());
+}
+
+#[test]
+fn rejected_records_can_be_imported_whatever_the_order_of_the_columns() {
+    let server = Server::start(|request| {
+        if request.body.is_empty() {
+            return all_added(request);
+        }
+        let rejected = "{\"rejected\":{\"line\":3,\"text\":\"\",\"reason\":\"duplicate\"}}\n";
+        let done = "{\"done\":{\"lines\":4,\"added\":1,\"changed\":0,\"unchanged\":0,\
+                    \"rejected\":1,\"lag\":0}}\n";
+        json(&format!("{rejected}{done}"))
+    });
+    let directory = Directory::new("columns");
+    let (file, rejects) = (directory.file("domains.csv"), directory.file("rejects.csv"));
+    fs::write(&file, "host_type,Domain\nt,a\nt,\"b\nb\"\nt,c\"c\nx\n").unwrap();
+    let output = run(&server.url, &["import", text(&file), "--rejects", text(&rejects)]);
+    assert_eq!(code(&output), Some(2), "{}", stderr(&output));
+    assert_eq!(server.imported(), ["host_type,domain\nt,a\nt,\"b\nb\"\n"]);
+    let counts = "lines      4\nadded      1\nchanged    0\nunchanged  0\nrejected   3\n";
+    assert!(stdout(&output).starts_with(counts), "{}", stdout(&output));
+    let expected = "host_type,domain\n\
+                    # line 3: duplicate\nt,\"b\nb\"\n\
+                    # line 5: a quotation mark is not closed\nt,c\"c\n\
+                    # line 6: a line has two fields: host_type,domain\nx\n";
+    assert_eq!(fs::read_to_string(&rejects).unwrap(), expected);
+}
+
+#[test]
 fn progress_of_another_import_is_not_gone_on_with() {
     let directory = Directory::new("another");
     let file = directory.file("domains.csv");
@@ -458,7 +537,7 @@ fn a_file_that_is_not_one_of_domains_is_refused() {
     let output = run(&server.url, &["import", text(&file)]);
     assert_eq!(code(&output), Some(1));
     let name = file.display();
-    let expected = format!("Error: {name} cannot be read: line 1 has more than 16000 bytes\n");
+    let expected = format!("Error: {name} cannot be read: line 1 is too long\n");
     assert_eq!(stderr(&output), expected);
     let output = run(&server.url, &["import", text(&file), "--rejects", text(&file)]);
     assert_eq!(code(&output), Some(1));

@@ -57,6 +57,17 @@ pub enum DomainStatus {
     Deleting,
 }
 
+impl DomainStatus {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            DomainStatus::Enabled => "enabled",
+            DomainStatus::Disabled => "disabled",
+            DomainStatus::Deleting => "deleting",
+        }
+    }
+}
+
 /// `static`: by the configuration; it never changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -107,7 +118,7 @@ impl Admin {
 
     /// Adds a domain. The same pair again is fine, whatever its status.
     pub async fn add(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
-        let (domain, host_type) = names(domain, host_type)?;
+        let (domain, host_type) = self.names(domain, host_type).await?;
         let insert = Change::Insert { domain: domain.clone(), host_type: host_type.clone() };
         match self.change(insert).await {
             // MongooseIM's own API says so for the same pair, too.
@@ -121,20 +132,21 @@ impl Admin {
 
     /// Removes a domain, and waits until it is gone.
     pub async fn remove(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
-        let (domain, host_type) = names(domain, host_type)?;
+        let (domain, host_type) = self.names(domain, host_type).await?;
         self.removal(Change::Delete { domain, host_type }).await
     }
 
     /// Marks a domain for deletion; the rest is done by itself. A sidecar waits for a node of the
     /// cluster to do it.
     pub async fn request_removal(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
-        let (domain, host_type) = names(domain, host_type)?;
+        let (domain, host_type) = self.names(domain, host_type).await?;
         self.removal(Change::RequestDelete { domain, host_type }).await
     }
 
     /// Enables or disables a domain.
     pub async fn set_enabled(&self, domain: &str, enabled: bool) -> Result<(), Refusal> {
         let domain = prepared(domain)?;
+        self.check_fit(&[&domain]).await?;
         let change = match enabled {
             true => Change::Enable { domain },
             false => Change::Disable { domain },
@@ -142,7 +154,44 @@ impl Admin {
         self.change(change).await
     }
 
+    /// Sets the password of a domain's administrator, or with none deletes it. Returns a text for
+    /// people.
+    pub async fn change_password(
+        &self,
+        domain: &str,
+        password: Option<String>,
+    ) -> Result<String, Refusal> {
+        let domain = prepared(domain)?;
+        self.check_fit(&[&domain]).await?;
+        self.make(|node| async move { node.change_password(domain, password).await }).await
+    }
+
+    async fn names(&self, domain: &str, host_type: &str) -> Result<(String, String), Refusal> {
+        let domain = prepared(domain)?;
+        check_text(host_type).map_err(|error| Refusal::InvalidHostType(error.to_string()))?;
+        self.check_fit(&[&domain, host_type]).await?;
+        Ok((domain, host_type.to_owned()))
+    }
+
+    /// Can the database hold these names?
+    async fn check_fit(&self, names: &[&str]) -> Result<(), Refusal> {
+        let Some(store) = self.node.store() else { return Ok(()) };
+        let unfit = self.noted(store.unfit(names).await).await?;
+        match unfit.into_iter().next() {
+            Some(name) => Err(Refusal::Unfit(name.to_owned())),
+            None => Ok(()),
+        }
+    }
+
     async fn change(&self, change: Change) -> Result<(), Refusal> {
+        self.make(|node| async move { node.change(change).await }).await
+    }
+
+    async fn make<T, F>(&self, change: impl FnOnce(Arc<Node>) -> F) -> Result<T, Refusal>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Refusal>> + Send + 'static,
+    {
         // It is the database that changes wait for.
         let late = |limit: Duration| Refusal::Database(format!("no end in {} s", limit.as_secs()));
         let changing = self.begin(&self.changes, change).await.ok_or_else(|| late(PERMIT_LIMIT))?;
@@ -151,21 +200,27 @@ impl Admin {
 
     async fn removal(&self, change: Change) -> Result<(), Refusal> {
         let busy = || Refusal::Late("too many removals are in progress: ask again".to_owned());
-        let removing = self.begin(&self.removals, change).await.ok_or_else(busy)?;
+        let removal = |node: Arc<Node>| async move { node.change(change).await };
+        let removing = self.begin(&self.removals, removal).await.ok_or_else(busy)?;
         in_time(removing).await
     }
 
     /// Begins a change if there comes a permit for it, which it has until it is done, also if nobody
     /// waits for it any more.
-    async fn begin(
+    async fn begin<T, C, F>(
         &self,
         permits: &Arc<Semaphore>,
-        change: Change,
-    ) -> Option<impl Future<Output = Result<(), Refusal>> + use<>> {
+        change: C,
+    ) -> Option<impl Future<Output = Result<T, Refusal>> + use<T, C, F>>
+    where
+        T: Send + 'static,
+        C: FnOnce(Arc<Node>) -> F,
+        F: Future<Output = Result<T, Refusal>> + Send + 'static,
+    {
         let permit = timeout(PERMIT_LIMIT, permits.clone().acquire_owned()).await.ok()?.ok()?;
-        let node = self.node.clone();
+        let change = change(self.node.clone());
         let task = tokio::spawn(async move {
-            let changed = node.change(change).await;
+            let changed = change.await;
             drop(permit);
             changed
         });
@@ -178,6 +233,7 @@ impl Admin {
         if let Some(host_type) = self.node.static_host_type(&domain).await? {
             return Ok(Details::of_static(domain, host_type));
         }
+        self.check_fit(&[&domain]).await?;
         let row = self.row(&domain).await?;
         row.map(Details::from).ok_or(Refusal::NotFound)
     }
@@ -246,6 +302,7 @@ impl Admin {
         limit: usize,
     ) -> Result<Vec<Details>, Refusal> {
         self.check(filter).await?;
+        self.check_fit(&[after]).await?;
         let statics = self.node.statics().await?;
         let wanted = filter.host_type.as_deref();
         let mut list = Vec::new();
@@ -318,12 +375,6 @@ async fn in_time<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T,
     let seconds = REMOVAL_LIMIT.as_secs();
     let late = || Refusal::Late(format!("not done within {seconds} s; it may go on. Ask again"));
     timeout(REMOVAL_LIMIT, work).await.unwrap_or_else(|_| Err(late()))
-}
-
-fn names(domain: &str, host_type: &str) -> Result<(String, String), Refusal> {
-    let domain = prepared(domain)?;
-    check_text(host_type).map_err(|error| Refusal::InvalidHostType(error.to_string()))?;
-    Ok((domain, host_type.to_owned()))
 }
 
 /// A domain by RFC 3491 (nameprep), as it is in the table and the database.

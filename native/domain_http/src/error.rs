@@ -1,6 +1,6 @@
 //! Failures as answers of REST: a code, and `{"what": Text}`.
 
-use crate::node::Refusal;
+use crate::node::{Refusal, unfit};
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -45,6 +45,8 @@ impl From<Refusal> for Error {
             Refusal::WrongHostType => (StatusCode::FORBIDDEN, "wrong host type"),
             Refusal::Deleted => (StatusCode::FORBIDDEN, "domain is being removed"),
             Refusal::InvalidDomain(_) => (StatusCode::BAD_REQUEST, "invalid domain name"),
+            Refusal::Unfit(name) => return Error::bad_request(unfit(&name)),
+            Refusal::InvalidPassword(text) => return Error::bad_request(text),
             Refusal::InvalidHostType(_) => (StatusCode::BAD_REQUEST, "invalid host type"),
             Refusal::Disabled => (StatusCode::FORBIDDEN, "service disabled"),
             Refusal::Database(_) => (StatusCode::INTERNAL_SERVER_ERROR, "database error"),

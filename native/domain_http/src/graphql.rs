@@ -5,14 +5,16 @@ use crate::budget::Budget;
 use crate::error::Error;
 use crate::nesting::{self, Wrong};
 use crate::node::Refusal;
+use crate::query::no_query;
 use crate::rest::json;
-use async_graphql::SimpleObject;
-use async_graphql::{Context, EmptySubscription, Enum, ErrorExtensions, Object, Schema};
+use async_graphql::{Context, EmptySubscription, Enum, ErrorExtensions, InputValueError, Object};
+use async_graphql::{InputValueResult, Scalar, ScalarType, Schema, SimpleObject, Value};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Router, routing::post};
+use axum::{Extension, Json, Router, routing::post};
 use futures_util::stream;
 use std::io;
 use std::sync::Arc;
@@ -38,7 +40,8 @@ pub fn routes(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
         .limit_depth(DEPTH)
         .limit_complexity(COMPLEXITY)
         .finish();
-    Router::new().route("/api/graphql", post(answer)).layer(Extension(schema))
+    let answer = post(answer).route_layer(from_fn(no_query));
+    Router::new().route("/api/graphql", answer).layer(Extension(schema))
 }
 
 /// A GraphQL request; see the schema by introspection.
@@ -47,8 +50,8 @@ pub fn routes(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     responses(
         (status = 200, description = "`data`, and `errors` with `extensions.code`"),
         (status = 400, body = crate::error::ErrorBody, description = "`body is empty`, `failed to \
-            parse JSON`, `'query' field is missing`, `failed to parse GraphQL: …`, `query is nested \
-            too deeply`, `too many fragments`")))]
+            parse JSON`, `'query' field is missing`, `query is nested too deeply`, `too many \
+            fragments`; or `errors` of a query that does not parse or is not valid")))]
 async fn answer(
     State(admin): State<Arc<Admin>>,
     Extension(schema): Extension<Api>,
@@ -70,6 +73,11 @@ async fn answer(
     }
     let budget = Arc::new(admin.lists.budget());
     let answer = schema.execute(request.data(budget.clone())).await;
+    // What failed while it was executed has a path.
+    if answer.is_err() && answer.errors.iter().all(|error| error.path.is_empty()) {
+        let refused = NotExecuted { errors: answer.errors };
+        return Ok((StatusCode::BAD_REQUEST, Json(refused)).into_response());
+    }
     Ok(sent(&answer, budget))
 }
 
@@ -88,6 +96,12 @@ fn sent(answer: &async_graphql::Response, budget: Arc<Budget>) -> Response {
         (header::CONTENT_LENGTH, length.to_string()),
     ];
     (headers, Body::from_stream(pieces)).into_response()
+}
+
+/// The answer to a query that does not parse or is not valid.
+#[derive(serde::Serialize)]
+struct NotExecuted {
+    errors: Vec<async_graphql::ServerError>,
 }
 
 /// A GraphQL request.
@@ -120,16 +134,38 @@ impl Mutation {
     }
 }
 
+/// A name, in any form; it is nameprepped.
+struct DomainName(String);
+
+/// Any string: what cannot be a name is refused by the field, with a code.
+#[Scalar]
+impl ScalarType for DomainName {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(name) => Ok(DomainName(name)),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn is_valid(value: &Value) -> bool {
+        matches!(value, Value::String(_))
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.clone())
+    }
+}
+
 #[derive(SimpleObject)]
 struct Domain {
-    domain: String,
+    domain: DomainName,
     host_type: Option<String>,
     status: DomainStatus,
 }
 
 #[derive(SimpleObject)]
 struct DomainWithType {
-    domain: String,
+    domain: DomainName,
     host_type: Option<String>,
     status: DomainStatus,
     r#type: DomainType,
@@ -164,9 +200,9 @@ impl DomainQuery {
         &self,
         context: &Context<'_>,
         host_type: String,
-    ) -> Field<Vec<String>> {
-        let names = domains_of(context, admin(context)?, &host_type).await;
-        Some(names.map_err(too_many))
+    ) -> Field<Vec<DomainName>> {
+        let names = domains_of(context, admin(context)?, &host_type).await.map_err(too_many);
+        Some(names.map(|names| names.into_iter().map(DomainName).collect()))
     }
 
     /// All domains, of the configuration and of the database.
@@ -176,13 +212,14 @@ impl DomainQuery {
         Some(all.map_err(too_many))
     }
 
-    /// What the database says of a domain.
-    async fn domain_details(&self, context: &Context<'_>, domain: String) -> Field<Domain> {
-        let details = admin(context)?.details(&domain).await;
-        field(details.and_then(|details| match details.r#type {
-            crate::admin::DomainType::Static => Err(Refusal::Static),
-            crate::admin::DomainType::Dynamic => Ok(details.into()),
-        }))
+    /// What the configuration or the database says of a domain.
+    async fn domain_details(
+        &self,
+        context: &Context<'_>,
+        domain: DomainName,
+    ) -> Field<DomainWithType> {
+        let details = admin(context)?.details(&domain.0).await;
+        field(details.map(DomainWithType::from))
     }
 }
 
@@ -196,10 +233,10 @@ impl DomainMutation {
     async fn add_domain(
         &self,
         context: &Context<'_>,
-        domain: String,
+        domain: DomainName,
         host_type: String,
     ) -> Field<Domain> {
-        let _turn = self.0.lock().await;
+        let (_turn, domain) = (self.0.lock().await, domain.0);
         let admin = admin(context)?;
         let added = admin.add(&domain, &host_type).await;
         field(as_it_is(admin, &domain, added, DomainStatus::Enabled).await)
@@ -209,10 +246,10 @@ impl DomainMutation {
     async fn remove_domain(
         &self,
         context: &Context<'_>,
-        domain: String,
+        domain: DomainName,
         host_type: String,
     ) -> Field<Domain> {
-        let _turn = self.0.lock().await;
+        let (_turn, domain) = (self.0.lock().await, domain.0);
         let removed = admin(context)?.remove(&domain, &host_type).await;
         field(removed.and_then(|()| gone(&domain, host_type, DomainStatus::Deleted)))
     }
@@ -221,28 +258,49 @@ impl DomainMutation {
     async fn request_remove_domain(
         &self,
         context: &Context<'_>,
-        domain: String,
+        domain: DomainName,
         host_type: String,
     ) -> Field<Domain> {
-        let _turn = self.0.lock().await;
+        let (_turn, domain) = (self.0.lock().await, domain.0);
         let requested = admin(context)?.request_removal(&domain, &host_type).await;
         field(requested.and_then(|()| gone(&domain, host_type, DomainStatus::Deleting)))
     }
 
     /// Lets a domain route.
-    async fn enable_domain(&self, context: &Context<'_>, domain: String) -> Field<Domain> {
-        let _turn = self.0.lock().await;
+    async fn enable_domain(&self, context: &Context<'_>, domain: DomainName) -> Field<Domain> {
+        let (_turn, domain) = (self.0.lock().await, domain.0);
         let admin = admin(context)?;
         let enabled = admin.set_enabled(&domain, true).await;
         field(as_it_is(admin, &domain, enabled, DomainStatus::Enabled).await)
     }
 
     /// Keeps a domain, but lets it route no more.
-    async fn disable_domain(&self, context: &Context<'_>, domain: String) -> Field<Domain> {
-        let _turn = self.0.lock().await;
+    async fn disable_domain(&self, context: &Context<'_>, domain: DomainName) -> Field<Domain> {
+        let (_turn, domain) = (self.0.lock().await, domain.0);
         let admin = admin(context)?;
         let disabled = admin.set_enabled(&domain, false).await;
         field(as_it_is(admin, &domain, disabled, DomainStatus::Disabled).await)
+    }
+
+    /// Sets the password of the domain's administrator.
+    async fn set_domain_password(
+        &self,
+        context: &Context<'_>,
+        domain: DomainName,
+        password: String,
+    ) -> Field<String> {
+        let _turn = self.0.lock().await;
+        field(admin(context)?.change_password(&domain.0, Some(password)).await)
+    }
+
+    /// Deletes the password of the domain's administrator.
+    async fn delete_domain_password(
+        &self,
+        context: &Context<'_>,
+        domain: DomainName,
+    ) -> Field<String> {
+        let _turn = self.0.lock().await;
+        field(admin(context)?.change_password(&domain.0, None).await)
     }
 }
 
@@ -286,12 +344,13 @@ async fn as_it_is(
     changed?;
     match admin.details(domain).await {
         Ok(details) => Ok(details.into()),
-        Err(_) => Ok(Domain { domain: prepared(domain)?, host_type: None, status }),
+        Err(_) => Ok(Domain { domain: DomainName(prepared(domain)?), host_type: None, status }),
     }
 }
 
 fn gone(domain: &str, host_type: String, status: DomainStatus) -> Result<Domain, Refusal> {
-    Ok(Domain { domain: prepared(domain)?, host_type: Some(host_type), status })
+    let domain = DomainName(prepared(domain)?);
+    Ok(Domain { domain, host_type: Some(host_type), status })
 }
 
 fn too_many(error: TooMany) -> async_graphql::Error {
@@ -327,7 +386,8 @@ impl From<crate::admin::DomainStatus> for DomainStatus {
 impl From<Details> for Domain {
     fn from(details: Details) -> Self {
         let status = details.status.into();
-        Domain { domain: details.domain, host_type: Some(details.host_type), status }
+        let domain = DomainName(details.domain);
+        Domain { domain, host_type: Some(details.host_type), status }
     }
 }
 

@@ -8,8 +8,9 @@
 //! - `protocol`: what is said between program and node; `frame`: how that is written.
 //! - `port`: questions and their answers; `node`: what is asked and answered.
 //! - `admin`: the operations, the same for REST and GraphQL.
-//! - `rest`, `graphql`, `bulk`, `status`, `metrics`, `page`: the routes.
+//! - `rest`, `graphql`, `import`, `export`, `status`, `metrics`, `page`: the routes.
 //! - `nesting`: how deep a query in GraphQL is, before it is parsed.
+//! - `query`: what of a request is known.
 //! - `lag`: how far the node is behind, and was.
 //! - `guard`: who may ask, and from where.
 //! - `budget`: how much lists may take in memory.
@@ -22,15 +23,16 @@
 
 mod admin;
 mod budget;
-mod bulk;
 mod certificates;
 mod database;
 mod error;
+mod export;
 mod frame;
 #[cfg(test)]
 mod fuzz;
 mod graphql;
 mod guard;
+mod import;
 mod lag;
 mod limits;
 mod metrics;
@@ -41,6 +43,7 @@ mod page;
 mod port;
 mod program;
 mod protocol;
+mod query;
 mod rest;
 mod server;
 mod status;

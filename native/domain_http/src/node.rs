@@ -160,6 +160,23 @@ impl Node {
         .map(drop)
     }
 
+    /// Sets the password of a domain's administrator, or with none deletes it. Answered with a text
+    /// for people.
+    pub async fn change_password(
+        &self,
+        domain: String,
+        password: Option<String>,
+    ) -> Result<String, Refusal> {
+        let question = match password {
+            Some(password) => Question::SetDomainPassword(domain, password),
+            None => Question::DeleteDomainPassword(domain),
+        };
+        match self.ask(question).await? {
+            Reply::Text(text) => Ok(text),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// Requests a check on all nodes.
     pub async fn request_checks(&self) -> Result<(), Refusal> {
         self.ask(Question::RequestChecks).await.map(drop)
@@ -289,6 +306,12 @@ pub enum Refusal {
     /// No host type can be called so.
     #[error("Host type {0}")]
     InvalidHostType(String),
+    /// The database cannot hold a name.
+    #[error("{}", unfit(.0))]
+    Unfit(String),
+    /// No administrator can have such a password.
+    #[error("{0}")]
+    InvalidPassword(String),
     /// There is no database.
     #[error("Dynamic domains service is disabled")]
     Disabled,
@@ -316,7 +339,8 @@ impl Refusal {
             Refusal::NotFound => "not_found",
             Refusal::WrongHostType => "wrong_host_type",
             Refusal::Deleted => "deleted",
-            Refusal::InvalidDomain(_) => "invalid_domain",
+            Refusal::InvalidDomain(_) | Refusal::Unfit(_) => "invalid_domain",
+            Refusal::InvalidPassword(_) => "invalid_password",
             Refusal::InvalidHostType(_) => "invalid_host_type",
             Refusal::Disabled => "service_disabled",
             Refusal::RemovalFailed(_) => "removal_failed",
@@ -338,12 +362,18 @@ impl Refusal {
             "deleted" => Refusal::Deleted,
             "invalid_domain" => Refusal::InvalidDomain(without(&text, "Domain ")),
             "invalid_host_type" => Refusal::InvalidHostType(without(&text, "Host type ")),
+            "invalid_password" => Refusal::InvalidPassword(text),
             "service_disabled" => Refusal::Disabled,
             "removal_failed" => Refusal::RemovalFailed(text),
             "unreachable" => Refusal::Unreachable(text),
             _ => Refusal::Database(text),
         }
     }
+}
+
+/// Why a name cannot be held.
+pub(crate) fn unfit(name: &str) -> String {
+    format!("the database cannot hold '{name}': its character set lacks a character of it")
 }
 
 fn without(text: &str, subject: &str) -> String {

@@ -4,7 +4,7 @@
 use crate::admin::Admin;
 use crate::error::ErrorBody;
 use crate::guard::OPEN;
-use crate::{bulk, graphql, metrics, rest, status};
+use crate::{export, graphql, import, metrics, rest, status};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router, routing::get};
@@ -72,8 +72,8 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
         rest::change_domain,
         rest::remove_domain,
         graphql::answer,
-        bulk::import,
-        bulk::export,
+        import::import,
+        export::export,
         status::status,
         status::nodes,
         status::verify,

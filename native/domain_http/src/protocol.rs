@@ -62,6 +62,9 @@ pub enum Question {
     RequestDeleteDomain(String, String),
     EnableDomain(String),
     DisableDomain(String),
+    /// The domain, and the password of its administrator.
+    SetDomainPassword(String, String),
+    DeleteDomainPassword(String),
     RequestChecks,
     /// The database failed: to note it.
     Failed(String, String),
@@ -87,6 +90,8 @@ pub enum Question {
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     Done,
+    /// For people.
+    Text(String),
     /// The reason, and a text for people.
     Refused(String, String),
     TooMany,

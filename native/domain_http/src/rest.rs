@@ -3,10 +3,12 @@
 use crate::admin::{Admin, Details, DomainStatus, prepared};
 use crate::error::{Error, ErrorBody};
 use crate::node::Refusal;
+use crate::query::{check_keys, no_query, query};
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::rejection::{PathRejection, QueryRejection};
-use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::middleware::from_fn;
 use axum::{Json, Router, routing::get};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -23,6 +25,7 @@ const LONGEST_PAGE: usize = 1000;
 
 pub fn routes() -> Router<Arc<Admin>> {
     let one = get(show_domain).put(add_domain).patch(change_domain).delete(remove_domain);
+    let one = one.route_layer(from_fn(no_query));
     Router::new().route("/api/domains", get(list_domains)).route("/api/domains/{domain}", one)
 }
 
@@ -30,6 +33,7 @@ type Name = Result<Path<String>, PathRejection>;
 
 /// What to add.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[allow(dead_code)]
 pub struct NewDomain {
     #[schema(example = "type1")]
@@ -38,6 +42,7 @@ pub struct NewDomain {
 
 /// What to remove.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[allow(dead_code)]
 pub struct Removal {
     #[schema(example = "type1")]
@@ -48,6 +53,7 @@ pub struct Removal {
 
 /// What to change.
 #[derive(utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 #[allow(dead_code)]
 pub struct NewStatus {
     enabled: bool,
@@ -60,7 +66,7 @@ pub struct NewStatus {
     responses(
         (status = 204, description = "it is there"),
         (status = 400, body = ErrorBody, description = "`'host_type' field is missing`, `body is \
-            empty`, `failed to parse JSON`, `invalid domain name`, `invalid host type`"),
+            empty`, `failed to parse JSON`, `invalid domain name`, `invalid host type`, `unknown key …`"),
         (status = 403, body = ErrorBody, description = "`domain is static`, `service disabled`, \
             `unknown host type`"),
         (status = 409, body = ErrorBody, description = "`duplicate`: it has another host type, or is \
@@ -72,6 +78,7 @@ async fn add_domain(
     body: Body,
 ) -> Result<StatusCode, Error> {
     let body = json(body).await?;
+    check_keys(&body, &["host_type"])?;
     let host_type = host_type(&body)?;
     admin.add(&domain(name)?, host_type).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -95,6 +102,7 @@ async fn change_domain(
     body: Body,
 ) -> Result<StatusCode, Error> {
     let body = json(body).await?;
+    check_keys(&body, &["enabled"])?;
     let enabled = body.get("enabled").and_then(Value::as_bool);
     let enabled = enabled.ok_or_else(|| Error::bad_request("'enabled' field is missing"))?;
     admin.set_enabled(&domain(name)?, enabled).await?;
@@ -122,6 +130,7 @@ async fn remove_domain(
     body: Body,
 ) -> Result<StatusCode, Error> {
     let body = json(body).await?;
+    check_keys(&body, &["host_type", "request"])?;
     let host_type = host_type(&body)?;
     let is_request = match body.get("request") {
         None => false,
@@ -183,14 +192,14 @@ pub struct DomainList {
     responses(
         (status = 200, body = DomainList),
         (status = 400, body = ErrorBody, description = "`'limit' must be 1 to 1000`, `'status' must \
-            be enabled, disabled or deleting`, `invalid query`"),
+            be enabled, disabled or deleting`, `invalid query`, `unknown query parameter …`"),
         (status = 403, body = ErrorBody, description = "`unknown host type`"),
         (status = 500, body = ErrorBody, description = "`database error`")))]
 async fn list_domains(
     State(admin): State<Arc<Admin>>,
-    query: Result<Query<ListQuery>, QueryRejection>,
+    uri: Uri,
 ) -> Result<Json<DomainList>, Error> {
-    let Query(query) = query.map_err(|_| Error::bad_request("invalid query"))?;
+    let query: ListQuery = query(&uri, &["host_type", "status", "after", "limit"])?;
     let limit = match query.limit.as_deref().map(str::parse) {
         None => PAGE,
         Some(Ok(limit @ 1..=LONGEST_PAGE)) => limit,

@@ -8,7 +8,7 @@ use crate::lag::SAMPLE;
 use crate::metrics::{Requests, count};
 use crate::node::Node;
 use crate::options::{Credentials, Options, StartError};
-use crate::{bulk, graphql, metrics, page, rest, status};
+use crate::{export, graphql, import, metrics, page, rest, status};
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
@@ -135,7 +135,8 @@ impl Routes {
         let all = Router::new()
             .merge(rest::routes())
             .merge(graphql::routes(admin))
-            .merge(bulk::routes())
+            .merge(import::routes())
+            .merge(export::routes())
             .merge(status::routes())
             .merge(metrics::routes(&requests))
             .merge(page::routes())

@@ -4,8 +4,10 @@ use crate::admin::Admin;
 use crate::error::{Error, ErrorBody};
 use crate::lag::Lag;
 use crate::node::{Difference, HostType, Member, Snapshot, Status};
+use crate::query::no_query;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Serialize;
@@ -18,6 +20,7 @@ pub fn routes() -> Router<Arc<Admin>> {
         .route("/api/status", get(status))
         .route("/api/nodes", get(nodes))
         .route("/api/verify", post(verify))
+        .route_layer(from_fn(no_query))
         .merge(probes())
 }
 

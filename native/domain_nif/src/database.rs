@@ -203,6 +203,10 @@ enum Request {
     MarkDeleting(String, String),
     DeleteDomain(String, String),
     SelectDomain(String),
+    /// Domain, what to keep of the password, is the domain static.
+    SetPassword(String, String, bool),
+    DeletePassword(String),
+    SelectPassword(String),
     SelectPage(StatusFilter, i64, u32),
     NewestEvent,
     DeleteEventsBelow(i64, u32),
@@ -223,7 +227,9 @@ enum Answer {
     Done,
     Inserted(Insert),
     Changed(Change),
-    Deleted(bool),
+    /// Was it there?
+    Found(bool),
+    Password(Option<String>),
     Row(Option<Setting>),
     Rows(Vec<Setting>),
     Newest(Option<i64>),
@@ -246,7 +252,10 @@ impl Request {
             }
             Request::EnableDomain(domain)
             | Request::DisableDomain(domain)
-            | Request::SelectDomain(domain) => check("domain", domain),
+            | Request::SelectDomain(domain)
+            | Request::SetPassword(domain, _, _)
+            | Request::DeletePassword(domain)
+            | Request::SelectPassword(domain) => check("domain", domain),
             _ => Ok(()),
         }
     }
@@ -270,9 +279,14 @@ impl Request {
                 Answer::Changed(store.mark_deleting(&domain, &host_type).await?)
             }
             Request::DeleteDomain(domain, host_type) => {
-                Answer::Deleted(store.delete_domain(&domain, &host_type).await?)
+                Answer::Found(store.delete_domain(&domain, &host_type).await?)
             }
             Request::SelectDomain(domain) => Answer::Row(store.select_domain(&domain).await?),
+            Request::SetPassword(domain, details, is_static) => {
+                Answer::Found(store.set_password(&domain, &details, is_static).await?)
+            }
+            Request::DeletePassword(domain) => Answer::Found(store.delete_password(&domain).await?),
+            Request::SelectPassword(domain) => Answer::Password(store.password(&domain).await?),
             Request::SelectPage(filter, after, limit) => {
                 let status = match filter {
                     StatusFilter::Any => None,
@@ -296,14 +310,16 @@ impl Request {
 impl Answer {
     fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
         match self {
-            Answer::Done | Answer::Changed(Change::Done) | Answer::Deleted(true) => {
+            Answer::Done | Answer::Changed(Change::Done) | Answer::Found(true) => {
                 done().encode(env)
             }
             Answer::Inserted(Insert::Inserted) => inserted().encode(env),
             Answer::Inserted(Insert::Exists(found)) => (exists(), row(env, found)).encode(env),
-            Answer::Changed(Change::NotFound) | Answer::Deleted(false) | Answer::Row(None) => {
-                not_found().encode(env)
-            }
+            Answer::Changed(Change::NotFound)
+            | Answer::Found(false)
+            | Answer::Row(None)
+            | Answer::Password(None) => not_found().encode(env),
+            Answer::Password(Some(details)) => binary(env, details.as_bytes()),
             Answer::Changed(Change::WrongHostType(host_type)) => {
                 (wrong_host_type(), binary(env, host_type.as_bytes())).encode(env)
             }

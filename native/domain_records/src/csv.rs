@@ -50,6 +50,14 @@ impl Columns {
         format!("{}\n", self.0.join(","))
     }
 
+    /// Would this record be read as another one, if it came first and without the heading?
+    pub fn need_heading(&self, record: &Record) -> bool {
+        let is_of_heading = |name: &str| keys::meant(name, &NAMES[..2]).is_some();
+        !NAMES.starts_with(&self.0)
+            || is_of_heading(&record.domain)
+            || is_of_heading(&record.host_type)
+    }
+
     /// A record of these fields. The last ones may be left out if they are not needed.
     pub(crate) fn record(&self, fields: Vec<String>) -> Result<Record, String> {
         if fields.len() > self.0.len() || fields.len() < self.least() {

@@ -16,16 +16,16 @@ pub struct Counts {
 /// A rejected line.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 pub struct Rejected {
-    /// Its number in the request, from 1.
-    pub line: usize,
+    /// The number of its line in the request, from 1.
+    pub line: u64,
     pub reason: String,
 }
 
-/// What came of a request.
-#[derive(Debug)]
+/// What came of a request. By default: of one that was not made.
+#[derive(Debug, Default)]
 pub struct Answer {
     /// So many lines from the first on are done.
-    pub done: usize,
+    pub done: u64,
     /// Of these lines.
     pub counts: Counts,
     /// Of these lines.
@@ -46,6 +46,12 @@ pub enum End {
     Unexpected(String),
 }
 
+impl Default for End {
+    fn default() -> Self {
+        End::Done(None)
+    }
+}
+
 /// A line of the answer.
 #[derive(Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -59,19 +65,14 @@ enum Line {
     },
     Error {
         what: String,
-        lines: usize,
+        lines: u64,
     },
 }
 
 impl Answer {
     /// Reads the answer to a request of so many lines.
-    pub fn read(body: impl Read, lines: usize) -> Self {
-        let mut answer = Answer {
-            done: 0,
-            counts: Counts::default(),
-            rejected: Vec::new(),
-            end: End::Done(None),
-        };
+    pub fn read(body: impl Read, lines: u64) -> Self {
+        let mut answer = Answer::default();
         let mut body = BufReader::new(body);
         answer.end = loop {
             match read_line(&mut body) {
@@ -89,7 +90,7 @@ impl Answer {
         answer
     }
 
-    fn add(&mut self, line: Line, lines: usize) -> Option<End> {
+    fn add(&mut self, line: Line, lines: u64) -> Option<End> {
         match line {
             Line::Rejected(rejected) => {
                 self.rejected.push(rejected);
@@ -97,7 +98,7 @@ impl Answer {
             }
             Line::Progress(counts) => {
                 self.counts = counts;
-                self.done = usize::try_from(counts.lines).unwrap_or(lines).min(lines);
+                self.done = counts.lines.min(lines);
                 None
             }
             Line::Done { counts, lag } => {

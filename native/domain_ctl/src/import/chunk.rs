@@ -1,146 +1,184 @@
-//! A file of domains in parts of the size of a request, each line with its offset in the file.
+//! A file of domains in parts of the size of a request, each record with its place in the file.
 //!
-//! What a line says is the server's to judge. Only what is no line of data stays here: a header of
-//! CSV at the beginning, empty lines, and lines that begin with #.
+//! The records are found as the server finds them. What is no clean record is not sent; what a clean
+//! one says is the server's to judge.
 
-use crate::cli::Format;
-use std::io::{self, BufRead, Read};
+use domain_records::{Columns, Format, Item, Position, Reader, count_lines};
+use std::io::{self, Read};
 
-/// The most lines of a request.
-pub const LINES: usize = 5_000;
-/// No line is added to a request that has so many bytes. The server answers while it reads, and stops
-/// reading when nobody takes the answer; we take it when all is sent. So that neither waits for the
-/// other, what is sent, and what is answered to it, must fit into what the system buffers.
+/// The most records of a request.
+pub const RECORDS: usize = 5_000;
+/// No record is added to a request that has so many bytes. The server answers while it reads, and
+/// stops reading when nobody takes the answer; we take it when all is sent. So that neither waits for
+/// the other, what is sent, and what is answered to it, must fit into what the system buffers.
 const BYTES: usize = 128 * 1024;
-/// The longest line. The server takes a little more.
-pub const LINE_BYTES: usize = 16_000;
+const BUFFER: usize = 64 * 1024;
 
-/// How much of the file has been passed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Offset {
-    /// Lines of the file, of any kind.
-    pub lines: u64,
-    /// Bytes of the file.
-    pub bytes: u64,
-}
-
-/// Lines for one request.
+/// Records for one request.
 #[derive(Debug, Default)]
 pub struct Chunk {
-    body: Vec<u8>,
-    lines: Vec<Line>,
+    /// None if its records are in the usual order of columns.
+    heading: String,
+    records: Vec<Piece>,
+    /// Of all records.
+    bytes: usize,
 }
 
+/// What stands for a record.
 #[derive(Debug)]
-struct Line {
-    /// Where it begins in the body.
-    start: usize,
-    /// The offset behind it in the file.
-    end: Offset,
+struct Piece {
+    text: String,
+    /// The line of the file that it begins in.
+    line: u64,
+    /// Why it is not sent.
+    reason: Option<String>,
+    /// Where it ends in the file.
+    end: Position,
+}
+
+/// A record that is not imported.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rejected<'a> {
+    /// Its number in the chunk, from 0.
+    pub number: usize,
+    /// The line of the file that it begins in.
+    pub line: u64,
+    pub reason: &'a str,
+    pub text: &'a str,
 }
 
 /// Reads a file chunk by chunk.
 pub struct Chunks<R> {
-    reader: R,
-    format: Format,
-    offset: Offset,
-    line: Vec<u8>,
-    /// Has a line of data been seen? Only before it there can be a header.
-    has_data: bool,
+    source: R,
+    reader: Reader,
+    is_ended: bool,
+    buffer: Vec<u8>,
 }
 
 impl Chunk {
     /// The body of the request.
-    pub fn body(&self) -> &[u8] {
-        &self.body
+    pub fn body(&self) -> String {
+        let sent = self.records.iter().filter(|record| record.reason.is_none());
+        let lines = sent.flat_map(|record| [record.text.as_str(), "\n"]);
+        std::iter::once(self.heading.as_str()).chain(lines).collect()
     }
 
-    /// How many lines it has.
+    /// Is there something to send?
+    pub fn has_body(&self) -> bool {
+        self.records.iter().any(|record| record.reason.is_none())
+    }
+
+    /// How many records it has, clean or not.
     pub fn len(&self) -> usize {
-        self.lines.len()
+        self.records.len()
     }
 
-    /// A line, and its number in the file; lines of the chunk count from 1.
-    pub fn line(&self, number: usize) -> Option<(u64, &[u8])> {
-        let at = number.checked_sub(1)?;
-        let Line { start, end } = self.lines.get(at)?;
-        let next = self.lines.get(number).map_or(self.body.len(), |line| line.start);
-        Some((end.lines, without_end(self.body.get(*start..next)?)))
+    /// How many of its first records end within so many first lines of the body.
+    pub fn records_in(&self, lines: u64) -> usize {
+        let mut passed = self.heading_lines();
+        let ends_within = |record: &&Piece| {
+            passed += lines_of(record);
+            passed <= lines
+        };
+        self.records.iter().take_while(ends_within).count()
     }
 
-    /// Takes away the first lines; returns the offset behind them, if there are any.
-    pub fn drop_first(&mut self, count: usize) -> Option<Offset> {
-        let count = count.min(self.lines.len());
-        let start = self.lines.get(count).map_or(self.body.len(), |line| line.start);
-        self.body.drain(..start);
-        let last = self.lines.drain(..count).next_back();
-        for line in &mut self.lines {
-            line.start -= start;
+    /// The record that begins in this line of the body, counted from 1, as one that the server rejects.
+    pub fn rejected<'a>(&'a self, body_line: u64, reason: &'a str) -> Option<Rejected<'a>> {
+        let mut next = self.heading_lines() + 1;
+        for (number, record) in self.records.iter().enumerate() {
+            if next == body_line && record.reason.is_none() {
+                return Some(Rejected { number, line: record.line, reason, text: &record.text });
+            }
+            next += lines_of(record);
         }
-        last.map(|line| line.end)
+        None
+    }
+
+    /// What is not sent of the first records.
+    pub fn not_sent(&self, count: usize) -> impl Iterator<Item = Rejected<'_>> {
+        self.records.iter().take(count).enumerate().filter_map(|(number, record)| {
+            let reason = record.reason.as_deref()?;
+            Some(Rejected { number, line: record.line, reason, text: &record.text })
+        })
+    }
+
+    /// Takes away the first records; returns the position behind them, if there are any.
+    pub fn drop_first(&mut self, count: usize) -> Option<Position> {
+        let last = self.records.drain(..count.min(self.records.len())).next_back();
+        last.map(|record| record.end)
+    }
+
+    fn heading_lines(&self) -> u64 {
+        count_lines(self.heading.as_bytes())
     }
 
     fn is_full(&self) -> bool {
-        self.lines.len() >= LINES || self.body.len() >= BYTES
+        self.records.len() >= RECORDS || self.bytes >= BYTES
     }
 
-    fn add(&mut self, line: &[u8], end: Offset) {
-        self.lines.push(Line { start: self.body.len(), end });
-        self.body.extend_from_slice(line);
-        self.body.push(b'\n');
+    fn add(&mut self, item: Item, columns: Option<&Columns>, end: Position) {
+        if let (Some(columns), Ok(record)) = (columns, &item.record)
+            && columns.need_heading(record)
+        {
+            self.heading = columns.heading();
+        }
+        let Item { line, text, record } = item;
+        self.bytes += text.len() + 1;
+        self.records.push(Piece { text, line, reason: record.err(), end });
     }
 }
 
-impl<R: BufRead> Chunks<R> {
-    /// The reader stands at this offset.
-    pub fn new(reader: R, format: Format, offset: Offset) -> Self {
-        Chunks { reader, format, offset, line: Vec::new(), has_data: offset != Offset::default() }
+/// How many lines of the body it takes.
+fn lines_of(record: &Piece) -> u64 {
+    if record.reason.is_some() { 0 } else { count_lines(record.text.as_bytes()).max(1) }
+}
+
+impl<R: Read> Chunks<R> {
+    /// From the beginning.
+    pub fn new(source: R, format: Format) -> Self {
+        Self::of(source, Reader::new(format))
+    }
+
+    /// The source stands at this position. The columns are those of the whole file.
+    pub fn resume(source: R, format: Format, columns: Option<Columns>, position: Position) -> Self {
+        Self::of(source, Reader::resume(format, columns, position))
+    }
+
+    fn of(source: R, reader: Reader) -> Self {
+        Chunks { source, reader, is_ended: false, buffer: vec![0; BUFFER] }
     }
 
     /// The next chunk; none at the end.
     pub fn next_chunk(&mut self) -> io::Result<Option<Chunk>> {
         let mut chunk = Chunk::default();
-        while !chunk.is_full() && self.read_line()? {
-            let line = without_end(&self.line);
-            if line.trim_ascii().is_empty() || line.starts_with(b"#") {
-                continue;
-            }
-            let is_header = !self.has_data && self.format == Format::Csv && is_header(line);
-            self.has_data = true;
-            if !is_header {
-                chunk.add(line, self.offset);
+        while !chunk.is_full() {
+            match self.reader.next_item().map_err(io::Error::other)? {
+                Some(item) => {
+                    chunk.add(item, self.reader.columns(), self.reader.position());
+                }
+                None if self.is_ended => break,
+                None => self.read()?,
             }
         }
         Ok(if chunk.len() == 0 { None } else { Some(chunk) })
     }
 
-    fn read_line(&mut self) -> io::Result<bool> {
-        self.line.clear();
-        let mut limited = (&mut self.reader).take(LINE_BYTES as u64 + 1);
-        let read = limited.read_until(b'\n', &mut self.line)?;
-        if read > LINE_BYTES {
-            let line = self.offset.lines + 1;
-            let text = format!("line {line} has more than {LINE_BYTES} bytes");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        }
-        if self.offset.bytes == 0 && self.line.starts_with(b"\xef\xbb\xbf") {
-            // The byte order mark of some programs for Windows.
-            self.line.drain(..3);
-        }
-        self.offset.lines += u64::from(read > 0);
-        self.offset.bytes += read as u64;
-        Ok(read > 0)
+    /// The columns of the file, if it is CSV and a chunk has been read.
+    pub fn columns(&self) -> Option<&Columns> {
+        self.reader.columns()
     }
-}
 
-fn without_end(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
-}
-
-fn is_header(line: &[u8]) -> bool {
-    let line: Vec<u8> = line.iter().filter(|byte| !b" \"".contains(byte)).copied().collect();
-    line == b"domain,host_type" || line == b"domain,host_type,status"
+    fn read(&mut self) -> io::Result<()> {
+        match self.source.read(&mut self.buffer)? {
+            0 => {
+                self.is_ended = true;
+                self.reader.finish();
+            }
+            length => self.reader.push(&self.buffer[..length]),
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -148,37 +186,53 @@ mod tests {
     use super::*;
 
     fn chunks(text: &str, format: Format) -> Vec<Chunk> {
-        let mut chunks = Chunks::new(text.as_bytes(), format, Offset::default());
+        let mut chunks = Chunks::new(text.as_bytes(), format);
         std::iter::from_fn(|| chunks.next_chunk().unwrap()).collect()
     }
 
+    fn csv(text: &str) -> Chunk {
+        chunks(text, Format::Csv).remove(0)
+    }
+
     fn lines(chunk: &Chunk) -> Vec<(u64, &str)> {
-        let line = |number| {
-            let (number, text) = chunk.line(number).unwrap();
-            (number, std::str::from_utf8(text).unwrap())
-        };
-        (1..=chunk.len()).map(line).collect()
+        chunk.records.iter().map(|record| (record.line, record.text.as_str())).collect()
     }
 
     #[test]
-    fn lines_keep_their_numbers_behind_headers_comments_and_empty_lines() {
-        let text = "domain,host_type,status\r\n\n# line 3: no\na.example,type1 \r\n  \nb,type1";
-        let chunks = chunks(text, Format::Csv);
-        assert_eq!(chunks.len(), 1);
-        assert_eq!(chunks[0].body(), b"a.example,type1 \nb,type1\n");
-        assert_eq!(lines(&chunks[0]), [(4, "a.example,type1 "), (6, "b,type1")]);
+    fn records_keep_their_lines_behind_headings_comments_and_empty_lines() {
+        let chunk =
+            csv("domain,host_type,status\r\n\n# line 3: no\na.example,type1 \r\n  \n\"b\nc\",t");
+        assert_eq!(chunk.body(), "a.example,type1 \n\"b\nc\",t\n");
+        assert_eq!(lines(&chunk), [(4, "a.example,type1 "), (6, "\"b\nc\",t")]);
+        let found = chunk.rejected(2, "no").unwrap();
+        assert_eq!((found.number, found.line, found.text), (1, 6, "\"b\nc\",t"));
+        assert_eq!([0, 1, 2, 3].map(|lines| chunk.records_in(lines)), [0, 1, 1, 2]);
     }
 
     #[test]
-    fn a_header_is_only_the_first_line_of_data() {
-        for text in ["a,b\ndomain,host_type\n", "\u{feff}domain,host_type\na,b\ndomain,host_type"] {
-            let chunks = chunks(text, Format::Csv);
-            assert_eq!(chunks[0].body(), b"a,b\ndomain,host_type\n", "{text:?}");
-        }
-        let quoted = chunks("\"domain\", \"host_type\"\n", Format::Csv);
-        assert!(quoted.is_empty());
-        let ndjson = chunks("domain,host_type\n", Format::Ndjson);
-        assert_eq!(ndjson[0].len(), 1);
+    fn a_heading_is_sent_where_the_server_would_miss_it() {
+        assert_eq!(csv("Domain,\"host_type\"\na,t\n").body(), "a,t\n");
+        let chunk = csv("host_type,domain\nt,a\nt,b\n");
+        assert_eq!(chunk.body(), "host_type,domain\nt,a\nt,b\n");
+        assert_eq!(chunk.rejected(3, "no").unwrap().line, 3);
+        assert_eq!([1, 2, 3].map(|lines| chunk.records_in(lines)), [0, 1, 2]);
+        // What would be taken for one.
+        let chunk = csv("domain,host_type\ndomain,t\n");
+        assert_eq!(chunk.body(), "domain,host_type\ndomain,t\n");
+        assert_eq!(chunks("{\"domain\":\"a\"}\n", Format::Ndjson)[0].body(), "");
+    }
+
+    #[test]
+    fn what_is_not_clean_is_not_sent() {
+        let chunk = csv("a,t\nb\"c,t\nd,t\n");
+        assert_eq!(chunk.body(), "a,t\nd,t\n");
+        let not_sent: Vec<_> = chunk.not_sent(3).map(|it| (it.line, it.text)).collect();
+        assert_eq!(not_sent, [(2, "b\"c,t")]);
+        assert_eq!(chunk.not_sent(1).count(), 0);
+        assert_eq!([0, 1, 2].map(|lines| chunk.records_in(lines)), [0, 2, 3]);
+        assert_eq!(chunk.rejected(2, "no").unwrap().line, 3);
+        let chunk = csv("\"a,t\n");
+        assert!(!chunk.has_body() && chunk.records_in(0) == 1);
     }
 
     #[test]
@@ -192,45 +246,47 @@ mod tests {
         let text: String = (1..=12_000).map(|n| format!("d{n}.example,type1\n")).collect();
         let parts = chunks(&text, Format::Csv);
         assert_eq!(parts.iter().map(Chunk::len).collect::<Vec<_>>(), [5_000, 5_000, 2_000]);
-        assert_eq!(
-            parts.iter().flat_map(|part| part.body().to_vec()).collect::<Vec<_>>(),
-            text.as_bytes()
-        );
-        assert_eq!(parts[2].line(2_000), Some((12_000, &b"d12000.example,type1"[..])));
+        assert_eq!(parts.iter().map(Chunk::body).collect::<String>(), text);
+        let last = parts[2].rejected(2_000, "").unwrap();
+        assert_eq!((last.line, last.text), (12_000, "d12000.example,type1"));
 
         let long = format!("{},type1\n", "x".repeat(10_000)).repeat(200);
         let parts = chunks(&long, Format::Csv);
-        assert!(parts.iter().all(|part| part.body().len() < BYTES + LINE_BYTES));
+        assert!(parts.iter().all(|part| part.body().len() < BYTES + domain_records::LONGEST));
         assert_eq!(parts.iter().map(Chunk::len).sum::<usize>(), 200);
     }
 
     #[test]
     fn what_is_left_of_a_chunk_keeps_its_places() {
-        let mut parts = chunks("domain,host_type\na,t\nbb,t\n\nccc,t\n", Format::Csv);
-        let chunk = &mut parts[0];
+        let mut chunk = csv("domain,host_type\na,t\nbb,t\n\nccc,t\n");
         assert_eq!(chunk.drop_first(0), None);
-        assert_eq!(chunk.drop_first(2), Some(Offset { lines: 3, bytes: 26 }));
-        assert_eq!(chunk.body(), b"ccc,t\n");
-        assert_eq!(lines(chunk), [(5, "ccc,t")]);
-        assert_eq!(chunk.drop_first(9), Some(Offset { lines: 5, bytes: 33 }));
+        assert_eq!(chunk.drop_first(2), Some(Position { lines: 3, bytes: 26 }));
+        assert_eq!(chunk.body(), "ccc,t\n");
+        assert_eq!(lines(&chunk), [(5, "ccc,t")]);
+        assert_eq!(chunk.drop_first(9), Some(Position { lines: 5, bytes: 33 }));
         assert_eq!(chunk.len(), 0);
     }
 
     #[test]
     fn reading_goes_on_at_a_place() {
-        let text = "domain,host_type\na,t\nbb,t\n\ndomain,host_type\n";
-        let offset = Offset { lines: 3, bytes: 26 };
-        let mut chunks = Chunks::new(&text.as_bytes()[26..], Format::Csv, offset);
+        let text = "host_type,domain\nt,a\nt,bb\n\nt,c\n";
+        let mut chunks = Chunks::new(text.as_bytes(), Format::Csv);
+        chunks.next_chunk().unwrap();
+        let columns = chunks.columns().cloned();
+        let position = Position { lines: 3, bytes: 26 };
+        let rest = &text.as_bytes()[26..];
+        let mut chunks = Chunks::resume(rest, Format::Csv, columns, position);
         let mut chunk = chunks.next_chunk().unwrap().unwrap();
-        assert_eq!(lines(&chunk), [(5, "domain,host_type")]);
-        assert_eq!(chunk.drop_first(1), Some(Offset { lines: 5, bytes: text.len() as u64 }));
+        assert_eq!(chunk.body(), "host_type,domain\nt,c\n");
+        assert_eq!(lines(&chunk), [(5, "t,c")]);
+        let end = Position { lines: 5, bytes: text.len() as u64 };
+        assert_eq!(chunk.drop_first(1), Some(end));
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_an_error_with_its_number() {
-        let text = format!("a,t\n{}\n", "x".repeat(LINE_BYTES));
-        let mut chunks = Chunks::new(text.as_bytes(), Format::Csv, Offset::default());
+    fn what_no_file_of_domains_has_is_an_error_with_its_line() {
+        let mut chunks = Chunks::new(&b"a,t\n\xff,t\n"[..], Format::Csv);
         let error = chunks.next_chunk().unwrap_err();
-        assert_eq!(error.to_string(), "line 2 has more than 16000 bytes");
+        assert_eq!(error.to_string(), "line 2 is not UTF-8: save the file as UTF-8");
     }
 }

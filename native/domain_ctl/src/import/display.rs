@@ -1,7 +1,7 @@
 //! What is seen of an import while it runs: a bar on a terminal, else a line now and then.
 
-use super::chunk::Offset;
 use crate::output;
+use domain_records::Position;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, stderr};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ pub struct Display {
     /// The size of the file, if it has one.
     size: Option<u64>,
     /// Where this run began. What an earlier run has done says nothing of the speed of this one.
-    begin: Offset,
+    begin: Position,
     began: Instant,
     said: Instant,
     /// Lines of data in this run.
@@ -23,14 +23,14 @@ pub struct Display {
 }
 
 impl Display {
-    pub fn new(size: Option<u64>, begin: Offset) -> Self {
+    pub fn new(size: Option<u64>, begin: Position) -> Self {
         let now = Instant::now();
         let bar = stderr().is_terminal().then(|| bar(size, begin));
         Display { bar, size, begin, began: now, said: now, lines: 0 }
     }
 
     /// So many more lines of data are done; that is the offset in the file.
-    pub fn advance(&mut self, lines: u64, offset: Offset) {
+    pub fn advance(&mut self, lines: u64, offset: Position) {
         self.lines += lines;
         let time = self.began.elapsed();
         let mut text = format!("{} lines, {:.0}/s", self.lines, rate(self.lines, time));
@@ -73,7 +73,7 @@ pub fn rate(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64().max(0.001)
 }
 
-fn bar(size: Option<u64>, begin: Offset) -> ProgressBar {
+fn bar(size: Option<u64>, begin: Position) -> ProgressBar {
     let (bar, template) = match size {
         Some(size) => (ProgressBar::new(size), BAR),
         None => (ProgressBar::new_spinner(), SPINNER),

@@ -1,8 +1,8 @@
 //! `FILE.progress`: how far the import of a file is, so that a repeated command goes on there.
 
 use super::answer::Counts;
-use super::chunk::Offset;
 use crate::cli::Format;
+use domain_records::Position;
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -51,8 +51,8 @@ pub enum Found {
 
 impl Progress {
     /// Where to go on.
-    pub fn offset(&self) -> Offset {
-        Offset { lines: self.lines, bytes: self.bytes }
+    pub fn offset(&self) -> Position {
+        Position { lines: self.lines, bytes: self.bytes }
     }
 }
 
@@ -81,13 +81,13 @@ impl ProgressFile {
     /// Notes how far it is, in one step.
     pub fn write(
         &self,
-        offset: Offset,
+        offset: Position,
         counts: Counts,
         seconds: f64,
         rejects: Option<(PathBuf, u64)>,
     ) -> io::Result<()> {
         let of = self.identity.clone();
-        let Offset { lines, bytes } = offset;
+        let Position { lines, bytes } = offset;
         let progress = Progress { of, lines, bytes, counts, seconds, rejects };
         let new = with_suffix(&self.path, ".new");
         fs::write(&new, serde_json::to_vec(&progress)?)?;
@@ -132,7 +132,7 @@ mod tests {
         let before = progress_file(&file, Format::Csv, SERVER);
         assert_eq!(before.read(), Found::Nothing);
 
-        let offset = Offset { lines: 1, bytes: 4 };
+        let offset = Position { lines: 1, bytes: 4 };
         let counts = Counts { lines: 1, added: 1, ..Counts::default() };
         let rejects = Some((PathBuf::from("rejects.csv"), 17));
         before.write(offset, counts, 1.5, rejects.clone()).unwrap();

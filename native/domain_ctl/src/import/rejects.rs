@@ -26,22 +26,33 @@ impl Rejects {
     }
 
     /// Takes a line with its number in the file; what it returns is to be shown.
-    pub fn add(&mut self, number: u64, reason: &str, line: &[u8]) -> Result<Option<String>, Error> {
+    pub fn add(&mut self, number: u64, reason: &str, line: &str) -> Result<Option<String>, Error> {
         let reason = printable(reason);
         match self {
             Rejects::Shown { left: 0 } => Ok(None),
             Rejects::Shown { left } => {
                 *left -= 1;
-                let line = printable(&String::from_utf8_lossy(line));
+                let line = printable(line);
                 Ok(Some(format!("line {number}: {reason}: {line}")))
             }
             Rejects::Written { path, file } => {
-                let entry =
-                    [format!("# line {number}: {reason}\n").as_bytes(), line, b"\n"].concat();
-                file.write_all(&entry).map_err(|error| Error::file(path, "written", &error))?;
+                let entry = format!("# line {number}: {reason}\n{line}\n");
+                file.write_all(entry.as_bytes())
+                    .map_err(|error| Error::file(path, "written", &error))?;
                 Ok(None)
             }
         }
+    }
+
+    /// Begins the file with the heading that its records need.
+    pub fn begin(&mut self, heading: &str) -> Result<(), Error> {
+        let Rejects::Written { path, file } = self else { return Ok(()) };
+        let written = match file.stream_position() {
+            Ok(1..) => Ok(()),
+            // Pipes have no position.
+            _ => file.write_all(heading.as_bytes()),
+        };
+        written.map_err(|error| Error::file(path, "written", &error))
     }
 
     /// The file, and how much is in it.
@@ -77,23 +88,23 @@ mod tests {
     fn only_the_first_are_shown() {
         let mut rejects = Rejects::new(None, None).unwrap();
         for number in 1..=20 {
-            let shown = rejects.add(number, "invalid domain name", b"\x1b,t").unwrap();
+            let shown = rejects.add(number, "invalid domain name", "\x1b,t").unwrap();
             assert_eq!(shown, Some(format!("line {number}: invalid domain name: \\u{{1b}},t")));
         }
-        assert_eq!(rejects.add(21, "reason", b"x,t").unwrap(), None);
+        assert_eq!(rejects.add(21, "reason", "x,t").unwrap(), None);
     }
 
     #[test]
     fn a_file_is_gone_on_with_where_the_import_goes_on() {
         let path = std::env::temp_dir().join(format!("domain_ctl_rejects_{}", std::process::id()));
         let mut rejects = Rejects::new(Some(&path), None).unwrap();
-        assert_eq!(rejects.add(17, "domain is static", b"a,\xff").unwrap(), None);
+        assert_eq!(rejects.add(17, "domain is static", "a,t").unwrap(), None);
         let noted = rejects.written().unwrap();
-        rejects.add(18, "not noted", b"b,t").unwrap();
+        rejects.add(18, "not noted", "b,t").unwrap();
 
         let mut rejects = Rejects::new(Some(&path), Some(&noted)).unwrap();
-        rejects.add(18, "duplicate", b"b,t").unwrap();
-        let expected = b"# line 17: domain is static\na,\xff\n# line 18: duplicate\nb,t\n";
+        rejects.add(18, "duplicate", "b,t").unwrap();
+        let expected = b"# line 17: domain is static\na,t\n# line 18: duplicate\nb,t\n";
         assert_eq!(fs::read(&path).unwrap(), expected);
 
         let elsewhere = (PathBuf::from("elsewhere"), noted.1);

@@ -5,6 +5,7 @@
 
 -export([insert_domain/2, delete_domain/2, request_delete_domain/2]).
 -export([enable_domain/1, disable_domain/1]).
+-export([set_domain_password/2, delete_domain_password/1]).
 
 %% The very same pair again is a duplicate, too.
 insert_domain(Domain, HostType) ->
@@ -30,6 +31,17 @@ set_status(Domain, Column, Status) ->
             change(["UPDATE domain_settings SET status = ", Column, " WHERE domain = "], Domain),
             {ok, #{domain => Domain, status => Status}}
     end.
+
+set_domain_password(Domain, Password) ->
+    ok = mongooseim_app:called(admins, set_domain_password, [Domain, Password]),
+    case host_type(Domain) of
+        <<>> -> {not_found, "Given domain does not exist"};
+        _ -> {ok, ["Domain password ", <<"set">>]}
+    end.
+
+delete_domain_password(Domain) ->
+    ok = mongooseim_app:called(admins, delete_domain_password, [Domain]),
+    {not_found, <<"Domain password does not exist">>}.
 
 delete_domain(Domain, HostType) ->
     mark_deleting(Domain, HostType, fun() ->
