@@ -136,6 +136,9 @@ received(Buffer, Data) ->
 
 frames(<<Length:32, _/binary>>, _Frames) when Length > ?LONGEST ->
     {error, {too_long, Length}};
+frames(<<_:32, 131, 80, _/binary>>, _Frames) ->
+    %% Compressed: it may be far larger than it is long.
+    {error, not_understood};
 frames(<<Length:32, Frame:Length/binary, Rest/binary>>, Frames) ->
     try binary_to_term(Frame, [safe, used]) of
         {Term, Length} -> frames(Rest, [Term | Frames]);

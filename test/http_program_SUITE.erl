@@ -27,6 +27,7 @@ all() ->
      frames_that_the_program_does_not_understand_end_it,
      frames_that_the_node_does_not_understand_end_the_program,
      a_flood_of_questions_ends_the_program,
+     compressed_frames_are_refused_before_they_are_large,
      long_answers_come_in_parts,
      %% Others in its place
      a_program_that_says_nothing_is_killed,
@@ -237,6 +238,15 @@ a_flood_of_questions_ends_the_program(Config) ->
               " cat $0.14 $0.14 $0.14 $0.14; exec sleep 1000"],
     #{reason := Reason} = in_its_place(Script, domain_http_ended, Config),
     ?assertEqual(too_many_questions, Reason).
+
+compressed_frames_are_refused_before_they_are_large(_Config) ->
+    Large = term_to_binary(binary:copy(<<0>>, 50000000), [{compressed, 9}]),
+    ?assert(byte_size(Large) < 100000),
+    ?assertEqual({error, not_understood},
+                 mongoose_domain_http_port:received(<<>>, framed(Large))),
+    ?assertEqual({ok, [pong], <<0, 0>>},
+                 mongoose_domain_http_port:received(
+                   <<0, 0>>, <<0, 8, (term_to_binary(pong))/binary, 0, 0>>)).
 
 long_answers_come_in_parts(Config) ->
     start(#{}, Config),

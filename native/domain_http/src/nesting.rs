@@ -69,4 +69,27 @@ mod tests {
             assert!(matches!(check(query, 32), Err(Wrong::NotUnderstood(_))), "{query}");
         }
     }
+
+    /// The query that this is here for.
+    fn deadly() -> String {
+        let nested = format!("{}\"x\"{}", "[".repeat(3000), "]".repeat(3000));
+        format!("{{ domain {{ domainDetails(domain: {nested}) {{ domain }} }} }}")
+    }
+
+    #[test]
+    fn what_would_end_the_process_is_refused() {
+        assert_eq!(check(&deadly(), 32), Err(Wrong::TooDeep));
+        // If the parser does not need the check any more, it can go.
+        let program = std::env::current_exe().unwrap();
+        let test = "nesting::tests::parsed_without_the_check";
+        let ended =
+            std::process::Command::new(program).args([test, "--exact", "--ignored"]).output();
+        assert_eq!(ended.unwrap().status.code(), None, "the parser survives");
+    }
+
+    #[test]
+    #[ignore = "it ends the process; the test above starts one for it"]
+    fn parsed_without_the_check() {
+        let _ = async_graphql::parser::parse_query(deadly());
+    }
 }
