@@ -415,7 +415,7 @@ graphql_has_the_types_of_mongooseim(_Config) ->
 
 graphql_that_is_not_executed_is_a_bad_request(_Config) ->
     [?assertMatch({Query, {match, _}},
-                  {Query, re:run(graphql_refusal(Query), ["^{\"errors\":\\[{\"message\":\"[^\"]*",
+                  {Query, re:run(graphql_refusal(Query), ["^{\"errors\":\\[{\"message\":\".*",
                                                           Says])})
      || {Query, Says} <- [{"{ domain { allDomains", ""}, {"{ domains { x } }", "Unknown field"},
                           {"{ domain { domainDetails { domain } } }", "is required"},
