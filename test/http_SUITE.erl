@@ -422,8 +422,10 @@ graphql_that_is_not_executed_is_a_bad_request(_Config) ->
                           {"{ domain { domainDetails(domain: null) { domain } } }",
                            "Invalid value"},
                           {"{ domain { domainDetails(domain: 5) { domain } } }", "Invalid value"},
-                          {"query ($d: String!) { domain { domainDetails(domain: $d) "
-                           "{ domain } } }", "expected type"}]],
+                          {"query ($d: DomainName!) { domain { domainDetails(domain: $d) "
+                           "{ domain } } }", "is missing"},
+                          {"query ($d: Domains!) { domain { domainDetails(domain: $d) "
+                           "{ domain } } }", ""}]],
     Variables = fun(Json) ->
         post("/api/graphql", ["{\"query\": \"query ($d: DomainName!) { domain { "
                               "domainDetails(domain: $d) { domain } } }\", \"variables\": ", Json,
