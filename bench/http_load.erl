@@ -37,9 +37,9 @@ run(Url) ->
     pong = service_domain_db:sync_local(),
     _ = [io:format("~ts: ~b requests per second~n", [Path, round(median(Path, rate))])
          || Path <- [?DYNAMIC, ?STATIC, "/healthz"]],
-    Before = looks(),
+    Before = questions(),
     Alone = [wrk(?DYNAMIC, 1) || _ <- lists:seq(1, ?RUNS)],
-    io:format("a question to the node: ~ts~n", [describe(Before, looks())]),
+    io:format("a question to the node: ~ts~n", [describe(Before, questions())]),
     say("alone", Alone),
     say("beside an import and two exports", beside_bulk(fun() -> wrk(?DYNAMIC, 1) end)),
     say("the same, 16 connections", beside_bulk(fun() -> wrk(?DYNAMIC, 16) end)),
@@ -72,10 +72,10 @@ latency(Percent, Output) ->
                                      [{capture, [1, 2], list}]),
     list_to_float(Number) * maps:get(Unit, #{"us" => 0.001, "ms" => 1.0, "s" => 1000.0}).
 
-%% The histogram of looks at the table: how many took at most so many seconds.
-looks() ->
+%% The histogram of questions at the table: how many took at most so many seconds.
+questions() ->
     {200, Metrics} = http_helper:get("/metrics"),
-    case re:run(Metrics, "look_duration_seconds_bucket{le=\"([0-9.]+)\"} ([0-9]+)",
+    case re:run(Metrics, "question_duration_seconds_bucket{le=\"([0-9.]+)\"} ([0-9]+)",
                 [global, {capture, [1, 2], list}]) of
         {match, Buckets} -> [{Limit, list_to_integer(Count)} || [Limit, Count] <- Buckets];
         nomatch -> []

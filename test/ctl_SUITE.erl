@@ -576,7 +576,7 @@ domains_are_exported(Config) ->
 an_export_can_be_imported(Config) ->
     fill(Config),
     [{0, _, _} = ctl(["insert_domain", Name, "type1"], Config)
-     || Name <- [<<"a \"quoted\", name">>, <<"# no comment">>, <<" blanks ">>, <<"domain">>]],
+     || Name <- [<<"a \"quoted\", name">>, <<"# no comment">>, <<"blanks ">>, <<"domain">>]],
     Rows = rows(Config),
     Files = [filename:join(?config(dir, Config), Name) || Name <- ["a.csv", "a.ndjson"]],
     [begin

@@ -95,7 +95,7 @@ pub enum DomainCommand {
         #[command(flatten)]
         name: Name,
         /// A file with the new password in its first line; - is standard input
-        #[arg(long, value_name = "FILE")]
+        #[arg(long = "new-password-file", value_name = "FILE")]
         new_password_file: PathBuf,
     },
     /// Delete the password of a domain's administrator

@@ -7,8 +7,10 @@ use crate::nesting::{self, Wrong};
 use crate::node::Refusal;
 use crate::query::no_query;
 use crate::rest::json;
+use async_graphql::parser::types::VariableDefinition;
 use async_graphql::{Context, EmptySubscription, Enum, ErrorExtensions, InputValueError, Object};
-use async_graphql::{InputValueResult, Scalar, ScalarType, Schema, SimpleObject, Value};
+use async_graphql::{InputValueResult, Name, Request, Scalar, ScalarType, Schema, ServerError};
+use async_graphql::{SimpleObject, Value};
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -57,26 +59,27 @@ async fn answer(
     Extension(schema): Extension<Api>,
     body: Body,
 ) -> Result<Response, Error> {
-    let request = serde_json::from_value::<async_graphql::Request>(json(body).await?);
-    let request = request.map_err(|_| Error::bad_request("'query' field is missing"))?;
+    let request = serde_json::from_value::<Request>(json(body).await?);
+    let mut request = request.map_err(|_| Error::bad_request("'query' field is missing"))?;
     if request.query.is_empty() {
         return Err(Error::bad_request("'query' field is missing"));
     }
-    nesting::check(&request.query, NESTING).map_err(|wrong| match wrong {
-        Wrong::TooDeep => Error::bad_request("query is nested too deeply"),
-        Wrong::NotUnderstood(text) => {
-            Error::bad_request(format!("failed to parse GraphQL: {text}"))
-        }
-    })?;
+    match nesting::check(&request.query, NESTING) {
+        Ok(()) => {}
+        Err(Wrong::TooDeep) => return Err(Error::bad_request("query is nested too deeply")),
+        Err(Wrong::NotUnderstood(text)) => return Ok(refused(vec![ServerError::new(text, None)])),
+    }
     if request.query.matches("...").count() > SPREADS {
         return Err(Error::bad_request("too many fragments"));
+    }
+    if let Some(error) = missing_variable(&mut request) {
+        return Ok(refused(vec![error]));
     }
     let budget = Arc::new(admin.lists.budget());
     let answer = schema.execute(request.data(budget.clone())).await;
     // What failed while it was executed has a path.
     if answer.is_err() && answer.errors.iter().all(|error| error.path.is_empty()) {
-        let refused = NotExecuted { errors: answer.errors };
-        return Ok((StatusCode::BAD_REQUEST, Json(refused)).into_response());
+        return Ok(refused(answer.errors));
     }
     Ok(sent(&answer, budget))
 }
@@ -98,10 +101,31 @@ fn sent(answer: &async_graphql::Response, budget: Arc<Budget>) -> Response {
     (headers, Body::from_stream(pieces)).into_response()
 }
 
+fn refused(errors: Vec<ServerError>) -> Response {
+    (StatusCode::BAD_REQUEST, Json(NotExecuted { errors })).into_response()
+}
+
+/// A variable that the operation needs and the request does not bring: the library looks at variables
+/// only when a field asks for them.
+fn missing_variable(request: &mut Request) -> Option<ServerError> {
+    let (wanted, variables) = (request.operation_name.clone(), request.variables.clone());
+    let document = request.parsed_query().ok()?;
+    let is_wanted =
+        |name: Option<&Name>| wanted.is_none() || name.map(Name::as_str) == wanted.as_deref();
+    let (_, operation) = document.operations.iter().find(|(name, _)| is_wanted(*name))?;
+    let missing = operation.node.variable_definitions.iter().find(|definition| {
+        let VariableDefinition { name, var_type, default_value, .. } = &definition.node;
+        !var_type.node.nullable && default_value.is_none() && !variables.contains_key(&name.node)
+    })?;
+    let VariableDefinition { name, var_type, .. } = &missing.node;
+    let text = format!("Variable \"${}\" of type \"{}\" is missing", name.node, var_type.node);
+    Some(ServerError::new(text, Some(missing.pos)))
+}
+
 /// The answer to a query that does not parse or is not valid.
 #[derive(serde::Serialize)]
 struct NotExecuted {
-    errors: Vec<async_graphql::ServerError>,
+    errors: Vec<ServerError>,
 }
 
 /// A GraphQL request.

@@ -86,7 +86,7 @@ fn text(admin: &Admin, snapshot: Option<Snapshot>, requests: &Requests) -> Resul
     let now = Now(Registry::new());
     now.add(requests.count.clone())?;
     now.add(requests.duration.clone())?;
-    now.add(admin.node.looks().clone())?;
+    now.add(admin.node.questions().clone())?;
     if let Some(store) = admin.node.store() {
         let connections = store.connections();
         let used = connections.open.saturating_sub(connections.idle);

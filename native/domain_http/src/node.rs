@@ -53,9 +53,9 @@ impl Node {
         self.bulk.acquire().await.map_err(|error| Refusal::Database(error.to_string()))
     }
 
-    /// How long looks at the table took.
-    pub fn looks(&self) -> &Histogram {
-        self.port.looks()
+    /// How long questions at the table took.
+    pub fn questions(&self) -> &Histogram {
+        self.port.questions()
     }
 
     /// The database; `None` if there is none.

@@ -29,7 +29,7 @@ pub struct Port {
     last: AtomicU64,
     waiting: Mutex<HashMap<u64, Waiting>>,
     permits: Arc<Semaphore>,
-    looks: Histogram,
+    questions: Histogram,
     begun: Instant,
     /// Milliseconds since it began: when the threads that serve last showed that they do.
     turned: AtomicU64,
@@ -54,8 +54,8 @@ pub enum End {
 impl Port {
     /// Frames for the node go to `output`.
     pub fn new(output: impl Write + Send + 'static) -> Result<Self, prometheus::Error> {
-        let looks = HistogramOpts::new(
-            "mongoose_domain_http_look_duration_seconds",
+        let questions = HistogramOpts::new(
+            "mongoose_domain_http_question_duration_seconds",
             "Seconds that a look at the table of the node took",
         );
         Ok(Port {
@@ -63,15 +63,15 @@ impl Port {
             last: AtomicU64::new(0),
             waiting: Mutex::default(),
             permits: Arc::new(Semaphore::new(QUESTIONS)),
-            looks: Histogram::with_opts(looks.buckets(BUCKETS.to_vec()))?,
+            questions: Histogram::with_opts(questions.buckets(BUCKETS.to_vec()))?,
             begun: Instant::now(),
             turned: AtomicU64::new(0),
         })
     }
 
-    /// How long looks at the table took.
-    pub fn looks(&self) -> &Histogram {
-        &self.looks
+    /// How long questions at the table took.
+    pub fn questions(&self) -> &Histogram {
+        &self.questions
     }
 
     /// Sends a frame.
@@ -82,7 +82,7 @@ impl Port {
     /// Asks the node: the parts of the answer, the last of which always comes.
     pub async fn ask(&self, question: Question) -> io::Result<Vec<Reply>> {
         let is_look = matches!(question, Question::StaticsAmong(_) | Question::AllowedAmong(_));
-        let _timer = is_look.then(|| self.looks.start_timer());
+        let _timer = is_look.then(|| self.questions.start_timer());
         let permit = self.permits.clone().acquire_owned().await.map_err(io::Error::other)?;
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
