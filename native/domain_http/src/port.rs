@@ -17,7 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// The most questions that wait for their answers; the node takes a few more.
 const QUESTIONS: usize = 1000;
-/// Seconds that a look at the node's table takes, in the metrics.
+/// Seconds that a question about the node's table takes, in the metrics.
 const BUCKETS: [f64; 11] =
     [0.00005, 0.0001, 0.00015, 0.0002, 0.0003, 0.0005, 0.001, 0.005, 0.02, 0.1, 1.0];
 /// How often the threads that serve show that they do.
@@ -56,7 +56,7 @@ impl Port {
     pub fn new(output: impl Write + Send + 'static) -> Result<Self, prometheus::Error> {
         let questions = HistogramOpts::new(
             "mongoose_domain_http_question_duration_seconds",
-            "Seconds that a look at the table of the node took",
+            "Seconds that a question about the table of the node took",
         );
         Ok(Port {
             output: Mutex::new(Box::new(output)),
@@ -81,8 +81,8 @@ impl Port {
 
     /// Asks the node: the parts of the answer, the last of which always comes.
     pub async fn ask(&self, question: Question) -> io::Result<Vec<Reply>> {
-        let is_look = matches!(question, Question::StaticsAmong(_) | Question::AllowedAmong(_));
-        let _timer = is_look.then(|| self.questions.start_timer());
+        let is_timed = matches!(question, Question::StaticsAmong(_) | Question::AllowedAmong(_));
+        let _timer = is_timed.then(|| self.questions.start_timer());
         let permit = self.permits.clone().acquire_owned().await.map_err(io::Error::other)?;
         let number = self.last.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
