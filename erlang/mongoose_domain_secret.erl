@@ -1,8 +1,8 @@
 %% @doc Passwords that no log shows.
 %%
 %% The host logs the options of a service that does not start. So a password of the configuration is
-%% wrapped in a function as soon as it is read, and stands in the options as that; or only the name of a
-%% file with it does.
+%% wrapped in a function as soon as it is read, and stands in the options as that; or only the name
+%% of a file with it does.
 -module(mongoose_domain_secret).
 
 -export([wrap/1, with_password/1]).
@@ -19,8 +19,8 @@
 wrap(Password) ->
     fun() -> Password end.
 
-%% @doc The same options with the password itself, wherever it comes from: `password', wrapped or not,
-%% or the first line of `password_file'.
+%% @doc The same options with the password itself, wherever it comes from: `password', wrapped or
+%% not, or the first line of `password_file'.
 -spec with_password(map()) -> {ok, map()} | {error, Text :: iodata()}.
 with_password(#{password := _, password_file := _}) ->
     {error, "password and password_file: only one of them can be set"};

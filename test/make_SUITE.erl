@@ -23,7 +23,8 @@ a_node_takes_its_database_from_the_environment(Config) ->
     File = filename:join(?config(priv_dir, Config), "a-very-secret-one"),
     Paths = lists:append([["-pa", Path] || Path <- test_helper:code_paths()]),
     Port = open_port({spawn_executable, os:find_executable("erl")},
-                     [{args, ["-noinput" | Paths] ++ ["-run", "mongoose_domain_shell", "serve", "0"]},
+                     [{args, ["-noinput" | Paths]
+                             ++ ["-run", "mongoose_domain_shell", "serve", "0"]},
                       {env, [{"DATABASE", "sqlite:" ++ File}]}, {line, 1000}, exit_status,
                       stderr_to_stdout]),
     "Serving http://" ++ _ = wait_for_line("Serving ", Port),
@@ -41,8 +42,8 @@ without_one_make_schema_says_what_to_do(_Config) ->
 
 make(Args, Database) ->
     Port = open_port({spawn_executable, os:find_executable("make")},
-                     [{args, ["-C", test_helper:root_dir() | Args]}, {env, [{"DATABASE", Database}]},
-                      exit_status, stderr_to_stdout]),
+                     [{args, ["-C", test_helper:root_dir() | Args]},
+                      {env, [{"DATABASE", Database}]}, exit_status, stderr_to_stdout]),
     said(Port, []).
 
 said(Port, Sofar) ->

@@ -16,8 +16,8 @@
 %% Milliseconds to wait for the second node at most.
 -define(PATIENCE, 30000).
 
-%% @doc Runs the demo on the database of `make demo', on a fresh SQLite file if there is none; ends the
-%% VM with exit code 0, or with 1 after saying what went wrong.
+%% @doc Runs the demo on the database of `make demo', on a fresh SQLite file if there is none; ends
+%% the VM with exit code 0, or with 1 after saying what went wrong.
 -spec main() -> no_return().
 main() ->
     Database = mongoose_domain_shell:take_database(),

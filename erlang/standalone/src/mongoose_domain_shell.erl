@@ -1,12 +1,13 @@
-%% @doc `make shell', `make serve' and `make schema'. The URL of the database is in the environment, as
-%% DATABASE: it may hold a password, and everybody can see the arguments of a program.
+%% @doc `make shell', `make serve' and `make schema'. The URL of the database is in the environment,
+%% as DATABASE: it may hold a password, and everybody can see the arguments of a program.
 -module(mongoose_domain_shell).
 
 -export([shell/0, serve/1, schema/0, create_schema/1, take_database/0]).
 
 -ignore_xref([shell/0, serve/1, schema/0]).
 
-%% @doc Starts the standalone application, with this database if there is a URL, and says what to try.
+%% @doc Starts the standalone application, with this database if there is a URL, and says what to
+%% try.
 -spec shell() -> ok.
 shell() ->
     App = load(),

@@ -94,7 +94,14 @@ impl Admin {
     pub fn new(node: Arc<dyn Node>, name: String) -> Self {
         let permits = || Arc::new(Semaphore::new(CHANGES));
         let (changes, removals) = (permits(), permits());
-        Admin { node, name, history: History::default(), lists: Places::default(), changes, removals }
+        Admin {
+            node,
+            name,
+            history: History::default(),
+            lists: Places::default(),
+            changes,
+            removals,
+        }
     }
 
     /// Adds a domain. The same pair again is fine, whatever its status.

@@ -245,10 +245,7 @@ async fn domains_of(
     Ok(admin.node.domains_of(host_type).into_iter().map(String::from).collect())
 }
 
-async fn all_domains(
-    context: &Context<'_>,
-    admin: &Admin,
-) -> Result<Vec<DomainWithType>, TooMany> {
+async fn all_domains(context: &Context<'_>, admin: &Admin) -> Result<Vec<DomainWithType>, TooMany> {
     reserve(context, admin.count(MOST_DOMAINS).await?).await?;
     Ok(admin.all(MOST_DOMAINS).await?.into_iter().map(DomainWithType::from).collect())
 }
