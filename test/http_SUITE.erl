@@ -512,20 +512,20 @@ lists_of_one_request_have_one_budget(Config) ->
     Names = fun(Body) -> length(binary:matches(Body, <<".example\"">>)) end,
     ?assertEqual(40002, Names(graphql("{ domain { a: allDomains {domain} b: domainsByHostType"
                                       "(hostType: \"type1\") } }"))),
-    %% The name of a field is in the answer with each domain.
-    Long = lists:duplicate(8000, $x),
-    TooMany = fun(Query) ->
-                  Body = graphql(Query),
-                  ?assertEqual(0, Names(Body)),
-                  length(binary:matches(Body, <<"\"code\":\"too_many_domains\"">>))
-              end,
-    ?assertEqual(1, TooMany(["{ domain { allDomains { ", Long, ": domain } } }"])),
+    %% What is asked for of each domain counts, too.
+    List = fun(Alias, Fields) ->
+               [Alias, ": allDomains { ",
+                [io_lib:format("f~b: domain ", [N]) || N <- lists:seq(1, Fields)], "} "]
+           end,
+    Ask = fun(Lists) ->
+              Body = graphql(["{ domain { ", Lists, "} }"]),
+              {length(binary:matches(Body, <<"\"f1\":">>)),
+               length(binary:matches(Body, <<"\"code\":\"too_many_domains\"">>))}
+          end,
+    ?assertEqual({0, 1}, Ask(List("a", 60))),
+    ?assertEqual({20001, 0}, Ask(List("a", 30))),
     %% Each of them would be fine alone.
-    Half = lists:duplicate(4000, $x),
-    One = fun(Alias) -> [Alias, ": allDomains { ", Half, ": domain } "] end,
-    ?assertEqual(20001, Names(graphql(["{ domain { ", One("a"), "} }"]))),
-    Both = graphql(["{ domain { ", One("a"), One("b"), "} }"]),
-    ?assertEqual({20001, 1}, {Names(Both), length(binary:matches(Both, <<"too_many_domains">>))}).
+    ?assertEqual({20001, 1}, Ask([List("a", 30), List("b", 30)])).
 
 the_status_says_how_the_node_is(Config) ->
     ?assertEqual(204, put(?A, ?TYPE1)),

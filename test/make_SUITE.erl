@@ -43,8 +43,7 @@ without_one_make_schema_says_what_to_do(_Config) ->
 make(Args, Database) ->
     Port = open_port({spawn_executable, os:find_executable("make")},
                      [{args, ["-C", test_helper:root_dir() | Args]},
-                      {env, [{"DATABASE", Database}]},
-                      exit_status, stderr_to_stdout]),
+                      {env, [{"DATABASE", Database}]}, exit_status, stderr_to_stdout]),
     said(Port, []).
 
 said(Port, Sofar) ->

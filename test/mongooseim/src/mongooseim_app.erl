@@ -1,6 +1,6 @@
 %% @doc Starts the stand-in, and keeps a record of the calls that its modules got. The configuration
-%% comes first, by the `config_spec' of the services, which start last. The option `authorities' of the
-%% environment names a file of certificates that the operating system is to trust.
+%% comes first, by the `config_spec' of the services, which start last. The option `authorities' of
+%% the environment names a file of certificates that the operating system is to trust.
 -module(mongooseim_app).
 
 -behaviour(application).
