@@ -171,7 +171,8 @@ an_option_that_is_not_known_is_named_and_so_is_what_was_probably_meant(_Config) 
                <<Service/binary, ": did you mean audit_interval by auditInterval?">>}},
              {#{http => #{'IP-Address' => "127.0.0.1"}}, http,
               {bad_http_option, <<"'IP-Address' is no option; there are [ip_address,port,username,"
-                                  "password,tls]: did you mean ip_address by 'IP-Address'?">>}}]],
+                                  "password,password_file,tls,memory_limit]: did you mean "
+                                  "ip_address by 'IP-Address'?">>}}]],
     Sidecar = start_error(#{sidecar => #{'Nodes' => []}}),
     ?assertNotEqual(nomatch, string:find(text(Sidecar), "did you mean nodes by 'Nodes'?")).
 

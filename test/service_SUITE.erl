@@ -100,8 +100,10 @@ config_spec_is_a_section_of_mongooseim(_Config) ->
 %% It is not there unless it is written.
 http_section() ->
     Text = {option, binary, any, [], default},
+    Secret = {option, binary, any, fun mongoose_domain_secret:wrap/1, default},
     {section, #{<<"ip_address">> => Text, <<"port">> => {option, integer, any, [], default},
-                <<"username">> => Text, <<"password">> => Text,
+                <<"username">> => Text, <<"password">> => Secret, <<"password_file">> => Text,
+                <<"memory_limit">> => {option, integer, positive, [], default},
                 <<"tls">> => {section, #{<<"certfile">> => Text, <<"keyfile">> => Text}, any,
                               [<<"certfile">>, <<"keyfile">>], any, map, [], #{}, default,
                               when_present}},
