@@ -375,7 +375,8 @@ graphql_says_when_the_database_fails(Config) ->
 
 graphql_takes_variables_and_introspection(_Config) ->
     Query = "{\"query\": \"mutation M($d: DomainName!, $t: String!) { domain { "
-            "addDomain(domain: $d, hostType: $t) { domain } } }\", \"variables\": {\"d\": \"a.example\", "
+            "addDomain(domain: $d, hostType: $t) { domain } } }\", "
+            "\"variables\": {\"d\": \"a.example\", "
             "\"t\": \"type1\"}, \"operationName\": \"M\"}",
     ?assertEqual({200, data("addDomain", "{\"domain\":\"a.example\"}")},
                  post("/api/graphql", Query)),
