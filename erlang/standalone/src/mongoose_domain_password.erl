@@ -17,7 +17,7 @@
 check(<<>>) ->
     {error, <<"must not be empty">>};
 check(Password) when is_binary(Password), byte_size(Password) > ?MAX_BYTES ->
-    {error, <<"must not have more than 1024 bytes">>};
+    {error, iolist_to_binary(io_lib:format("must not have more than ~b bytes", [?MAX_BYTES]))};
 check(Password) when is_binary(Password) ->
     case unicode:characters_to_nfkc_binary(Password) of
         Normal when is_binary(Normal) -> ok;
