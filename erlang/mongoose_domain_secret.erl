@@ -15,7 +15,7 @@
 -type secret() :: string() | binary() | fun(() -> string() | binary()).
 
 %% @doc What stands for it in the options.
--spec wrap(string() | binary()) -> secret().
+-spec wrap(Password) -> fun(() -> Password) when Password :: string() | binary().
 wrap(Password) ->
     fun() -> Password end.
 
