@@ -431,6 +431,7 @@ metrics_have_stable_names(_Config) ->
                   "mongoose_domain_dummies_written_total counter",
                   "mongoose_domain_followed_domains gauge",
                   "mongoose_domain_gaps_settled_total counter",
+                  "mongoose_domain_http_look_duration_seconds histogram",
                   "mongoose_domain_http_request_duration_seconds histogram",
                   "mongoose_domain_http_requests_total counter",
                   "mongoose_domain_lag_events gauge",
