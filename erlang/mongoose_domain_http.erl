@@ -32,10 +32,11 @@
 %% that it lives less than ten times as long; at most.
 -define(FIRST_PAUSE, 100).
 -define(LONGEST_PAUSE, 10000).
-%% Milliseconds between two pings. A program that has not answered for so many of them hangs, and so
-%% does one whose threads do nothing for so many milliseconds.
+%% Milliseconds between two pings. A program that has not answered for so many of them hangs (until it
+%% listens it may take longer), and so does one whose threads do nothing for so many milliseconds.
 -define(PING, 200).
 -define(PINGS, 5).
+-define(PINGS_AT_START, 50).
 -define(LONGEST_TURN, 10000).
 %% Milliseconds that the program gets to stop: it lets requests in progress go on for 2 s.
 -define(STOP, 3500).
@@ -236,7 +237,8 @@ database(ServiceOpts) ->
 
 %% Each ping comes after the one before was handled: a VM that stood still for a while does not take
 %% the program for one that hangs.
-ping(Port, State = #state{pings = Pings}) when Pings < ?PINGS ->
+ping(Port, State = #state{pings = Pings, phase = Phase})
+        when Pings < ?PINGS; Phase =:= starting, Pings < ?PINGS_AT_START ->
     _ = mongoose_domain_http_port:send_if_it_reads(Port, ping),
     ping_later(Port),
     State#state{pings = Pings + 1};
