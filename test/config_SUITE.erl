@@ -157,7 +157,8 @@ what_is_wrong_with_an_element_is_said_with_its_place(_Config) ->
 an_option_that_is_not_known_is_named_and_so_is_what_was_probably_meant(_Config) ->
     Options = <<"is no option; there are [static_domains,host_types,database,service,http,"
                 "removal_handlers,listeners,sidecar]">>,
-    Service = <<"must be a map of event_cleaning_interval, event_max_age and audit_interval, in "
+    Service = <<"must be a map of event_cleaning_interval, event_max_age, audit_interval and "
+                "initial_load_timeout, in "
                 "seconds from 1 to 2592000, and max_connections, from 1 to 100">>,
     [?assertMatch({error, {?APP, {{bad_option, Option, Text}, _}}}, start_error(Env))
      || {Env, Option, Text} <-

@@ -13,7 +13,8 @@
                   sidecar]).
 %% OTP's own is among them.
 -define(NAMES, [included_applications | ?OPTIONS]).
--define(SERVICE_OPTS, [event_cleaning_interval, event_max_age, audit_interval, max_connections]).
+-define(SERVICE_OPTS, [event_cleaning_interval, event_max_age, audit_interval, initial_load_timeout,
+                       max_connections]).
 %% 30 days: the VM has no longer timers than 49.
 -define(MAX_SECONDS, 2592000).
 
@@ -128,6 +129,7 @@ is_service_opt(db_pool, Value) -> is_atom(Value);
 is_service_opt(event_cleaning_interval, Value) -> is_seconds(Value);
 is_service_opt(event_max_age, Value) -> is_seconds(Value);
 is_service_opt(audit_interval, Value) -> is_seconds(Value);
+is_service_opt(initial_load_timeout, Value) -> is_seconds(Value);
 is_service_opt(max_connections, Value) -> is_integer(Value) andalso Value > 0 andalso Value =< 100;
 is_service_opt(_Key, _Value) -> false.
 
@@ -135,8 +137,8 @@ is_seconds(Value) ->
     is_integer(Value) andalso Value > 0 andalso Value =< ?MAX_SECONDS.
 
 service_opts_text() ->
-    <<"must be a map of event_cleaning_interval, event_max_age and audit_interval, in seconds from "
-      "1 to 2592000, and max_connections, from 1 to 100">>.
+    <<"must be a map of event_cleaning_interval, event_max_age, audit_interval and "
+      "initial_load_timeout, in seconds from 1 to 2592000, and max_connections, from 1 to 100">>.
 
 check_callbacks(Option) ->
     {ok, Callbacks} = application:get_env(?APP, Option),

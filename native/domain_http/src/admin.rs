@@ -3,7 +3,7 @@
 use crate::budget::Places;
 use crate::lag::History;
 use crate::node::{Change, Difference, Node, Refusal};
-use domain_store::{Filter, Setting, Status};
+use domain_store::{Filter, Setting, Status, Store};
 use domain_table::check_text;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -21,7 +21,7 @@ const PERMIT_LIMIT: Duration = Duration::from_secs(5);
 const CHANGE_LIMIT: Duration = Duration::from_secs(15);
 const REMOVAL_LIMIT: Duration = Duration::from_secs(120);
 /// The most rows that are read at a time.
-const PAGE: u32 = 10_000;
+const PAGE: u32 = 2_000;
 
 /// The node, and what the server keeps beside it.
 pub struct Admin {
@@ -269,13 +269,21 @@ impl Admin {
         if count > most { Err(TooMany::Domains) } else { Ok(count) }
     }
 
+    /// The ids of rows that do not count; on MySQL the whole table is read for them.
+    pub async fn outdated(&self, store: &Store) -> Result<HashSet<i64>, Refusal> {
+        let turn = self.node.bulk_turn().await?;
+        let outdated = store.outdated().await;
+        drop(turn);
+        self.noted(outdated).await
+    }
+
     /// Every domain of the configuration and of the database, up to `most`.
     pub async fn all(&self, most: usize) -> Result<Vec<Details>, TooMany> {
         let statics = self.node.statics().await?;
         let is_static: HashSet<String> = statics.iter().map(|(domain, _)| domain.clone()).collect();
         let mut all: Vec<_> = statics.into_iter().map(|(d, t)| Details::of_static(d, t)).collect();
         let Some(store) = self.node.store() else { return Ok(all) };
-        let outdated = self.noted(store.outdated().await).await?;
+        let outdated = self.outdated(store).await?;
         let mut after = 0;
         loop {
             let turn = self.node.bulk_turn().await?;

@@ -110,7 +110,7 @@ async fn write(
     filter: &Filter,
 ) -> Result<(File, u64), Error> {
     let mut file = File::from_std(nameless_file().map_err(kept)?);
-    let outdated = admin.noted(store.outdated().await).await?;
+    let outdated = admin.outdated(store).await?;
     let statics = admin.node.statics().await?.into_iter().map(|(domain, _)| domain);
     let statics: HashSet<String> = statics.collect();
     let mut piece = format.heading().as_bytes().to_vec();

@@ -28,8 +28,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
-/// The records of a transaction.
+/// The records of a transaction, or fewer if they have so many bytes.
 const RECORDS: usize = 1_000;
+const BYTES: usize = 1024 * 1024;
 /// How long a client may take for the next piece of a body.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// How often the database is asked, and how long after the last time.
@@ -140,6 +141,7 @@ async fn import(
         dry_run,
         counts: Counts::default(),
         items: Vec::new(),
+        bytes: 0,
         answers,
     };
     tokio::spawn(import.run(body.into_data_stream()));
@@ -175,8 +177,9 @@ struct Import {
     reader: Reader,
     dry_run: bool,
     counts: Counts,
-    /// What is not done yet.
+    /// What is not done yet, and the bytes of it.
     items: Vec<Item>,
+    bytes: usize,
     answers: mpsc::Sender<io::Result<Bytes>>,
 }
 
@@ -226,8 +229,9 @@ impl Import {
                 None => self.reader.finish(),
             }
             while let Some(item) = self.reader.next_item()? {
+                self.bytes += item.text.len();
                 self.items.push(item);
-                if self.items.len() == RECORDS {
+                if self.items.len() == RECORDS || self.bytes >= BYTES {
                     self.write().await?;
                 }
             }
@@ -246,6 +250,7 @@ impl Import {
     async fn write(&mut self) -> Result<(), Stop> {
         let mut counts = Counts { lines: self.reader.position().lines, ..self.counts };
         let (mut read, mut rejected) = (Vec::new(), Vec::new());
+        self.bytes = 0;
         for Item { line, text, record } in std::mem::take(&mut self.items) {
             match record.and_then(row) {
                 Ok(row) => read.push((line, text, row)),

@@ -230,7 +230,8 @@ impl Readiness {
     fn of(state: Status, snapshot: Option<&Snapshot>) -> Self {
         let what = match snapshot {
             None => Some("there is no routing table"),
-            Some(Snapshot { position: None, .. }) if state != Status::Disabled => {
+            // While it loads again the table goes on routing.
+            Some(Snapshot { loads: 0, .. }) if state != Status::Disabled => {
                 Some("the domains are not loaded yet")
             }
             Some(_) => None,
@@ -246,7 +247,7 @@ mod tests {
 
     #[test]
     fn a_node_is_ready_when_it_has_its_domains_whatever_became_of_its_database() {
-        let loaded = Snapshot { position: Some(5), ..Snapshot::default() };
+        let loaded = Snapshot { loads: 1, ..Snapshot::default() };
         for state in [Status::Following, Status::Retrying, Status::Stopped] {
             let ready = Readiness { status: "ready", state, what: None };
             assert_eq!(Readiness::of(state, Some(&loaded)), ready);

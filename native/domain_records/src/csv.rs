@@ -157,7 +157,7 @@ impl Parser {
                 return None;
             } else {
                 rest = rest.strip_prefix(field)?;
-                fields.push(field.trim().to_owned());
+                fields.push(field.trim_matches([' ', '\t']).to_owned());
             }
         }
         rest.is_empty().then_some(fields)

@@ -47,7 +47,12 @@ pub struct Reader {
     passed: usize,
     is_finished: bool,
     position: Position,
+    /// Records that had no end within [`LONGEST`] bytes.
+    endless: usize,
 }
+
+/// The most records without an end: each costs as much as all lines that it could have been.
+const ENDLESS: usize = 100;
 
 /// The first bytes of what is not passed yet.
 #[derive(Clone, Copy)]
@@ -67,7 +72,7 @@ impl Reader {
         let (parser, input) = (Parser::new(), Vec::new());
         let (passed, is_finished) = (0, false);
         let position = Position::default();
-        Reader { format, parser, columns: None, input, passed, is_finished, position }
+        Reader { format, parser, columns: None, input, passed, is_finished, position, endless: 0 }
     }
 
     /// Goes on at a position behind which a record begins.
@@ -182,8 +187,11 @@ impl Reader {
 
     fn csv(&mut self, first: Stretch) -> Result<Option<Found>, Unreadable> {
         let Some(stretch) = self.find_csv() else {
-            let reason = "a quotation mark is not closed".to_owned();
-            return Ok(self.has_window().then_some((first, Err(reason))));
+            if !self.has_window() {
+                return Ok(None);
+            }
+            self.count_endless()?;
+            return Ok(Some((first, Err("a quotation mark is not closed".to_owned()))));
         };
         let text = self.text(stretch.text)?;
         Ok(match (&self.columns, self.parser.clean_fields(text)) {
@@ -197,7 +205,13 @@ impl Reader {
         let end = match ndjson::find(self.window()) {
             json::Value(end) => end,
             json::Part(_) if !self.is_last() && !self.has_window() => return Ok(None),
-            json::Part(reason) | json::Wrong(reason) => return Ok(Some((first, Err(reason)))),
+            json::Part(reason) => {
+                if self.has_window() {
+                    self.count_endless()?;
+                }
+                return Ok(Some((first, Err(reason))));
+            }
+            json::Wrong(reason) => return Ok(Some((first, Err(reason)))),
         };
         let behind = &self.rest()[end..];
         let behind = match lines::first(behind) {
@@ -215,6 +229,14 @@ impl Reader {
         match ndjson::unknown_key(text) {
             Some(text) => Err(self.unreadable(&text)),
             None => Ok(Some((stretch, ndjson::record(text)))),
+        }
+    }
+
+    fn count_endless(&mut self) -> Result<(), Unreadable> {
+        self.endless += 1;
+        match self.endless > ENDLESS {
+            true => Err(self.unreadable("too many records have no end: is it another format?")),
+            false => Ok(()),
         }
     }
 

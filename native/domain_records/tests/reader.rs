@@ -204,6 +204,17 @@ fn a_line_without_end_is_too_long() {
     }
 }
 
+#[test]
+fn records_without_end_are_rejected_but_not_for_ever() {
+    for (format, line) in [(Format::Csv, "a,\"b\"c,\"\n"), (Format::Ndjson, "{\"a\":\n")] {
+        // Each would be looked for through 16 KiB.
+        let file = line.repeat(100_000);
+        let expected = "line 101: too many records have no end: is it another format?";
+        assert_eq!(read_by(format, file.as_bytes(), 1000), Err(expected.to_owned()));
+        assert!(read_by(format, line.repeat(100).as_bytes(), 1000).is_ok());
+    }
+}
+
 proptest! {
     /// What is written is read as it was, whatever it is and in whatever pieces it comes.
     #[test]
