@@ -33,7 +33,8 @@
 -define(FIRST_PAUSE, 100).
 -define(LONGEST_PAUSE, 10000).
 %% Milliseconds between two pings. A program that has not answered for so many of them hangs (until
-%% it listens it may take longer), and so does one whose threads do nothing for so many milliseconds.
+%% it listens it may take longer), and so does one whose threads do nothing for so many
+%% milliseconds.
 -define(PING, 200).
 -define(PINGS, 5).
 -define(PINGS_AT_START, 50).

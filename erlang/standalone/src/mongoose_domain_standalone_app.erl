@@ -13,8 +13,8 @@
                   sidecar]).
 %% OTP's own is among them.
 -define(NAMES, [included_applications | ?OPTIONS]).
--define(SERVICE_OPTS, [event_cleaning_interval, event_max_age, audit_interval, initial_load_timeout,
-                       max_connections]).
+-define(SERVICE_OPTS, [event_cleaning_interval, event_max_age, audit_interval,
+                       initial_load_timeout, max_connections]).
 %% 30 days: the VM has no longer timers than 49.
 -define(MAX_SECONDS, 2592000).
 
