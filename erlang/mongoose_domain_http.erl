@@ -19,6 +19,7 @@
 -export([check/1, start/2, stop/0, address/0]).
 -export([start_link/0]).
 -export([init/1, handle_continue/2, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+-export([format_status/1]).
 
 -ignore_xref([start_link/0, address/0]).
 
@@ -32,12 +33,11 @@
 %% that it lives less than ten times as long; at most.
 -define(FIRST_PAUSE, 100).
 -define(LONGEST_PAUSE, 10000).
-%% Milliseconds between two pings. A program that has not answered for so many of them hangs (until
-%% it listens it may take longer), and so does one whose threads do nothing for so many
-%% milliseconds.
+%% Milliseconds between two pings. A program that has not answered for so many of them hangs, and so
+%% does one whose threads do nothing for so many milliseconds, or that does not listen so soon.
 -define(PING, 200).
 -define(PINGS, 5).
--define(PINGS_AT_START, 50).
+-define(LONGEST_START, 10000).
 -define(LONGEST_TURN, 10000).
 %% Milliseconds that the program gets to stop: it lets requests in progress go on for 2 s.
 -define(STOP, 3500).
@@ -180,6 +180,15 @@ handle_info(Message, State) ->
     {noreply, State}.
 
 %% @private
+%% @doc Frames may hold passwords: they are in no log of a crash.
+-spec format_status(gen_server:format_status()) -> gen_server:format_status().
+format_status(Status) ->
+    maps:map(fun(state, State = #state{}) -> State#state{buffer = <<>>};
+                (Key, _Frames) when Key =:= message; Key =:= log -> hidden;
+                (_Key, Value) -> Value
+             end, Status).
+
+%% @private
 -spec terminate(term(), #state{}) -> ok.
 terminate(_Reason, #state{program = undefined}) ->
     ok;
@@ -238,13 +247,20 @@ database(ServiceOpts) ->
 
 %% Each ping comes after the one before was handled: a VM that stood still for a while does not take
 %% the program for one that hangs.
-ping(Port, State = #state{pings = Pings, phase = Phase})
-        when Pings < ?PINGS; Phase =:= starting, Pings < ?PINGS_AT_START ->
-    _ = mongoose_domain_http_port:send_if_it_reads(Port, ping),
-    ping_later(Port),
-    State#state{pings = Pings + 1};
-ping(_Port, State) ->
-    kill(unresponsive, State).
+ping(Port, State = #state{pings = Pings}) ->
+    case hangs(State) of
+        true ->
+            kill(unresponsive, State);
+        false ->
+            _ = mongoose_domain_http_port:send_if_it_reads(Port, ping),
+            ping_later(Port),
+            State#state{pings = Pings + 1}
+    end.
+
+hangs(#state{phase = starting, started = Started}) ->
+    erlang:monotonic_time(millisecond) - Started > ?LONGEST_START;
+hangs(#state{pings = Pings}) ->
+    Pings >= ?PINGS.
 
 ping_later(Port) ->
     _ = erlang:send_after(?PING, self(), {ping, Port}),
@@ -307,26 +323,36 @@ frames([Frame | Frames], State = #state{program = {_, _}}) ->
 frames(_Frames, State) ->
     State.
 
-frame({pong, Milliseconds}, State) when Milliseconds < ?LONGEST_TURN ->
+frame({pong, Milliseconds}, State)
+        when is_integer(Milliseconds), Milliseconds < ?LONGEST_TURN ->
     State;
 frame({pong, _Milliseconds}, State) ->
     kill(unresponsive, State);
 frame({question, Number, Question}, State = #state{program = {Port, _}, workers = Workers})
-        when map_size(Workers) < ?QUESTIONS ->
-    {_Pid, Monitor} =
-        spawn_monitor(fun() -> mongoose_domain_http_node:answer(Port, Number, Question) end),
-    State#state{workers = Workers#{Monitor => {Port, Number}}};
-frame({question, _Number, _Question}, State) ->
-    kill(too_many_questions, State);
-frame({listening, IpAddress, IpPort}, State = #state{waiting = Waiting}) ->
+        when is_integer(Number) ->
+    %% Those of programs that ended may still be at work.
+    case length([Port || {Of, _} <- maps:values(Workers), Of =:= Port]) < ?QUESTIONS of
+        true ->
+            Answer = fun() -> mongoose_domain_http_node:answer(Port, Number, Question) end,
+            {_Pid, Monitor} = spawn_monitor(Answer),
+            State#state{workers = Workers#{Monitor => {Port, Number}}};
+        false ->
+            kill(too_many_questions, State)
+    end;
+frame({listening, _IpAddress, _IpPort}, State = #state{phase = stopping}) ->
+    State;
+frame({listening, IpAddress, IpPort}, State = #state{waiting = Waiting})
+        when is_binary(IpAddress), is_integer(IpPort) ->
     Address = {IpAddress, IpPort},
     ?LOG_NOTICE(#{what => domain_http_listens, ip_address => IpAddress, port => IpPort}),
     warn_if_in_clear(IpAddress),
     _ = [gen_server:reply(From, Address) || From <- Waiting],
     State#state{phase = listening, address = Address, failure = undefined, waiting = []};
-frame({failed, Reason, Text}, State) ->
+frame({failed, _Reason, _Text}, State = #state{phase = stopping}) ->
+    State;
+frame({failed, Reason, Text}, State) when is_binary(Reason), is_binary(Text) ->
     said({mongoose_domain_http_node:reason(Reason), Text}, State#state{phase = failed});
-frame({panicked, Text}, State) ->
+frame({panicked, Text}, State) when is_binary(Text) ->
     ?LOG_ERROR(#{what => domain_http_panicked, text => Text}),
     State;
 frame(_Other, State) ->

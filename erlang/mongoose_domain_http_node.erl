@@ -37,7 +37,8 @@ logged(Question, Report) ->
 -spec refuse(port(), Number :: non_neg_integer()) -> ok.
 refuse(Port, Number) ->
     Reply = refused(db_error, <<"the change was stopped">>),
-    _ = mongoose_domain_http_port:send_if_it_reads(Port, {answer, Number, Reply}),
+    %% Waits while the program does not read.
+    _ = spawn(fun() -> mongoose_domain_http_port:send(Port, {answer, Number, Reply}) end),
     ok.
 
 %% @doc The atom of a reason that the program gives.

@@ -10,6 +10,7 @@
 %% MiB.
 -define(MEMORY_LIMIT, 1024).
 -define(LEAST_MEMORY, 32).
+-define(MOST_MEMORY, 1048576).
 
 %% Texts may be strings or binaries.
 -type opts() :: #{%% Default: 127.0.0.1. Anything but loopback needs a password.
@@ -53,8 +54,9 @@ typed(#{tls := Tls}) when not is_map(Tls) ->
     wrong("tls must be a map of certfile and keyfile", []);
 typed(#{port := Port}) when not is_integer(Port); Port < 0; Port > 65535 ->
     wrong("port must be 0 to 65535", []);
-typed(#{memory_limit := Limit}) when not is_integer(Limit); Limit < ?LEAST_MEMORY ->
-    wrong("memory_limit must be a number of MiB, at least ~b", [?LEAST_MEMORY]);
+typed(#{memory_limit := Limit})
+        when not is_integer(Limit); Limit < ?LEAST_MEMORY; Limit > ?MOST_MEMORY ->
+    wrong("memory_limit must be a number of MiB, from ~b to ~b", [?LEAST_MEMORY, ?MOST_MEMORY]);
 typed(#{port := Port, tls := Tls, memory_limit := Limit} = Opts) ->
     Texts = maps:merge(maps:with([ip_address, username, password], Opts),
                        maps:with([certfile, keyfile], Tls)),

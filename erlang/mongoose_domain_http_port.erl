@@ -6,6 +6,8 @@
 %% and a frame that is too long is an error before it has come.
 -module(mongoose_domain_http_port).
 
+-include_lib("kernel/include/logger.hrl").
+
 -export([open/0, kill/1, call/1]).
 -export([send/2, send_if_it_reads/2, received/2]).
 
@@ -48,7 +50,12 @@ cannot_start(File, Why) ->
 -spec kill(program()) -> ok.
 kill({Port, OsPid}) ->
     %% It may be gone just now; its number is nobody else's so soon.
-    _ = os:cmd("kill -9 " ++ integer_to_list(OsPid)),
+    _ = try os:cmd("kill -9 " ++ integer_to_list(OsPid))
+        catch
+            %% No file or process to be had: the end of its input must do.
+            error:Reason -> ?LOG_ERROR(#{what => domain_http_not_killed, os_pid => OsPid,
+                                         reason => Reason})
+        end,
     true = unlink(Port),
     _ = try port_close(Port) catch error:badarg -> closed end,
     flush(Port).

@@ -42,6 +42,9 @@ of_file(File) when is_binary(File); is_list(File) ->
     case read(File) of
         {ok, Text} ->
             case string:split(Text, "\n") of
+                [_] when byte_size(Text) =:= ?LONGEST ->
+                    {error, io_lib:format("~ts: its first line is longer than a password can be",
+                                          [File])};
                 [Line | _] when Line =/= <<>>, Line =/= <<"\r">> ->
                     {ok, string:trim(Line, trailing, "\r")};
                 _ ->

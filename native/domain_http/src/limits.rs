@@ -19,6 +19,20 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(())
 }
 
+/// Whoever ends all processes of a service at once ends the node, which tells the program to stop: then
+/// the requests in progress are answered.
+pub fn ignore_signals() {
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        // SAFETY: to ignore a signal needs no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// No image of the memory is written when the program crashes: passwords are in it.
+pub fn write_no_core() -> io::Result<()> {
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
+}
+
 /// The most memory that the program may have, in MiB. When more is needed it ends, and the node does
 /// not.
 pub fn limit_memory(mebibytes: u64) -> io::Result<()> {

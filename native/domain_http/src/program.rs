@@ -1,7 +1,7 @@
 //! The life of the program: the first frame says what it is for; then it serves until the node tells it
 //! to stop, or is gone.
 
-use crate::limits::{die_with_parent, limit_memory};
+use crate::limits::{die_with_parent, ignore_signals, limit_memory, write_no_core};
 use crate::node::Node;
 use crate::options::{Given, Options, StartError};
 use crate::port::{End, Port};
@@ -10,6 +10,7 @@ use crate::server::Server;
 use crate::{database::Database, frame};
 use parking_lot::Mutex;
 use std::io::{Stdin, stdin, stdout};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{ExitCode, exit};
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
@@ -21,7 +22,8 @@ const BLOCKING_THREADS: usize = 4;
 
 /// Runs the program.
 pub fn run() -> ExitCode {
-    if let Err(error) = die_with_parent() {
+    ignore_signals();
+    if let Err(error) = die_with_parent().and_then(|()| write_no_core()) {
         return failed(&error.to_string());
     }
     let input = stdin();
@@ -83,7 +85,8 @@ fn start(input: Stdin, port: Arc<Port>, given: Given, database: Option<Box<Datab
     let (serving, to_node, handle) = (server.clone(), port.clone(), runtime.handle().clone());
     runtime.spawn_blocking(move || {
         let _inside = handle.enter();
-        match serve(&to_node, given, database, &handle) {
+        let served = catch_unwind(AssertUnwindSafe(|| serve(&to_node, given, database, &handle)));
+        match served.unwrap_or_else(|_| exit(1)) {
             Ok(started) => {
                 let address = started.address();
                 *serving.lock() = Some(started);

@@ -13,11 +13,14 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::Response;
+use futures_util::FutureExt;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use std::net::{SocketAddr, TcpListener};
+use std::panic::AssertUnwindSafe;
+use std::process::exit;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -74,11 +77,17 @@ impl Server {
         let _inside = runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
         let (stop, stopped) = watch::channel(());
-        let task = runtime.spawn(async move {
+        let serving = async move {
             tokio::select! {
                 () = serve(listener, routes, certificates.as_ref(), stopped) => {}
                 () = sample(&admin) => {}
                 () = follow(certificates.as_ref(), &admin) => {}
+            }
+        };
+        let task = runtime.spawn(async {
+            if AssertUnwindSafe(serving).catch_unwind().await.is_err() {
+                // Nobody listens any more: the node starts the program again.
+                exit(1);
             }
         });
         Ok(Server { address, stop, task })
