@@ -1,6 +1,6 @@
 // Imports a file, in requests of as many records as the server writes at a time: first as a dry run,
-// then in earnest. What a record says is the server's to judge; here are its bounds, comments (records
-// that begin with #) and the heading, which goes with each request.
+// then in earnest. What a record says is the server's to judge; here are its bounds, as the server finds
+// them (native/domain_records), comments, and the heading, which goes with each request.
 
 import { byId, count, counted, element, Failure, send } from "./page.js";
 
@@ -16,8 +16,12 @@ const KEPT = 100000;
 
 const CSV = { type: "text/csv", ending: "csv" };
 const NDJSON = { type: "application/x-ndjson", ending: "ndjson" };
-const [LF, CR, QUOTE, COMMA, HASH, BRACE] = [..."\n\r\",#{"].map((char) => char.charCodeAt(0));
+const [LF, CR, QUOTE, COMMA, BRACE] = [..."\n\r\",{"].map((char) => char.charCodeAt(0));
 const BOM = [0xef, 0xbb, 0xbf];
+/// A blank line, or a comment: # alone, or with a blank behind it.
+const PASSED_OVER = /^[ \t\f]*(#?[ \t\f]*$|# )/;
+/// A character for each byte.
+const LATIN1 = new TextDecoder("latin1");
 
 let stopped = false;
 
@@ -78,7 +82,7 @@ function summary({ isTrial, counts, rejected }, failure) {
     `${counted(records, "record")}: ${count(added)} ${done}added, ${count(changed)} ${done}changed, `,
     `${count(unchanged)} ${isTrial ? "are" : "were"} there already, ${count(counts.rejected)} ${done}rejected.`,
     isTrial ? " Nothing is changed yet." : failure || stopped ? " Import the file again to go on." : "",
-    counts.rejected > rejected.length ? ` Only the first ${count(KEPT)} rejected records are kept.` : "",
+    counts.rejected > KEPT ? ` Only the first ${count(KEPT)} rejected records are kept.` : "",
   ].join("");
 }
 
@@ -92,15 +96,20 @@ async function sendOne({ format, heading, body, records }, work) {
   const answer = await send("POST", `api/import${query}`, body, format.type, 120);
   const lines = answer.split("\n").filter(Boolean).map((line) => JSON.parse(line));
   const last = lines.at(-1) ?? {};
-  for (const { rejected } of lines.filter((line) => line.rejected)) {
-    const { line, bytes } = records.get(rejected.line);
-    // A copy, so that not all of the file stays in memory.
-    const kept = { line, bytes: bytes.slice(), reason: rejected.reason };
-    if (work.rejected.length < KEPT) work.rejected.push(kept);
-  }
   const { counts } = work;
   const progress = last.done ?? lines.findLast((line) => line.progress)?.progress;
   for (const key of ["added", "changed", "unchanged", "rejected"]) counts[key] += progress?.[key] ?? 0;
+  for (const { rejected } of lines.filter((line) => line.rejected)) {
+    const record = records.get(rejected.line);
+    if (!record) {
+      const { line } = records.values().next().value;
+      throw new Failure(0, `the node finds other records than this page behind line ${line}: ` +
+        "import the file with mongoose-domainctl");
+    }
+    // A copy, so that not all of the file stays in memory.
+    const kept = { line: record.line, bytes: record.bytes.slice(), reason: rejected.reason };
+    if (work.rejected.length < KEPT) work.rejected.push(kept);
+  }
   if (last.error) throw new Failure(500, last.error.what);
   if (!last.done) throw new Failure(0, "the answer of the node is cut off");
   counts.records += records.size;
@@ -160,17 +169,20 @@ async function* recordsOf(file) {
     isLast = done;
     const bytes = done ? rest : joined(rest, value);
     let start = end === 0 && BOM.every((byte, at) => bytes[at] === byte) ? BOM.length : 0;
-    format ??= bytes.find((byte) => byte > 0x20 && !BOM.includes(byte)) === BRACE ? NDJSON : CSV;
     for (;;) {
-      const stop = endOfRecord(bytes, start, format, isLast);
+      const first = endOfLine(bytes, start, isLast);
+      const text = first && bytes.subarray(start, first.end);
+      const isPassedOver = first && PASSED_OVER.test(LATIN1.decode(text));
+      if (first && !isPassedOver) format ??= text.find((byte) => byte > 0x20) === BRACE ? NDJSON : CSV;
+      const isLine = !first || isPassedOver || format === NDJSON;
+      const stop = isLine ? first : endOfRecord(bytes, start, first, isLast);
       const length = (stop?.end ?? bytes.length) - start;
       if (length > LONGEST_RECORD) {
         throw new Failure(0, `line ${line} is too long: is a quotation mark not closed?`);
       }
       if (stop === null) break;
       const record = bytes.subarray(start, stop.end);
-      const isBlank = record.every((byte) => byte <= 0x20);
-      if (!isBlank && record[0] !== HASH) yield { format, bytes: record, line, end: end + stop.next };
+      if (!isPassedOver) yield { format, bytes: record, line, end: end + stop.next };
       line += linesIn(record);
       start = stop.next;
     }
@@ -186,27 +198,41 @@ function joined(first, second) {
   return whole;
 }
 
-/// Where the record that begins here ends, and where the next one begins; null: not in these bytes. In
-/// CSV a field that begins with a quotation mark goes on to the next single one, over the ends of lines.
-function endOfRecord(bytes, start, format, isLast) {
-  let [isQuoted, isFieldStart] = [false, true];
+/// Where the line that begins here ends, and where the next one begins; null: not in these bytes.
+function endOfLine(bytes, start, isLast) {
+  let end = start;
+  while (end < bytes.length && bytes[end] !== LF && bytes[end] !== CR) end++;
+  if (end === bytes.length) return isLast && start < end ? { end, next: end } : null;
+  // The next byte may be the other half of this end.
+  if (bytes[end] === CR && end + 1 === bytes.length && !isLast) return null;
+  return { end, next: bytes[end] === CR && bytes[end + 1] === LF ? end + 2 : end + 1 };
+}
+
+/// The same for a record of CSV. A field that begins with a quotation mark goes on to the next single
+/// one, over the ends of lines. If that does not come, or a quotation mark stands where none may, the
+/// record is its first line.
+function endOfRecord(bytes, start, first, isLast) {
+  let [isQuoted, isFieldStart, isClean] = [false, true, true];
   for (let at = start; at < bytes.length; at++) {
     const byte = bytes[at];
     if (isQuoted) {
       if (byte === QUOTE) {
         if (bytes[at + 1] === QUOTE) at++;
-        else isQuoted = false;
+        else {
+          isQuoted = false;
+          isClean &&= [COMMA, LF, CR, undefined].includes(bytes[at + 1]);
+        }
       }
-    } else if (byte === LF || (byte === CR && format === CSV)) {
-      // The next byte may be the other half of this end.
-      if (byte === CR && at + 1 === bytes.length && !isLast) return null;
-      return { end: at, next: byte === CR && bytes[at + 1] === LF ? at + 2 : at + 1 };
+    } else if (byte === LF || byte === CR) {
+      return isClean ? endOfLine(bytes, at, isLast) : first;
     } else {
-      isQuoted = format === CSV && isFieldStart && byte === QUOTE;
+      isQuoted = isFieldStart && byte === QUOTE;
+      isClean &&= isQuoted || byte !== QUOTE;
       isFieldStart = byte === COMMA;
     }
   }
-  return isLast && start < bytes.length ? { end: bytes.length, next: bytes.length } : null;
+  if (!isLast) return null;
+  return isClean && !isQuoted ? { end: bytes.length, next: bytes.length } : first;
 }
 
 /// How many lines a record takes.
