@@ -51,7 +51,7 @@ pub fn routes(admin: &Arc<Admin>) -> Router<Arc<Admin>> {
     request_body(content = GraphqlRequest),
     responses(
         (status = 200, description = "`data`, and `errors` with `extensions.code`"),
-        (status = 400, body = crate::error::ErrorBody, description = "`body is empty`, `failed to \
+        (status = 400, body = BadRequest, description = "`body is empty`, `failed to \
             parse JSON`, `'query' field is missing`, `query is nested too deeply`, `too many \
             fragments`; or `errors` of a query that does not parse or is not valid")))]
 async fn answer(
@@ -120,6 +120,15 @@ fn missing_variable(request: &mut Request) -> Option<ServerError> {
     let VariableDefinition { name, var_type, .. } = &missing.node;
     let text = format!("Variable \"${}\" of type \"{}\" is missing", name.node, var_type.node);
     Some(ServerError::new(text, Some(missing.pos)))
+}
+
+/// What was wrong with the request, or the errors of the query in it.
+#[derive(utoipa::ToSchema)]
+#[allow(dead_code)]
+struct BadRequest {
+    what: Option<String>,
+    #[schema(value_type = Option<Vec<Object>>)]
+    errors: Option<Vec<ServerError>>,
 }
 
 /// The answer to a query that does not parse or is not valid.
