@@ -34,8 +34,7 @@
 %% Raises `{database, Failure}' or `{http, Failure}' if what `Opts' say of the database or of the
 %% HTTP server is wrong or cannot be done; whether the database is there does not matter.
 -spec start(mongoose_domain_config:opts()) -> ok.
-start(Opts) ->
-    mongoose_domain_service:start(?MODULE, Opts).
+start(Opts) -> mongoose_domain_service:start(?MODULE, Opts).
 
 -spec stop() -> ok.
 stop() -> mongoose_domain_service:stop(?MODULE).
@@ -120,8 +119,7 @@ handle_cast(Message, Follower) ->
 handle_info(check_for_updates, Follower) ->
     ok = mongoose_domain_cluster:take_requests(),
     pass_on(check_for_updates, Follower);
-handle_info(restart_without_effect, Follower) ->
-    pass_on(restart_without_effect, Follower);
+handle_info(restart_without_effect, Follower) -> pass_on(restart_without_effect, Follower);
 handle_info({mongoose_domain_nif, _Ref, Asked}, Follower) ->
     asked(Asked, Follower);
 handle_info(Message, Follower) ->
@@ -136,10 +134,8 @@ terminate(Reason, Follower) ->
     _ = mongoose_domain_host:is_clean_stop(Reason) andalso mongoose_domain_nif:forget_position(),
     ok.
 
-asked(open, Follower) ->
-    pass_on(mongoose_domain_database:open(), Follower);
-asked({apply, Batch}, Follower) ->
-    pass_on({applied, apply_batch(Batch)}, Follower);
+asked(open, Follower) -> pass_on(mongoose_domain_database:open(), Follower);
+asked({apply, Batch}, Follower) -> pass_on({applied, apply_batch(Batch)}, Follower);
 asked({answer, From, pong}, Follower) ->
     %% Who waits for a check waits until others have been notified of its changes, too.
     try mongoose_domain_core:await_notified() of
@@ -159,8 +155,7 @@ asked(reload, Follower) ->
     %% Comes behind the message of a restart that has an effect.
     self() ! restart_without_effect,
     {noreply, Follower};
-asked({error, Failure}, Follower) ->
-    {stop, Failure, Follower}.
+asked({error, Failure}, Follower) -> {stop, Failure, Follower}.
 
 apply_batch(Batch) ->
     try mongoose_domain_core:apply_batch(Batch) of

@@ -112,11 +112,7 @@ signals_to_end_are_for_the_node(Config) ->
 a_change_that_was_begun_goes_on_when_the_program_ends(Config) ->
     start(#{}, Config),
     ?assertEqual(204, http_helper:put("/api/domains/a.example", ?TYPE1)),
-    Self = self(),
-    ok = mongoose_domain_hooks:add_removal_handler(slow, fun(_, _) ->
-        Self ! {handler, self()},
-        receive go_on -> ok end
-    end),
+    add_slow_handler(),
     _ = spawn(fun() -> http_helper:delete("/api/domains/a.example", ?TYPE1) end),
     Handler = receive {handler, It} -> It end,
     Pid = http_helper:kill_program("KILL"),
@@ -124,6 +120,14 @@ a_change_that_was_begun_goes_on_when_the_program_ends(Config) ->
     Handler ! go_on,
     test_helper:wait_until(fun() ->
         {404, <<"{\"what\":\"domain not found\"}">>} =:= http_helper:get("/api/domains/a.example")
+    end).
+
+%% It waits for go_on.
+add_slow_handler() ->
+    Self = self(),
+    ok = mongoose_domain_hooks:add_removal_handler(slow, fun(_, _) ->
+        Self ! {handler, self()},
+        receive go_on -> ok end
     end).
 
 one_that_ends_again_and_again_is_started_ever_later(Config) ->
@@ -177,10 +181,7 @@ what_was_asked_is_answered_before_it_stops(Config) ->
     start(#{}, Config),
     ?assertEqual(204, http_helper:put("/api/domains/a.example", ?TYPE1)),
     Self = self(),
-    ok = mongoose_domain_hooks:add_removal_handler(slow, fun(_, _) ->
-        Self ! {handler, self()},
-        receive go_on -> ok end
-    end),
+    add_slow_handler(),
     _ = spawn_link(fun() ->
         Self ! {answer, http_helper:delete("/api/domains/a.example", ?TYPE1)}
     end),
