@@ -57,6 +57,7 @@ groups() ->
              changes_by_one_graphql_request_are_made_in_their_order,
              large_and_deep_queries_are_refused,
              lists_of_one_request_have_one_budget,
+             long_names_take_more_of_the_budget,
              %% Operators
              the_status_says_how_the_node_is,
              a_comparison_finds_what_differs,
@@ -506,26 +507,34 @@ large_and_deep_queries_are_refused(_Config) ->
     ?assertEqual({400, what("too many fragments")}, post("/api/graphql", Bomb)).
 
 lists_of_one_request_have_one_budget(Config) ->
-    test_helper:fill(?config(url, Config), "filled", ".example", 20000),
-    ok = service_domain_db:restart(),
-    test_helper:wait_until(fun() -> mongoose_domain_core:domains_count() =:= 20001 end),
+    fill(".example", Config),
     Names = fun(Body) -> length(binary:matches(Body, <<".example\"">>)) end,
     ?assertEqual(40002, Names(graphql("{ domain { a: allDomains {domain} b: domainsByHostType"
                                       "(hostType: \"type1\") } }"))),
     %% What is asked for of each domain counts, too.
-    List = fun(Alias, Fields) ->
-               [Alias, ": allDomains { ",
-                [io_lib:format("f~b: domain ", [N]) || N <- lists:seq(1, Fields)], "} "]
-           end,
-    Ask = fun(Lists) ->
-              Body = graphql(["{ domain { ", Lists, "} }"]),
-              {length(binary:matches(Body, <<"\"f1\":">>)),
-               length(binary:matches(Body, <<"\"code\":\"too_many_domains\"">>))}
-          end,
-    ?assertEqual({0, 1}, Ask(List("a", 60))),
-    ?assertEqual({20001, 0}, Ask(List("a", 30))),
+    ?assertEqual({0, 1}, lists_of(["a"], 60)),
+    ?assertEqual({20001, 0}, lists_of(["a"], 30)),
     %% Each of them would be fine alone.
-    ?assertEqual({20001, 1}, Ask([List("a", 30), List("b", 30)])).
+    ?assertEqual({20001, 1}, lists_of(["a", "b"], 30)).
+
+long_names_take_more_of_the_budget(Config) ->
+    fill(["." | lists:join($., lists:duplicate(4, lists:duplicate(55, $x)))], Config),
+    ?assertEqual({20001, 0}, lists_of(["a"], 10)),
+    ?assertEqual({0, 1}, lists_of(["a"], 25)).
+
+fill(Suffix, Config) ->
+    test_helper:fill(?config(url, Config), "filled", Suffix, 20000),
+    ok = service_domain_db:restart(),
+    test_helper:wait_until(fun() -> mongoose_domain_core:domains_count() =:= 20001 end).
+
+%% How many domains a request for lists gets, each with its name so many times; and how many lists
+%% are refused.
+lists_of(Aliases, Fields) ->
+    Names = [io_lib:format("f~b: domain ", [N]) || N <- lists:seq(1, Fields)],
+    Lists = [[Alias, ": allDomains { ", Names, "} "] || Alias <- Aliases],
+    Body = graphql(["{ domain { ", Lists, "} }"]),
+    {length(binary:matches(Body, <<"\"f1\":">>)),
+     length(binary:matches(Body, <<"\"code\":\"too_many_domains\"">>))}.
 
 the_status_says_how_the_node_is(Config) ->
     ?assertEqual(204, put(?A, ?TYPE1)),

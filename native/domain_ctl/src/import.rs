@@ -42,8 +42,7 @@ struct Target<'a> {
 /// Where the lines come from.
 #[derive(Default)]
 struct Source {
-    /// None of standard input, pipes and devices.
-    size: Option<u64>,
+    size: u64,
     progress_file: Option<ProgressFile>,
     /// What an earlier run has done.
     earlier: Option<Progress>,
@@ -114,25 +113,16 @@ impl<'a> Target<'a> {
 }
 
 impl Source {
-    /// Opens it where an earlier run ended, if there was one. A file is looked through first: what no
+    /// Opens it where an earlier run ended, if there was one. All of it is looked through first: what no
     /// file of domains has is to be known before anything is done.
     fn open(options: &ImportOptions, format: Format, server: &str) -> Result<(Self, Input), Error> {
         let path = &options.file;
-        let stream = |reader: Box<dyn Read>| {
-            Ok((Source::default(), Chunks::new(reader, format.of_records())))
-        };
-        if is_standard(path) {
-            return stream(Box::new(io::stdin().lock()));
-        }
         let failed = |error: io::Error| unreadable(options, &error);
-        let mut file = File::open(path).map_err(failed)?;
+        let (mut file, is_copy) = open(path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        if !metadata.is_file() {
-            return stream(Box::new(file));
-        }
         let columns = look_through(&file, format).map_err(failed)?;
-        // A dry run does nothing that could be gone on with.
-        let progress_file = match options.dry_run {
+        // Standard input cannot be gone on with, and a dry run does nothing that could be.
+        let progress_file = match is_copy || options.dry_run {
             true => None,
             false => Some(ProgressFile::new(path, &metadata, format, server).map_err(failed)?),
         };
@@ -141,7 +131,7 @@ impl Source {
         file.seek(SeekFrom::Start(begin.bytes)).map_err(failed)?;
         let heading = columns.as_ref().map(Columns::heading);
         let heading = heading.filter(|heading| *heading != Columns::default().heading());
-        let source = Source { size: Some(metadata.len()), progress_file, earlier, heading };
+        let source = Source { size: metadata.len(), progress_file, earlier, heading };
         let reader: Box<dyn Read> = Box::new(file);
         let chunks = match begin == Position::default() {
             true => Chunks::new(reader, format.of_records()),
@@ -149,6 +139,30 @@ impl Source {
         };
         Ok((source, chunks))
     }
+}
+
+/// Opens a file; of standard input, a pipe or a device, which can be read only once, a copy. Returns
+/// whether it is one.
+fn open(path: &Path) -> io::Result<(File, bool)> {
+    if is_standard(path) {
+        return Ok((copy(io::stdin().lock())?, true));
+    }
+    let file = File::open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok((file, false)),
+        false => Ok((copy(file)?, true)),
+    }
+}
+
+fn copy(mut input: impl Read) -> io::Result<File> {
+    let copied = domain_records::nameless_file().and_then(|mut file| {
+        io::copy(&mut input, &mut file)?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(file)
+    });
+    copied.map_err(|error| {
+        io::Error::other(format!("no copy in {}: {error}", std::env::temp_dir().display()))
+    })
 }
 
 /// Reads all of it; returns its columns, if it is CSV and not empty.

@@ -277,11 +277,17 @@ impl Admin {
         self.noted(outdated).await
     }
 
-    /// Every domain of the configuration and of the database, up to `most`.
-    pub async fn all(&self, most: usize) -> Result<Vec<Details>, TooMany> {
+    /// Every domain of the configuration and of the database, up to `most`. Each part of the list is
+    /// shown as it is read, and may be refused.
+    pub async fn all(
+        &self,
+        most: usize,
+        may_take: impl Fn(&[Details]) -> Result<(), TooMany>,
+    ) -> Result<Vec<Details>, TooMany> {
         let statics = self.node.statics().await?;
         let is_static: HashSet<String> = statics.iter().map(|(domain, _)| domain.clone()).collect();
         let mut all: Vec<_> = statics.into_iter().map(|(d, t)| Details::of_static(d, t)).collect();
+        may_take(&all)?;
         let Some(store) = self.node.store() else { return Ok(all) };
         let outdated = self.outdated(store).await?;
         let mut after = 0;
@@ -293,8 +299,9 @@ impl Admin {
             after = last.id;
             let is_listed =
                 |row: &Setting| !is_static.contains(&row.domain) && !outdated.contains(&row.id);
-            let rows = rows.into_iter().filter(is_listed);
-            all.extend(rows.map(Details::from));
+            let rows: Vec<_> = rows.into_iter().filter(is_listed).map(Details::from).collect();
+            may_take(&rows)?;
+            all.extend(rows);
             if all.len() > most {
                 return Err(TooMany::Domains);
             }

@@ -343,20 +343,33 @@ async fn domains_of(
     host_type: &str,
 ) -> Result<Vec<String>, TooMany> {
     reserve(context, admin.count_of(host_type, MOST_DOMAINS).await?).await?;
-    admin.domains_of(host_type, MOST_DOMAINS).await
+    let names = admin.domains_of(host_type, MOST_DOMAINS).await?;
+    budget(context)?.take_text(names.iter().map(String::len).sum())?;
+    Ok(names)
 }
 
 async fn all_domains(context: &Context<'_>, admin: &Admin) -> Result<Vec<DomainWithType>, TooMany> {
     reserve(context, admin.count(MOST_DOMAINS).await?).await?;
-    Ok(admin.all(MOST_DOMAINS).await?.into_iter().map(DomainWithType::from).collect())
+    let budget = budget(context)?;
+    let fields: Vec<_> = context.field().selection_set().collect();
+    let count = |name: &str| fields.iter().filter(|field| field.name() == name).count();
+    let (domains, host_types) = (count("domain"), count("hostType"));
+    let bytes = |it: &Details| it.domain.len() * domains + it.host_type.len() * host_types;
+    let may_take = |part: &[Details]| budget.take_text(part.iter().map(bytes).sum());
+    let all = admin.all(MOST_DOMAINS, may_take).await?;
+    Ok(all.into_iter().map(DomainWithType::from).collect())
 }
 
 /// Takes what a list of so many domains needs from the budget of the request.
 async fn reserve(context: &Context<'_>, domains: usize) -> Result<(), TooMany> {
-    let Some(budget) = context.data_opt::<Arc<Budget>>() else { return Ok(()) };
     let fields: Vec<_> = context.field().selection_set().collect();
     let names = fields.iter().map(|field| field.alias().unwrap_or(field.name()));
-    budget.take(domains, names).await
+    budget(context)?.take(domains, names).await
+}
+
+/// Every request has one.
+fn budget<'a>(context: &Context<'a>) -> Result<&'a Budget, TooMany> {
+    context.data_opt::<Arc<Budget>>().map(Arc::as_ref).ok_or(TooMany::Domains)
 }
 
 fn admin<'a>(context: &Context<'a>) -> Option<&'a Arc<Admin>> {

@@ -1,7 +1,8 @@
 //! Many domains at once: `/api/import`.
 //!
-//! An import reads its body as it comes and writes it in transactions of [`RECORDS`] records, each with
-//! the events of what it changed. The same record again changes nothing, so an import that was
+//! An import keeps its body in a file and looks through it as it comes, so that what no file of domains
+//! has is known before anything is done. Then it writes it in transactions of [`RECORDS`] records, each
+//! with the events of what it changed. The same record again changes nothing, so an import that was
 //! interrupted is repeated as it is. It goes straight to the database, not by the node's
 //! `mongoose_domain_api`: nothing is removed by it, so there are no handlers to run.
 
@@ -10,6 +11,7 @@ use crate::error::{Error, ErrorBody};
 use crate::lag::Lag;
 use crate::node::Refusal;
 use crate::query::query;
+use crate::spool::{self, Spool};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -25,14 +27,17 @@ use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{sleep, timeout};
 
 /// The records of a transaction, or fewer if they have so many bytes.
 const RECORDS: usize = 1_000;
 const BYTES: usize = 1024 * 1024;
-/// How long a client may take for the next piece of a body.
-const BODY_LIMIT: Duration = Duration::from_secs(30);
+/// How long a client may take for the next piece of a body, and how long a body is.
+const PIECE_LIMIT: Duration = Duration::from_secs(30);
+const BODY_LIMIT: u64 = 1024 * 1024 * 1024;
+/// So many imports are there at a time.
+static PLACES: Semaphore = Semaphore::const_new(8);
 /// How often the database is asked, and how long after the last time.
 const TRIES: usize = 5;
 const PAUSE: Duration = Duration::from_secs(1);
@@ -110,7 +115,7 @@ struct Failed {
 /// or is left alone by a record without one; a new one is enabled then.
 ///
 /// Lines that are empty or begin with `# ` are passed over. A column or a key that is not known ends
-/// the import with an error.
+/// the import with an error before anything is done; so the body is read as a whole first.
 #[utoipa::path(post, path = "/api/import", tag = "bulk",
     params(ImportQuery),
     request_body(content(
@@ -122,7 +127,11 @@ struct Failed {
         (status = 400, body = ErrorBody, description = "`invalid query`, `unknown query parameter …`"),
         (status = 403, body = ErrorBody, description = "`service disabled`"),
         (status = 415, body = ErrorBody, description = "`Content-Type must be text/csv or \
-            application/x-ndjson`; another charset than UTF-8; a `Content-Encoding`")))]
+            application/x-ndjson`; another charset than UTF-8; a `Content-Encoding`"),
+        (status = 500, body = ErrorBody, description = "the body cannot be kept in the directory for \
+            temporary files"),
+        (status = 503, body = ErrorBody, description = "`too many imports are in progress: ask \
+            again`")))]
 async fn import(
     State(admin): State<Arc<Admin>>,
     uri: Uri,
@@ -135,6 +144,10 @@ async fn import(
         return Err(Refusal::Disabled.into());
     }
     let (answers, receiver) = mpsc::channel(64);
+    let busy = || Refusal::Late("too many imports are in progress: ask again".to_owned());
+    let file = Spool::new(&PLACES).await.ok_or_else(busy)?.map_err(|error| {
+        Error::new(StatusCode::INTERNAL_SERVER_ERROR, spool::failed("import", &error))
+    })?;
     let import = Import {
         admin,
         reader: Reader::new(format),
@@ -144,7 +157,7 @@ async fn import(
         bytes: 0,
         answers,
     };
-    tokio::spawn(import.run(body.into_data_stream()));
+    tokio::spawn(import.run(format, file, body.into_data_stream()));
     let lines = futures_util::stream::unfold(receiver, |mut receiver| async {
         receiver.recv().await.map(|line| (line, receiver))
     });
@@ -206,8 +219,17 @@ impl From<Unreadable> for Stop {
 type Numbered = (u64, String, Row);
 
 impl Import {
-    async fn run<E>(mut self, body: impl Stream<Item = Result<Bytes, E>> + Unpin) {
-        let last = match self.read(body).await {
+    async fn run<E>(
+        mut self,
+        format: Format,
+        mut file: Spool,
+        body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    ) {
+        let done = match keep(body, &mut file, Reader::new(format), BODY_LIMIT).await {
+            Ok(()) => self.read(file).await,
+            Err(stop) => Err(stop),
+        };
+        let last = match done {
             Ok(()) => Line::Done(Done { counts: self.counts, lag: self.lag().await }),
             Err(Stop::Gone) => return,
             Err(Stop::Failed(what)) => Line::Error(Failed { what, lines: self.counts.lines }),
@@ -216,16 +238,13 @@ impl Import {
         let _ = self.say(&last).await;
     }
 
-    async fn read<E>(
-        &mut self,
-        mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
-    ) -> Result<(), Stop> {
+    async fn read(&mut self, file: Spool) -> Result<(), Stop> {
+        let mut pieces = file.read().await.map_err(|error| kept(&error))?;
         loop {
-            let piece = timeout(BODY_LIMIT, body.next()).await;
-            let piece = piece.map_err(|_| Stop::Failed("body did not come in time".to_owned()))?;
+            let piece = pieces.next().await.transpose().map_err(|error| kept(&error))?;
             let is_last = piece.is_none();
             match piece {
-                Some(piece) => self.reader.push(&piece.map_err(|_| Stop::Gone)?),
+                Some(piece) => self.reader.push(&piece),
                 None => self.reader.finish(),
             }
             while let Some(item) = self.reader.next_item()? {
@@ -396,6 +415,39 @@ impl Import {
     }
 }
 
+/// Writes the body into the file, and looks through it.
+async fn keep<E>(
+    mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+    file: &mut Spool,
+    mut reader: Reader,
+    limit: u64,
+) -> Result<(), Stop> {
+    loop {
+        let piece = timeout(PIECE_LIMIT, body.next()).await;
+        let piece = piece.map_err(|_| Stop::Failed("body did not come in time".to_owned()))?;
+        let piece = piece.transpose().map_err(|_| Stop::Gone)?;
+        match &piece {
+            Some(piece) => {
+                file.write(piece).await.map_err(|error| kept(&error))?;
+                reader.push(piece);
+            }
+            None => reader.finish(),
+        }
+        if file.length() > limit {
+            let what = format!("the body is longer than {limit} bytes: import it in parts");
+            return Err(Stop::Failed(what));
+        }
+        while reader.next_item()?.is_some() {}
+        if piece.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn kept(error: &io::Error) -> Stop {
+    Stop::Failed(spool::failed("import", error))
+}
+
 fn row(record: Record) -> Result<Row, String> {
     let Record { domain, host_type, enabled } = record;
     let domain = prepared(&domain).map_err(what)?;
@@ -406,4 +458,23 @@ fn row(record: Record) -> Result<Row, String> {
 
 fn what(refusal: Refusal) -> String {
     Error::from(refusal).what
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_has_a_longest_length() {
+        let mut results = Vec::new();
+        for pieces in [2, 3] {
+            let piece = Bytes::from_static(b"a.example,type1\n");
+            let body = vec![Ok::<_, std::convert::Infallible>(piece); pieces];
+            let body = futures_util::stream::iter(body);
+            let mut file = Spool::new(&PLACES).await.unwrap().unwrap();
+            results.push(keep(body, &mut file, Reader::new(Format::Csv), 32).await);
+        }
+        let what = "the body is longer than 32 bytes: import it in parts";
+        assert!(matches!(&results[..], [Ok(()), Err(Stop::Failed(found))] if found == what));
+    }
 }

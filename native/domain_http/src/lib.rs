@@ -13,7 +13,7 @@
 //! - `query`: what of a request is known.
 //! - `lag`: how far the node is behind, and was.
 //! - `guard`: who may ask, and from where.
-//! - `budget`: how much lists may take in memory.
+//! - `spool`: files for imports and exports; `budget`: how much lists may take in memory.
 //! - `certificates`: of the server, read again when they change.
 //! - `options`, `database`: what the node gives.
 //! - `server`: the listener, its limits, its start and its end.
@@ -46,6 +46,7 @@ mod protocol;
 mod query;
 mod rest;
 mod server;
+mod spool;
 mod status;
 
 pub use program::run;

@@ -5,19 +5,21 @@
 //! domains has (another encoding, an unknown column or key) ends the reading. [`Format::write`]
 //! writes a record such that it is read as it was.
 //!
-//! It knows nothing of databases or HTTP, and it does no I/O. [`keys`] is for whatever has keys that
-//! people write.
+//! It knows nothing of databases or HTTP, and it reads and writes no files. [`nameless_file`] is where
+//! its users keep one; [`keys`] is for whatever has keys that people write.
 
 mod csv;
 mod format;
 pub mod keys;
 mod lines;
+mod nameless;
 mod ndjson;
 mod reader;
 
 pub use csv::Columns;
 pub use format::{Format, MediaType};
 pub use lines::count as count_lines;
+pub use nameless::nameless_file;
 pub use reader::{Item, Position, Reader, Unreadable};
 
 /// The longest record, in bytes: two names of 250 characters, each of them escaped.

@@ -8,9 +8,8 @@ use std::io::{self, Read};
 
 /// The most records of a request.
 pub const RECORDS: usize = 5_000;
-/// No record is added to a request that has so many bytes. The server answers while it reads, and
-/// stops reading when nobody takes the answer; we take it when all is sent. So that neither waits for
-/// the other, what is sent, and what is answered to it, must fit into what the system buffers.
+/// No record is added to a request that has so many bytes: what is sent again after a failure, and how
+/// often it is said how far the import is.
 const BYTES: usize = 128 * 1024;
 const BUFFER: usize = 64 * 1024;
 

@@ -8,12 +8,11 @@ use std::time::{Duration, Instant};
 
 const EVERY: Duration = Duration::from_secs(5);
 const BAR: &str = "{bar:30} {msg}";
-const SPINNER: &str = "{spinner} {msg}";
 
 pub struct Display {
     bar: Option<ProgressBar>,
-    /// The size of the file, if it has one.
-    size: Option<u64>,
+    /// The bytes of the file.
+    size: u64,
     /// Where this run began. What an earlier run has done says nothing of the speed of this one.
     begin: Position,
     began: Instant,
@@ -23,7 +22,7 @@ pub struct Display {
 }
 
 impl Display {
-    pub fn new(size: Option<u64>, begin: Position) -> Self {
+    pub fn new(size: u64, begin: Position) -> Self {
         let now = Instant::now();
         let bar = stderr().is_terminal().then(|| bar(size, begin));
         Display { bar, size, begin, began: now, said: now, lines: 0 }
@@ -33,10 +32,8 @@ impl Display {
     pub fn advance(&mut self, lines: u64, offset: Position) {
         self.lines += lines;
         let time = self.began.elapsed();
-        let mut text = format!("{} lines, {:.0}/s", self.lines, rate(self.lines, time));
-        if let Some(size) = self.size {
-            text.push_str(&share(self.begin.bytes, offset.bytes, size, time));
-        }
+        let share = share(self.begin.bytes, offset.bytes, self.size, time);
+        let text = format!("{} lines, {:.0}/s{share}", self.lines, rate(self.lines, time));
         match &self.bar {
             Some(bar) => {
                 bar.set_message(text);
@@ -73,12 +70,9 @@ pub fn rate(count: u64, time: Duration) -> f64 {
     count as f64 / time.as_secs_f64().max(0.001)
 }
 
-fn bar(size: Option<u64>, begin: Position) -> ProgressBar {
-    let (bar, template) = match size {
-        Some(size) => (ProgressBar::new(size), BAR),
-        None => (ProgressBar::new_spinner(), SPINNER),
-    };
-    if let Ok(style) = ProgressStyle::with_template(template) {
+fn bar(size: u64, begin: Position) -> ProgressBar {
+    let bar = ProgressBar::new(size);
+    if let Ok(style) = ProgressStyle::with_template(BAR) {
         bar.set_style(style);
     }
     bar.with_position(begin.bytes).with_message("0 lines")
@@ -96,10 +90,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_templates_are_valid() {
-        for template in [BAR, SPINNER] {
-            ProgressStyle::with_template(template).unwrap();
-        }
+    fn the_template_is_valid() {
+        ProgressStyle::with_template(BAR).unwrap();
     }
 
     #[test]
