@@ -1,12 +1,13 @@
 //! Many domains in one transaction, by few statements.
 //!
-//! [`Plan`] says what an import has to do, from the rows that are there; it does no I/O. The macros
-//! carry it out, and are shared as those of `operations.rs` are.
+//! [`Plan`] says what an import has to do, from the rows that are there; it does no I/O.
 //!
 //! Two imports that meet take what both need in the same order: new names by their bytes, then
 //! existing rows by their ids, then events. If a row that was to be changed goes away between its
 //! look-up and its lock, all begins anew.
 
+use crate::database::{Database, begin, run};
+use crate::dialect::Dialect;
 use crate::operations::{newest, to_change};
 use crate::{Error, Setting, Status};
 use std::collections::{HashMap, HashSet};
@@ -192,165 +193,64 @@ fn by_domain(settings: Vec<Setting>) -> HashMap<String, Vec<Setting>> {
     domains
 }
 
-/// Implements the import on the type `Database` of a database's file. The file brings `find` (all
-/// rows of some domains), `claim`, `add`, `lock`, `set_statuses` and `insert_events`, and the constant
-/// `LOOKS_FIRST`: does a claim write, so that the need for it is to be looked up first?
-macro_rules! import {
-    ($sqlx:ty) => {
-        impl Database {
-            pub(crate) async fn import(
-                &self,
-                rows: &[crate::Row],
-                dry_run: bool,
-            ) -> Result<Vec<crate::Outcome>, crate::Error> {
-                crate::import::check(rows)?;
-                if rows.is_empty() {
-                    return Ok(Vec::new());
-                }
-                repeated!(self.limit, self.try_import(rows, dry_run))
-            }
-
-            async fn try_import(
-                &self,
-                rows: &[crate::Row],
-                dry_run: bool,
-            ) -> Result<Vec<crate::Outcome>, crate::Error> {
-                let mut lease = self.lease().await?;
-                let outcomes = within(self.limit, async {
-                    let mut plan = crate::import::Plan::new(rows);
-                    if dry_run || LOOKS_FIRST {
-                        plan.decide(Self::find(&mut lease, &plan.domains()).await?);
-                        if dry_run || plan.changes_nothing() {
-                            return Ok(plan.outcomes());
-                        }
-                    }
-                    loop {
-                        let mut transaction = lease.begin_with(sql::BEGIN).await?;
-                        let domains = plan.domains();
-                        Self::claim(&mut transaction, &domains).await?;
-                        plan.decide(Self::find(&mut transaction, &domains).await?);
-                        if plan.changes_nothing() {
-                            transaction.rollback().await?;
-                            return Ok(plan.outcomes());
-                        }
-                        if Self::carry_out(&mut transaction, &mut plan).await? {
-                            transaction.commit().await?;
-                            return Ok(plan.outcomes());
-                        }
-                        transaction.rollback().await?;
-                    }
-                })
-                .await?;
-                give_back(lease);
-                Ok(outcomes)
-            }
-
-            /// Returns false if a row went away meanwhile.
-            async fn carry_out(
-                connection: &mut <$sqlx as sqlx::Database>::Connection,
-                plan: &mut crate::import::Plan<'_>,
-            ) -> Result<bool, sqlx::Error> {
-                let taken = Self::add(&mut *connection, &plan.additions()).await?;
-                let mut to_lock = plan.to_lock();
-                let found = Self::find(&mut *connection, &taken).await?;
-                to_lock.extend(found.iter().map(|row| row.id));
-                to_lock.sort_unstable();
-                let locked = Self::lock(&mut *connection, &to_lock).await?;
-                if !plan.revise(&taken, locked) {
-                    return Ok(false);
-                }
-                for status in [crate::Status::Disabled, crate::Status::Enabled] {
-                    let ids = plan.to_set(status);
-                    Self::set_statuses(&mut *connection, &ids, status).await?;
-                }
-                Self::insert_events(connection, &plan.events()).await?;
-                Ok(true)
-            }
+impl<D: Dialect> Database<D> {
+    pub async fn import(&self, rows: &[Row], dry_run: bool) -> Result<Vec<Outcome>, Error> {
+        check(rows)?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
         }
-    };
+        run!(self, |connection| import::<D>(connection, rows, dry_run).await)
+    }
 }
 
-/// Implements what an import needs, on the type `Database`, by statements with a parameter per name
-/// or id. Only statements of full length are kept prepared: there is one for every other length.
-macro_rules! import_without_arrays {
-    ($sqlx:ty) => {
-        impl Database {
-            /// Returns the domains that somebody else has added meanwhile: none, as that cannot be
-            /// (SQLite has one writer; on MySQL the names are claimed).
-            async fn add(
-                connection: &mut <$sqlx as sqlx::Database>::Connection,
-                rows: &[&crate::Row],
-            ) -> Result<Vec<String>, sqlx::Error> {
-                for chunk in rows.chunks(CHUNK) {
-                    let mut query = sqlx::QueryBuilder::<$sqlx>::new(sql::ADD);
-                    query.push_values(chunk, |mut values, row| {
-                        values.push_bind(&row.domain).push_bind(&row.host_type);
-                        values.push_bind(row.status().to_column());
-                    });
-                    let query = query.build().persistent(chunk.len() == CHUNK);
-                    query.execute(&mut *connection).await?;
-                }
-                Ok(Vec::new())
-            }
-
-            async fn lock(
-                connection: &mut <$sqlx as sqlx::Database>::Connection,
-                ids: &[i64],
-            ) -> Result<Vec<crate::Setting>, sqlx::Error> {
-                let mut locked = Vec::with_capacity(ids.len());
-                for chunk in ids.chunks(CHUNK) {
-                    let mut query = sqlx::QueryBuilder::<$sqlx>::new(sql::LOCK_ROWS);
-                    let mut list = query.separated(", ");
-                    for id in chunk {
-                        list.push_bind(id);
-                    }
-                    query.push(sql::LOCK_ROWS_END);
-                    let query = query.build().persistent(chunk.len() == CHUNK);
-                    for row in query.fetch_all(&mut *connection).await? {
-                        locked.push(Self::setting(&row)?);
-                    }
-                }
-                Ok(locked)
-            }
-
-            async fn set_statuses(
-                connection: &mut <$sqlx as sqlx::Database>::Connection,
-                ids: &[i64],
-                status: crate::Status,
-            ) -> Result<(), sqlx::Error> {
-                for chunk in ids.chunks(CHUNK) {
-                    let mut query = sqlx::QueryBuilder::<$sqlx>::new(sql::SET_STATUSES);
-                    query.push_bind(status.to_column()).push(" WHERE id IN (");
-                    let mut list = query.separated(", ");
-                    for id in chunk {
-                        list.push_bind(id);
-                    }
-                    query.push(")");
-                    let query = query.build().persistent(chunk.len() == CHUNK);
-                    query.execute(&mut *connection).await?;
-                }
-                Ok(())
-            }
-
-            async fn insert_events(
-                connection: &mut <$sqlx as sqlx::Database>::Connection,
-                domains: &[&str],
-            ) -> Result<(), sqlx::Error> {
-                for chunk in domains.chunks(CHUNK) {
-                    let mut query = sqlx::QueryBuilder::<$sqlx>::new(sql::INSERT_EVENTS);
-                    query.push_values(chunk, |mut values, domain| {
-                        values.push_bind(domain);
-                    });
-                    let query = query.build().persistent(chunk.len() == CHUNK);
-                    query.execute(&mut *connection).await?;
-                }
-                Ok(())
-            }
+async fn import<D: Dialect>(
+    connection: &mut D::Connection,
+    rows: &[Row],
+    dry_run: bool,
+) -> Result<Vec<Outcome>, sqlx::Error> {
+    let mut plan = Plan::new(rows);
+    if dry_run || D::CLAIM_WRITES {
+        plan.decide(D::find(connection, &plan.domains()).await?);
+        if dry_run || plan.changes_nothing() {
+            return Ok(plan.outcomes());
         }
-    };
+    }
+    loop {
+        let mut transaction = begin::<D>(connection).await?;
+        let domains = plan.domains();
+        D::claim(&mut transaction, &domains).await?;
+        plan.decide(D::find(&mut transaction, &domains).await?);
+        if plan.changes_nothing() {
+            transaction.rollback().await?;
+            return Ok(plan.outcomes());
+        }
+        if carry_out::<D>(&mut transaction, &mut plan).await? {
+            transaction.commit().await?;
+            return Ok(plan.outcomes());
+        }
+        transaction.rollback().await?;
+    }
 }
 
-pub(crate) use {import, import_without_arrays};
+/// Returns false if a row went away meanwhile.
+async fn carry_out<D: Dialect>(
+    connection: &mut D::Connection,
+    plan: &mut Plan<'_>,
+) -> Result<bool, sqlx::Error> {
+    let taken = D::add(connection, &plan.additions()).await?;
+    let mut to_lock = plan.to_lock();
+    to_lock.extend(D::find(connection, &taken).await?.iter().map(|row| row.id));
+    to_lock.sort_unstable();
+    let locked = D::lock_rows(connection, &to_lock).await?;
+    if !plan.revise(&taken, locked) {
+        return Ok(false);
+    }
+    for status in [Status::Disabled, Status::Enabled] {
+        D::set_status(connection, &plan.to_set(status), status).await?;
+    }
+    D::insert_events(connection, &plan.events()).await?;
+    Ok(true)
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,12 @@
 //! The database: rows of domains and of events, in and out.
 //!
-//! It knows MongooseIM's three tables and the SQL of each database (one file per database:
-//! `sqlite.rs`, `postgres.rs`, `mysql.rs`). It knows nothing of routing tables, positions or Erlang,
-//! and it has no policy: which rows to read, and what they mean, is for `domain_sync` and for the
-//! callers.
+//! It knows MongooseIM's three tables, and the SQL of each database. It knows nothing of routing
+//! tables, positions or Erlang, and it has no policy: which rows to read, and what they mean, is for
+//! `domain_sync` and for the callers.
+//!
+//! The operations are written once (`operations.rs`, `import.rs`, `passwords.rs`, `load.rs`) for every
+//! [`Dialect`](dialect::Dialect), the trait that says in what the databases differ. What is special to
+//! one is in its folder (`sqlite`, `postgres`, `mysql`).
 //!
 //! Every operation has a time limit ([`Config::query_timeout`]). A connection on which an operation
 //! did not end properly is closed, not put back into the pool: the other side may be hanging.
@@ -11,14 +14,18 @@
 //! busy) is repeated.
 
 mod config;
+mod database;
+mod dialect;
 mod error;
 mod import;
+mod load;
 mod mysql;
 mod operations;
 mod passwords;
 mod pool;
 mod postgres;
 mod sqlite;
+mod statement;
 mod tls;
 
 pub use config::{Config, Driver, Endpoint, Server};
@@ -27,8 +34,12 @@ pub use import::{Outcome, Row};
 pub use tls::{Client, Pem, Tls, TlsMode};
 
 use compact_str::CompactString;
+use database::Database;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{MySql, Postgres, Sqlite};
 use std::collections::HashSet;
 use std::pin::Pin;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// The status of a domain, as `domain_settings.status` holds it.
@@ -52,7 +63,7 @@ impl Status {
     }
 
     /// A number that is none of the three does not route either.
-    pub(crate) fn from_column(status: i64) -> Self {
+    pub(crate) fn from_column(status: i16) -> Self {
         match status {
             1 => Status::Enabled,
             2 => Status::Deleting,
@@ -135,22 +146,25 @@ pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send
 
 /// A database, by its pool of connections. Cheap to clone.
 #[derive(Debug, Clone)]
-pub enum Store {
+pub struct Store(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
     /// An SQLite file.
-    Sqlite(sqlite::Database),
+    Sqlite(Arc<Database<Sqlite>>),
     /// PostgreSQL, or CockroachDB, which speaks its protocol.
-    Postgres(postgres::Database),
+    Postgres(Arc<Database<Postgres>>),
     /// MySQL or MariaDB.
-    Mysql(mysql::Database),
+    Mysql(Arc<Database<MySql>>),
 }
 
 /// Calls the method of the same name on the database behind the store.
 macro_rules! on_database {
     ($store:expr, $database:ident => $call:expr) => {
-        match $store {
-            Store::Sqlite($database) => $call,
-            Store::Postgres($database) => $call,
-            Store::Mysql($database) => $call,
+        match &$store.0 {
+            Kind::Sqlite($database) => $call,
+            Kind::Postgres($database) => $call,
+            Kind::Mysql($database) => $call,
         }
     };
 }
@@ -165,7 +179,7 @@ impl Store {
         use config::Scheme;
         match &config.endpoint {
             Endpoint::Url(url) => match config::scheme(url)? {
-                Scheme::Sqlite => Ok(Store::Sqlite(sqlite::Database::open(url, config)?)),
+                Scheme::Sqlite => Self::sqlite(sqlite::options_of_url(url, config)?, config),
                 Scheme::Postgres => Self::postgres(postgres::options_of_url(url)?, config),
                 Scheme::Mysql => Self::mysql(mysql::options_of_url(url)?, config),
             },
@@ -176,22 +190,26 @@ impl Store {
         }
     }
 
+    fn sqlite(options: SqliteConnectOptions, config: &Config) -> Result<Store, Error> {
+        Ok(Store(Kind::Sqlite(Arc::new(Database::<Sqlite>::open(options, config)?))))
+    }
+
     fn postgres((options, tls): postgres::Options, config: &Config) -> Result<Store, Error> {
         tls.check()?;
-        Ok(Store::Postgres(postgres::Database::open(options, config)?))
+        Ok(Store(Kind::Postgres(Arc::new(Database::<Postgres>::open(options, config)?))))
     }
 
     fn mysql((options, tls): mysql::Options, config: &Config) -> Result<Store, Error> {
         tls.check()?;
-        Ok(Store::Mysql(mysql::Database::open(options, config)?))
+        Ok(Store(Kind::Mysql(Arc::new(Database::<MySql>::open(options, config)?))))
     }
 
     /// `sqlite`, `postgres` (CockroachDB as well) or `mysql` (MariaDB as well).
     pub fn kind(&self) -> &'static str {
-        match self {
-            Store::Sqlite(_) => "sqlite",
-            Store::Postgres(_) => "postgres",
-            Store::Mysql(_) => "mysql",
+        match &self.0 {
+            Kind::Sqlite(_) => "sqlite",
+            Kind::Postgres(_) => "postgres",
+            Kind::Mysql(_) => "mysql",
         }
     }
 
@@ -214,9 +232,9 @@ impl Store {
     /// on MySQL, whose schema in MongooseIM has none; everything works without it, but slowly: to
     /// find a domain the whole table is read.
     pub fn missing_index(&self) -> Operation<'_, Option<&'static str>> {
-        match self {
-            Store::Mysql(database) => Box::pin(database.missing_index()),
-            Store::Sqlite(_) | Store::Postgres(_) => Box::pin(async { Ok(None) }),
+        match &self.0 {
+            Kind::Mysql(database) => Box::pin(database.missing_index()),
+            Kind::Sqlite(_) | Kind::Postgres(_) => Box::pin(async { Ok(None) }),
         }
     }
 
@@ -315,9 +333,9 @@ impl Store {
     pub fn unfit<'a>(&'a self, names: &'a [&'a str]) -> Operation<'a, HashSet<&'a str>> {
         Box::pin(async move {
             let names: Vec<&str> = names.iter().copied().filter(|name| !name.is_ascii()).collect();
-            match self {
-                Store::Postgres(database) if !names.is_empty() => database.unfit(names).await,
-                Store::Mysql(database) if !names.is_empty() => database.unfit(names).await,
+            match &self.0 {
+                Kind::Postgres(database) if !names.is_empty() => database.unfit(&names).await,
+                Kind::Mysql(database) if !names.is_empty() => database.unfit(&names).await,
                 _ => Ok(HashSet::new()),
             }
         })
@@ -349,7 +367,10 @@ impl Store {
     /// The ids of the rows that do not count, because a newer one has the same domain. Only MySQL can
     /// have such rows, and is read once from end to end.
     pub fn outdated(&self) -> Operation<'_, HashSet<i64>> {
-        on_database!(self, database => Box::pin(database.outdated()))
+        match &self.0 {
+            Kind::Mysql(database) => Box::pin(database.outdated()),
+            Kind::Sqlite(_) | Kind::Postgres(_) => Box::pin(async { Ok(HashSet::new()) }),
+        }
     }
 
     /// The first `limit` rows with a domain greater than `after`, sorted by domain, by bytes. Fewer

@@ -1,24 +1,206 @@
-//! The operations that are the same for every database but for the text of their SQL.
-//!
-//! Written once, as macros: a generic over `sqlx::Database` would need a page of bounds on every
-//! function. Each database's file brings a module `sql` with the statements and its own `Database`.
+//! The operations, once for all databases.
 
-use crate::{Setting, Status};
-use std::time::Duration;
+use crate::database::{Database, End, run, transaction};
+use crate::dialect::{Dialect, ROWS};
+use crate::statement::{Sql, Value, built, statement};
+use crate::{Change, Connections, Error, Event, Filter, Insert, Setting, Status};
 
-/// How often a transaction is tried that the database asks to repeat.
-pub(crate) const TRIES: u32 = 10;
+impl<D: Dialect> Database<D> {
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
 
-/// The most rows of a load that are taken together, of those that have come already.
-pub(crate) const READY: usize = 256;
+    pub fn connections(&self) -> Connections {
+        self.pool.connections()
+    }
 
-/// The beginning of a statement that reads some of the rows.
-pub(crate) const ROWS: &str = "SELECT id, domain, host_type, status FROM domain_settings WHERE ";
+    pub async fn event_bounds(&self) -> Result<Option<(i64, i64)>, Error> {
+        run!(self, |connection| {
+            let query = statement("SELECT MIN(id), MAX(id) FROM domain_events");
+            let bounds = |row: &_| Ok(D::nullable(row, 0)?.zip(D::nullable(row, 1)?));
+            Ok(D::rows(connection, query, bounds).await?.pop().flatten())
+        })
+    }
 
-/// The pause before the next try: up to 10 ms, 20 ms, 40 ms …, at random, so that two transactions
-/// that stopped each other do not meet again.
-pub(crate) fn pause(attempt: u32) -> Duration {
-    Duration::from_micros(fastrand::u64(0..=10_000 << attempt.min(6)))
+    pub async fn events(&self, from: i64, upto: i64, limit: u32) -> Result<Vec<Event>, Error> {
+        run!(self, |connection| {
+            let query = statement(
+                "SELECT id, domain FROM domain_events WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+            );
+            let query = query.bind(from).bind(upto).bind(limit);
+            let event = |row: &_| Ok(Event { id: D::integer(row, 0)?, domain: D::text(row, 1)? });
+            D::rows(connection, query, event).await
+        })
+    }
+
+    pub async fn settle_gaps(&self, ids: &[i64]) -> Result<u64, Error> {
+        let mut inserted = 0;
+        for chunk in ids.chunks(D::MOST_GAPS) {
+            inserted += run!(self, |connection| D::settle(connection, chunk, self.limit).await)?;
+        }
+        Ok(inserted)
+    }
+
+    pub async fn delete_events_below(&self, id: i64, limit: u32) -> Result<u64, Error> {
+        run!(self, |connection| {
+            let query = statement(D::DELETE_EVENTS).bind(id).bind(limit);
+            Ok(D::affected(&D::execute(connection, query).await?))
+        })
+    }
+
+    pub async fn settings(&self, domains: &[String]) -> Result<Vec<Setting>, Error> {
+        if domains.len() < D::MANY_NAMES {
+            return self.find(domains).await;
+        }
+        // The server looks for one half while we read the other.
+        let (one, other) = domains.split_at(domains.len() / 2);
+        let (mut settings, more) = tokio::try_join!(self.find(one), self.find(other))?;
+        settings.extend(more);
+        Ok(settings)
+    }
+
+    async fn find(&self, domains: &[String]) -> Result<Vec<Setting>, Error> {
+        run!(self, |connection| D::find(connection, domains).await)
+    }
+
+    pub async fn page(
+        &self,
+        status: Option<Status>,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Setting>, Error> {
+        run!(self, |connection| {
+            let query = statement(
+                "SELECT id, domain, host_type, status FROM domain_settings \
+                 WHERE id > ? AND status = COALESCE(?, status) ORDER BY id LIMIT ?",
+            );
+            let query = query.bind(after).bind(status).bind(limit);
+            D::rows(connection, query, D::setting).await
+        })
+    }
+
+    pub async fn count(&self, most: u32) -> Result<u32, Error> {
+        run!(self, |connection| {
+            let query = statement(
+                "SELECT COUNT(*) FROM (SELECT id FROM domain_settings LIMIT ?) AS some_rows",
+            );
+            let count = |row: &_| D::integer(row, 0);
+            let counts = D::rows(connection, query.bind(most), count).await?;
+            Ok(counts.first().and_then(|count| u32::try_from(*count).ok()).unwrap_or(most))
+        })
+    }
+
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<Setting>, Error> {
+        let key = self.domain_bytes().await?;
+        let wanted = limit as usize;
+        let (mut page, mut after, mut limit) = (Vec::new(), after.to_owned(), limit);
+        while page.len() < wanted {
+            let read = run!(self, |connection| {
+                let mut rows = rows_after::<D>(connection, key, filter, &after, limit).await?;
+                let is_last = rows.len() < limit as usize;
+                // Text that is not UTF-8: behind an empty name the list would begin again.
+                rows.retain(|row| !row.domain.is_empty());
+                let last = rows.last().map(|row| row.domain.clone());
+                Ok((D::newest_of(connection, rows, filter).await?, last, is_last))
+            });
+            let (rows, last, is_last) = read?;
+            page.extend(rows);
+            match last {
+                Some(last) => after = last,
+                // Nothing else: no name to go on behind, so take more.
+                None => limit = limit.saturating_mul(2),
+            }
+            if is_last {
+                break;
+            }
+        }
+        page.truncate(wanted);
+        Ok(page)
+    }
+
+    /// What sorts domains by bytes.
+    pub async fn domain_bytes(&self) -> Result<&'static str, Error> {
+        if let Some(known) = self.domain_bytes.get() {
+            return Ok(known);
+        }
+        let found = run!(self, |connection| D::domain_bytes(connection).await)?;
+        Ok(self.domain_bytes.get_or_init(|| found))
+    }
+
+    pub async fn insert_domain(&self, domain: &str, host_type: &str) -> Result<Insert, Error> {
+        transaction!(self, |connection| {
+            loop {
+                let unless_there = D::UNLESS_THERE;
+                let insert = built(format!(
+                    "INSERT INTO domain_settings (domain, host_type, status) \
+                     VALUES (?, ?, 1){unless_there}"
+                ));
+                let insert = insert.bind(domain).bind(host_type);
+                if D::is_free(connection, domain).await?
+                    && D::affected(&D::execute(connection, insert).await?) == 1
+                {
+                    insert_event::<D>(connection, domain).await?;
+                    return Ok(End::Commit(Insert::Inserted));
+                }
+                if let Some(row) = newest(D::lock_domain(connection, domain).await?) {
+                    return Ok(End::Rollback(Insert::Exists(row)));
+                }
+                // It went away between the two statements.
+            }
+        })
+    }
+
+    pub async fn change(
+        &self,
+        domain: &str,
+        host_type: Option<&str>,
+        status: Status,
+    ) -> Result<Change, Error> {
+        transaction!(self, |connection| {
+            let rows = D::lock_domain(connection, domain).await?;
+            let marked = Status::Deleting;
+            let to_change = to_change(&rows, status);
+            let refused = match newest(rows) {
+                None => Change::NotFound,
+                Some(row) if host_type.is_some_and(|wanted| wanted != row.host_type) => {
+                    Change::WrongHostType(row.host_type)
+                }
+                Some(row) if row.status == marked && status != marked => Change::Deleting,
+                Some(_) if to_change.is_empty() => Change::Done,
+                Some(_) => {
+                    D::set_status(connection, &to_change, status).await?;
+                    insert_event::<D>(connection, domain).await?;
+                    return Ok(End::Commit(Change::Done));
+                }
+            };
+            Ok(End::Rollback(refused))
+        })
+    }
+
+    pub async fn delete_domain(&self, domain: &str, host_type: &str) -> Result<bool, Error> {
+        transaction!(self, |connection| {
+            let rows = D::lock_domain(connection, domain).await?;
+            let (rows, others): (Vec<_>, Vec<_>) = rows
+                .into_iter()
+                .partition(|row| row.status == Status::Deleting && row.host_type == host_type);
+            for row in &rows {
+                let delete = statement("DELETE FROM domain_settings WHERE id = ?").bind(row.id);
+                D::execute(connection, delete).await?;
+            }
+            if !rows.is_empty() {
+                insert_event::<D>(connection, domain).await?;
+            }
+            if others.is_empty() {
+                crate::passwords::delete_admin::<D>(connection, domain).await?;
+            }
+            Ok(End::Commit(!rows.is_empty()))
+        })
+    }
 }
 
 /// The row that counts of all rows of a domain.
@@ -34,482 +216,37 @@ pub(crate) fn to_change(rows: &[Setting], status: Status) -> Vec<i64> {
     rows.map(|row| row.id).collect()
 }
 
-/// Repeats a transaction as often as the database asks for it: at most [`TRIES`] times, and no more
-/// when the time limit is over, as each try may have taken all of it.
-macro_rules! repeated {
-    ($limit:expr, $transaction:expr) => {{
-        let begun = std::time::Instant::now();
-        let mut attempt = 1;
-        loop {
-            match $transaction.await {
-                Err(error)
-                    if error.asks_for_retry()
-                        && attempt < crate::operations::TRIES
-                        && begun.elapsed() < $limit =>
-                {
-                    tokio::time::sleep(crate::operations::pause(attempt - 1)).await;
-                    attempt += 1;
-                }
-                result => break result,
-            }
-        }
-    }};
+async fn insert_event<D: Sql>(
+    connection: &mut D::Connection,
+    domain: &str,
+) -> Result<(), sqlx::Error> {
+    let query = statement("INSERT INTO domain_events (domain) VALUES (?)").bind(domain);
+    D::execute(connection, query).await?;
+    Ok(())
 }
 
-/// Reads a text column. Text that is not UTF-8 reads as the empty name, which no domain has: one bad
-/// row must not keep all others from being read.
-macro_rules! text {
-    ($row:expr, $column:expr) => {
-        String::from_utf8($row.try_get_unchecked::<Vec<u8>, _>($column)?).unwrap_or_default()
-    };
+/// The first rows with a domain after this one by `key`, sorted by it. The statement is planned anew
+/// with its values each time: the best plan depends on them.
+async fn rows_after<D: Dialect>(
+    connection: &mut D::Connection,
+    key: &str,
+    filter: &Filter,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Setting>, sqlx::Error> {
+    let mut conditions = Vec::new();
+    let mut values: Vec<Value<'_>> = Vec::new();
+    if let Some(host_type) = &filter.host_type {
+        conditions.push("host_type = ?".to_owned());
+        values.push(host_type.into());
+    }
+    if let Some(status) = filter.status {
+        conditions.push("status = ?".to_owned());
+        values.push(status.into());
+    }
+    conditions.push(format!("{key} > ?"));
+    let (conditions, then_by) = (conditions.join(" AND "), D::THEN_BY);
+    let query = built(format!("{ROWS} WHERE {conditions} ORDER BY {key}{then_by} LIMIT ?"));
+    let query = query.bind_all(values).bind(after).bind(limit).keep(false);
+    D::rows(connection, query, D::setting).await
 }
-
-/// Implements the shared operations on the type `Database` of a database's file, which has `pool`
-/// and `limit`. The file brings `try_settle_gaps` for one chunk of ids, and the constant `CHUNK`.
-macro_rules! shared_operations {
-    ($sqlx:ty, $row:ty) => {
-        impl Database {
-            async fn lease(&self) -> Result<crate::pool::Lease<$sqlx>, crate::Error> {
-                // SQLite is busy, at once, for whoever opens a new file while another does.
-                repeated!(self.limit, self.pool.take())
-            }
-
-            pub(crate) async fn close(&self) {
-                self.pool.close().await;
-            }
-
-            pub(crate) fn connections(&self) -> crate::Connections {
-                self.pool.connections()
-            }
-
-            pub(crate) async fn event_bounds(&self) -> Result<Option<(i64, i64)>, crate::Error> {
-                let mut lease = self.lease().await?;
-                let query = sqlx::query(sql::EVENT_BOUNDS);
-                let row = within(self.limit, query.fetch_one(&mut **lease)).await?;
-                give_back(lease);
-                let oldest: Option<i64> = row.try_get_unchecked(0)?;
-                let newest: Option<i64> = row.try_get_unchecked(1)?;
-                Ok(oldest.zip(newest))
-            }
-
-            pub(crate) async fn events(
-                &self,
-                from: i64,
-                upto: i64,
-                limit: u32,
-            ) -> Result<Vec<crate::Event>, crate::Error> {
-                let mut lease = self.lease().await?;
-                let query = sqlx::query(sql::EVENTS).bind(from).bind(upto).bind(i64::from(limit));
-                let rows = within(self.limit, query.fetch_all(&mut **lease)).await?;
-                give_back(lease);
-                let event = |row: &$row| -> Result<_, sqlx::Error> {
-                    Ok(crate::Event { id: row.try_get_unchecked(0)?, domain: text!(row, 1) })
-                };
-                Ok(rows.iter().map(event).collect::<Result<_, _>>()?)
-            }
-
-            pub(crate) async fn settle_gaps(&self, ids: &[i64]) -> Result<u64, crate::Error> {
-                let mut inserted = 0;
-                for chunk in ids.chunks(CHUNK) {
-                    inserted += repeated!(self.limit, self.try_settle_gaps(chunk))?;
-                }
-                Ok(inserted)
-            }
-
-            pub(crate) async fn delete_events_below(
-                &self,
-                id: i64,
-                limit: u32,
-            ) -> Result<u64, crate::Error> {
-                repeated!(self.limit, self.try_delete_events_below(id, limit))
-            }
-
-            async fn try_delete_events_below(
-                &self,
-                id: i64,
-                limit: u32,
-            ) -> Result<u64, crate::Error> {
-                let mut lease = self.lease().await?;
-                let query = sqlx::query(sql::DELETE_EVENTS).bind(id).bind(i64::from(limit));
-                let result = within(self.limit, query.execute(&mut **lease)).await?;
-                give_back(lease);
-                Ok(result.rows_affected())
-            }
-
-            pub(crate) async fn page(
-                &self,
-                status: Option<crate::Status>,
-                after: i64,
-                limit: u32,
-            ) -> Result<Vec<crate::Setting>, crate::Error> {
-                let mut lease = self.lease().await?;
-                let status = status.map(crate::Status::to_column);
-                let query = sqlx::query(sql::PAGE).bind(after).bind(status).bind(i64::from(limit));
-                let rows = within(self.limit, query.fetch_all(&mut **lease)).await?;
-                give_back(lease);
-                Ok(rows.iter().map(Self::setting).collect::<Result<_, _>>()?)
-            }
-
-            pub(crate) async fn count(&self, most: u32) -> Result<u32, crate::Error> {
-                let mut lease = self.lease().await?;
-                let query = sqlx::query(sql::COUNT).bind(i64::from(most));
-                let row = within(self.limit, query.fetch_one(&mut **lease)).await?;
-                give_back(lease);
-                let count: i64 = row.try_get_unchecked(0)?;
-                Ok(u32::try_from(count).unwrap_or(most))
-            }
-
-            pub(crate) async fn list(
-                &self,
-                filter: &crate::Filter,
-                after: &str,
-                limit: u32,
-            ) -> Result<Vec<crate::Setting>, crate::Error> {
-                let mut lease = self.lease().await?;
-                let key = within(self.limit, self.domain_bytes(&mut lease)).await?;
-                let wanted = limit as usize;
-                let (mut page, mut after, mut limit) = (Vec::new(), after.to_owned(), limit);
-                while page.len() < wanted {
-                    let rows = Self::rows_after(&mut lease, key, filter, &after, limit);
-                    let mut rows = within(self.limit, rows).await?;
-                    let is_last = rows.len() < limit as usize;
-                    // Text that is not UTF-8: behind an empty name the list would begin again.
-                    rows.retain(|row| !row.domain.is_empty());
-                    match rows.last() {
-                        Some(last) => after.clone_from(&last.domain),
-                        // Nothing else: no name to go on behind, so take more.
-                        None => limit = limit.saturating_mul(2),
-                    }
-                    let newest = Self::newest_of(&mut lease, rows, filter);
-                    page.extend(within(self.limit, newest).await?);
-                    if is_last {
-                        break;
-                    }
-                }
-                give_back(lease);
-                page.truncate(wanted);
-                Ok(page)
-            }
-
-            /// The first rows with a domain after this one by `key`, sorted by it. The statement is
-            /// planned anew with its values each time: the best plan depends on them.
-            async fn rows_after(
-                connection: &mut <$sqlx as sqlx::Database>::Connection,
-                key: &str,
-                filter: &crate::Filter,
-                after: &str,
-                limit: u32,
-            ) -> Result<Vec<crate::Setting>, sqlx::Error> {
-                let mut query = sqlx::QueryBuilder::<$sqlx>::new(crate::operations::ROWS);
-                if let Some(host_type) = &filter.host_type {
-                    query.push("host_type = ").push_bind(host_type).push(" AND ");
-                }
-                if let Some(status) = filter.status {
-                    query.push("status = ").push_bind(status.to_column()).push(" AND ");
-                }
-                query.push(key).push(" > ").push_bind(after);
-                query.push(" ORDER BY ").push(key).push(sql::THEN_BY);
-                query.push(" LIMIT ").push_bind(i64::from(limit));
-                let query = query.build().persistent(false);
-                query.fetch_all(connection).await?.iter().map(Self::setting).collect()
-            }
-
-            pub(crate) async fn insert_domain(
-                &self,
-                domain: &str,
-                host_type: &str,
-            ) -> Result<crate::Insert, crate::Error> {
-                repeated!(self.limit, self.try_insert_domain(domain, host_type))
-            }
-
-            async fn try_insert_domain(
-                &self,
-                domain: &str,
-                host_type: &str,
-            ) -> Result<crate::Insert, crate::Error> {
-                let mut lease = self.lease().await?;
-                let found = within(self.limit, async {
-                    let mut transaction = lease.begin_with(sql::BEGIN).await?;
-                    loop {
-                        let insert = sqlx::query(sql::INSERT_DOMAIN).bind(domain).bind(host_type);
-                        if Self::is_free(&mut transaction, domain).await?
-                            && insert.execute(&mut *transaction).await?.rows_affected() == 1
-                        {
-                            Self::insert_event(&mut transaction, domain).await?;
-                            transaction.commit().await?;
-                            return Ok(crate::Insert::Inserted);
-                        }
-                        let rows = Self::lock_rows(&mut transaction, domain).await?;
-                        if let Some(row) = crate::operations::newest(rows) {
-                            transaction.rollback().await?;
-                            return Ok(crate::Insert::Exists(row));
-                        }
-                        // It went away between the two statements.
-                    }
-                })
-                .await?;
-                give_back(lease);
-                Ok(found)
-            }
-
-            pub(crate) async fn change(
-                &self,
-                domain: &str,
-                host_type: Option<&str>,
-                status: crate::Status,
-            ) -> Result<crate::Change, crate::Error> {
-                repeated!(self.limit, self.try_change(domain, host_type, status))
-            }
-
-            async fn try_change(
-                &self,
-                domain: &str,
-                host_type: Option<&str>,
-                status: crate::Status,
-            ) -> Result<crate::Change, crate::Error> {
-                let mut lease = self.lease().await?;
-                let found = within(self.limit, async {
-                    let mut transaction = lease.begin_with(sql::BEGIN).await?;
-                    let rows = Self::lock_rows(&mut transaction, domain).await?;
-                    let marked = crate::Status::Deleting;
-                    let to_change = crate::operations::to_change(&rows, status);
-                    let found = match crate::operations::newest(rows) {
-                        None => crate::Change::NotFound,
-                        Some(row) if host_type.is_some_and(|wanted| wanted != row.host_type) => {
-                            crate::Change::WrongHostType(row.host_type)
-                        }
-                        Some(row) if row.status == marked && status != marked => {
-                            crate::Change::Deleting
-                        }
-                        Some(_) if to_change.is_empty() => crate::Change::Done,
-                        Some(_) => {
-                            for id in to_change {
-                                let update = sqlx::query(sql::SET_STATUS);
-                                let update = update.bind(status.to_column()).bind(id);
-                                update.execute(&mut *transaction).await?;
-                            }
-                            Self::insert_event(&mut transaction, domain).await?;
-                            transaction.commit().await?;
-                            return Ok(crate::Change::Done);
-                        }
-                    };
-                    transaction.rollback().await?;
-                    Ok(found)
-                })
-                .await?;
-                give_back(lease);
-                Ok(found)
-            }
-
-            pub(crate) async fn delete_domain(
-                &self,
-                domain: &str,
-                host_type: &str,
-            ) -> Result<bool, crate::Error> {
-                repeated!(self.limit, self.try_delete_domain(domain, host_type))
-            }
-
-            async fn try_delete_domain(
-                &self,
-                domain: &str,
-                host_type: &str,
-            ) -> Result<bool, crate::Error> {
-                let mut lease = self.lease().await?;
-                let found = within(self.limit, async {
-                    let mut transaction = lease.begin_with(sql::BEGIN).await?;
-                    let rows = Self::lock_rows(&mut transaction, domain).await?;
-                    let (rows, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| {
-                        row.status == crate::Status::Deleting && row.host_type == host_type
-                    });
-                    for row in &rows {
-                        let delete = sqlx::query(sql::DELETE_DOMAIN).bind(row.id);
-                        delete.execute(&mut *transaction).await?;
-                    }
-                    if !rows.is_empty() {
-                        Self::insert_event(&mut transaction, domain).await?;
-                    }
-                    if others.is_empty() {
-                        Self::delete_admin(&mut transaction, domain).await?;
-                    }
-                    transaction.commit().await?;
-                    Ok(!rows.is_empty())
-                })
-                .await?;
-                give_back(lease);
-                Ok(found)
-            }
-
-            async fn insert_event(
-                connection: &mut <$sqlx as sqlx::Database>::Connection,
-                domain: &str,
-            ) -> Result<(), sqlx::Error> {
-                sqlx::query(sql::INSERT_EVENT).bind(domain).execute(connection).await?;
-                Ok(())
-            }
-
-            fn setting(row: &$row) -> Result<crate::Setting, sqlx::Error> {
-                Ok(crate::Setting {
-                    id: row.try_get_unchecked(0)?,
-                    domain: text!(row, 1),
-                    host_type: text!(row, 2),
-                    status: crate::Status::from_column(i64::from(
-                        row.try_get_unchecked::<i16, _>(3)?,
-                    )),
-                })
-            }
-
-            /// Sends what `enabled` makes of the rows of `sql::ENABLED`, one streaming query.
-            async fn load_by_query(
-                &self,
-                batch: usize,
-                to: tokio::sync::mpsc::Sender<Vec<crate::Enabled>>,
-                mut enabled: impl FnMut(&$row) -> Result<Option<crate::Enabled>, sqlx::Error>,
-            ) -> Result<(), crate::Error> {
-                let mut lease = self.lease().await?;
-                let rows = sqlx::query(sql::ENABLED).fetch(&mut **lease);
-                let mut rows = rows.ready_chunks(crate::operations::READY);
-                let mut next_batch = Vec::with_capacity(batch);
-                loop {
-                    let next = tokio::time::timeout(self.limit, rows.next()).await;
-                    let next = next.map_err(|_| crate::Error::timeout(self.limit))?;
-                    let Some(ready) = next else { break };
-                    for row in ready {
-                        next_batch.extend(enabled(&row?)?);
-                        if next_batch.len() == batch {
-                            let next = Vec::with_capacity(batch);
-                            let full = std::mem::replace(&mut next_batch, next);
-                            if to.send(full).await.is_err() {
-                                return Ok(());
-                            }
-                        }
-                    }
-                }
-                drop(rows);
-                give_back(lease);
-                if !next_batch.is_empty() {
-                    // Nobody there to take it: nobody to tell either.
-                    let _ = to.send(next_batch).await;
-                }
-                Ok(())
-            }
-
-            fn enabled(row: &$row) -> Result<crate::Enabled, sqlx::Error> {
-                let name = |column: usize| {
-                    let bytes = row.try_get_unchecked::<&[u8], _>(column)?;
-                    Ok::<_, sqlx::Error>(
-                        compact_str::CompactString::from_utf8(bytes).unwrap_or_default(),
-                    )
-                };
-                Ok((name(0)?, name(1)?))
-            }
-        }
-    };
-}
-
-/// Implements, on the type `Database`, what is simple where the domain is a key of its table.
-macro_rules! operations_by_key {
-    ($sqlx:ty) => {
-        impl Database {
-            /// May a row of this domain be inserted? The database itself refuses a second one.
-            async fn is_free(
-                _connection: &mut <$sqlx as sqlx::Database>::Connection,
-                _domain: &str,
-            ) -> Result<bool, sqlx::Error> {
-                Ok(true)
-            }
-
-            /// There are none: the domain is a key.
-            pub(crate) async fn outdated(
-                &self,
-            ) -> Result<std::collections::HashSet<i64>, crate::Error> {
-                Ok(std::collections::HashSet::new())
-            }
-
-            /// Of these rows the newest of each domain: there are no others.
-            async fn newest_of(
-                _connection: &mut <$sqlx as sqlx::Database>::Connection,
-                rows: Vec<crate::Setting>,
-                _filter: &crate::Filter,
-            ) -> Result<Vec<crate::Setting>, sqlx::Error> {
-                Ok(rows)
-            }
-
-            /// Nobody else can insert a row of these domains, or the database refuses it.
-            async fn claim(
-                _connection: &mut <$sqlx as sqlx::Database>::Connection,
-                _domains: &[String],
-            ) -> Result<(), sqlx::Error> {
-                Ok(())
-            }
-
-            /// The rows of a domain, which nobody else can change until the transaction ends.
-            async fn lock_rows(
-                connection: &mut <$sqlx as sqlx::Database>::Connection,
-                domain: &str,
-            ) -> Result<Vec<crate::Setting>, sqlx::Error> {
-                let query = sqlx::query(sql::LOCK_DOMAIN).bind(domain);
-                query.fetch_all(connection).await?.iter().map(Self::setting).collect()
-            }
-        }
-    };
-}
-
-/// Implements, on the type `Database`, what takes a statement with a parameter per name or id where
-/// the database has no arrays: `sql::SETTINGS` and `sql::SETTLE_GAPS` are their beginnings.
-macro_rules! operations_without_arrays {
-    ($sqlx:ty) => {
-        impl Database {
-            pub(crate) async fn settings(
-                &self,
-                domains: &[String],
-            ) -> Result<Vec<crate::Setting>, crate::Error> {
-                let mut settings = Vec::with_capacity(domains.len());
-                let mut lease = self.lease().await?;
-                for chunk in domains.chunks(CHUNK) {
-                    settings.extend(within(self.limit, Self::find(&mut lease, chunk)).await?);
-                }
-                give_back(lease);
-                Ok(settings)
-            }
-
-            /// All rows of these domains.
-            async fn find(
-                connection: &mut <$sqlx as sqlx::Database>::Connection,
-                domains: &[String],
-            ) -> Result<Vec<crate::Setting>, sqlx::Error> {
-                let mut settings = Vec::with_capacity(domains.len());
-                for chunk in domains.chunks(CHUNK) {
-                    let mut query = sqlx::QueryBuilder::<$sqlx>::new(sql::SETTINGS);
-                    let mut names = query.separated(", ");
-                    for domain in chunk {
-                        names.push_bind(domain);
-                    }
-                    query.push(")");
-                    let rows = query.build().fetch_all(&mut *connection).await?;
-                    // What MySQL's collation takes for the same name may be another.
-                    let asked: std::collections::HashSet<&String> = chunk.iter().collect();
-                    for row in &rows {
-                        let setting = Self::setting(row)?;
-                        if asked.contains(&setting.domain) {
-                            settings.push(setting);
-                        }
-                    }
-                }
-                Ok(settings)
-            }
-
-            async fn try_settle_gaps(&self, ids: &[i64]) -> Result<u64, crate::Error> {
-                let mut lease = self.lease().await?;
-                let mut query = sqlx::QueryBuilder::<$sqlx>::new(sql::SETTLE_GAPS);
-                query.push_values(ids, |mut row, id| {
-                    row.push_bind(id).push("''");
-                });
-                let result = within(self.limit, query.build().execute(&mut **lease)).await?;
-                give_back(lease);
-                Ok(result.rows_affected())
-            }
-        }
-    };
-}
-
-pub(crate) use {operations_by_key, operations_without_arrays, repeated, shared_operations, text};

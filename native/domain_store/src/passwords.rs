@@ -3,115 +3,81 @@
 //! What is kept of a password is the caller's business. A password belongs to its domain: it is not
 //! set for one that is not there, and goes with the row of the domain, in the same transaction.
 
-/// Implements this on the type `Database`; shared as the macros of `operations.rs` are.
-macro_rules! passwords {
-    ($sqlx:ty) => {
-        impl Database {
-            pub(crate) async fn set_password(
-                &self,
-                domain: &str,
-                details: &str,
-                is_static: bool,
-            ) -> Result<bool, crate::Error> {
-                repeated!(self.limit, self.try_set_password(domain, details, is_static))
-            }
+use crate::database::{Database, End, run, transaction};
+use crate::dialect::Dialect;
+use crate::operations::newest;
+use crate::statement::{Sql, built, statement};
+use crate::{Error, Status};
 
-            async fn try_set_password(
-                &self,
-                domain: &str,
-                details: &str,
-                is_static: bool,
-            ) -> Result<bool, crate::Error> {
-                let mut lease = self.lease().await?;
-                let set = within(self.limit, async {
-                    let mut transaction = lease.begin_with(sql::BEGIN).await?;
-                    let row = Self::lock_rows(&mut transaction, domain).await?;
-                    let row = crate::operations::newest(row);
-                    if !is_static && row.is_none_or(|row| row.status == crate::Status::Deleting) {
-                        transaction.rollback().await?;
-                        return Ok(Ok(false));
-                    }
-                    let statement = match Self::lock_admin(&mut transaction, domain).await? {
-                        None => sql::INSERT_ADMIN,
-                        Some((found, _)) if found == domain => sql::UPDATE_ADMIN,
-                        Some((other, _)) => {
-                            transaction.rollback().await?;
-                            return Ok(Err(crate::Error::same_name(domain, &other)));
-                        }
-                    };
-                    let query = sqlx::query(statement).bind(details).bind(domain);
-                    query.execute(&mut *transaction).await?;
-                    transaction.commit().await?;
-                    Ok(Ok(true))
-                })
-                .await?;
-                give_back(lease);
-                set
-            }
+const ADMIN: &str = "SELECT domain, pass_details FROM domain_admins WHERE domain = ?";
 
-            pub(crate) async fn delete_password(&self, domain: &str) -> Result<bool, crate::Error> {
-                repeated!(self.limit, self.try_delete_password(domain))
+impl<D: Dialect> Database<D> {
+    pub async fn set_password(
+        &self,
+        domain: &str,
+        details: &str,
+        is_static: bool,
+    ) -> Result<bool, Error> {
+        let set = transaction!(self, |connection| {
+            let row = newest(D::lock_domain(connection, domain).await?);
+            if !is_static && row.is_none_or(|row| row.status == Status::Deleting) {
+                return Ok(End::Rollback(Ok(false)));
             }
-
-            async fn try_delete_password(&self, domain: &str) -> Result<bool, crate::Error> {
-                let mut lease = self.lease().await?;
-                let deleted = within(self.limit, async {
-                    let mut transaction = lease.begin_with(sql::BEGIN).await?;
-                    let deleted = Self::delete_admin(&mut transaction, domain).await?;
-                    transaction.commit().await?;
-                    Ok(deleted)
-                })
-                .await?;
-                give_back(lease);
-                Ok(deleted)
-            }
-
-            pub(crate) async fn password(
-                &self,
-                domain: &str,
-            ) -> Result<Option<String>, crate::Error> {
-                let mut lease = self.lease().await?;
-                let found = within(self.limit, Self::admin(&mut lease, sql::ADMIN, domain)).await?;
-                give_back(lease);
-                Ok(found.filter(|(found, _)| found == domain).map(|(_, details)| details))
-            }
-
-            async fn delete_admin(
-                connection: &mut <$sqlx as sqlx::Database>::Connection,
-                domain: &str,
-            ) -> Result<bool, sqlx::Error> {
-                match Self::lock_admin(&mut *connection, domain).await? {
-                    Some((found, _)) if found == domain => {
-                        let query = sqlx::query(sql::DELETE_ADMIN).bind(domain);
-                        query.execute(connection).await?;
-                        Ok(true)
-                    }
-                    _ => Ok(false),
+            let text = match lock_admin::<D>(connection, domain).await? {
+                None => "INSERT INTO domain_admins (pass_details, domain) VALUES (?, ?)",
+                Some((found, _)) if found == domain => {
+                    "UPDATE domain_admins SET pass_details = ? WHERE domain = ?"
                 }
-            }
-
-            async fn lock_admin(
-                connection: &mut <$sqlx as sqlx::Database>::Connection,
-                domain: &str,
-            ) -> Result<Option<(String, String)>, sqlx::Error> {
-                Self::admin(connection, sql::LOCK_ADMIN, domain).await
-            }
-
-            /// The domain, as it is there: MySQL's collation may take another for the same. And what
-            /// is kept of its password.
-            async fn admin(
-                connection: &mut <$sqlx as sqlx::Database>::Connection,
-                statement: &'static str,
-                domain: &str,
-            ) -> Result<Option<(String, String)>, sqlx::Error> {
-                let query = sqlx::query(statement).bind(domain);
-                match query.fetch_optional(connection).await? {
-                    Some(row) => Ok(Some((text!(row, 0), text!(row, 1)))),
-                    None => Ok(None),
+                Some((other, _)) => {
+                    return Ok(End::Rollback(Err(Error::same_name(domain, &other))));
                 }
-            }
-        }
-    };
+            };
+            D::execute(connection, statement(text).bind(details).bind(domain)).await?;
+            Ok(End::Commit(Ok(true)))
+        });
+        set?
+    }
+
+    pub async fn delete_password(&self, domain: &str) -> Result<bool, Error> {
+        transaction!(self, |connection| {
+            Ok(End::Commit(delete_admin::<D>(connection, domain).await?))
+        })
+    }
+
+    pub async fn password(&self, domain: &str) -> Result<Option<String>, Error> {
+        let found = run!(self, |connection| {
+            D::rows(connection, statement(ADMIN).bind(domain), admin::<D>).await
+        });
+        let mut found = found?.into_iter();
+        Ok(found.find(|(found, _)| found == domain).map(|(_, details)| details))
+    }
 }
 
-pub(crate) use passwords;
+/// Returns whether there was one.
+pub(crate) async fn delete_admin<D: Dialect>(
+    connection: &mut D::Connection,
+    domain: &str,
+) -> Result<bool, sqlx::Error> {
+    match lock_admin::<D>(connection, domain).await? {
+        Some((found, _)) if found == domain => {
+            let query = statement("DELETE FROM domain_admins WHERE domain = ?").bind(domain);
+            D::execute(connection, query).await?;
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+async fn lock_admin<D: Dialect>(
+    connection: &mut D::Connection,
+    domain: &str,
+) -> Result<Option<(String, String)>, sqlx::Error> {
+    let query = built(format!("{ADMIN}{}", D::FOR_UPDATE)).bind(domain);
+    Ok(D::rows(connection, query, admin::<D>).await?.pop())
+}
+
+/// The domain, as it is there: MySQL's collation may take another for the same. And what is kept of
+/// its password.
+fn admin<D: Sql>(row: &D::Row) -> Result<(String, String), sqlx::Error> {
+    Ok((D::text(row, 0)?, D::text(row, 1)?))
+}
