@@ -1,5 +1,5 @@
-%% @doc How a node logs in to MySQL and MariaDB, by a URL and by a pool of MongooseIM, without TLS: what
-%% works, and what is said of what does not. Which of the two is run is which is installed.
+%% @doc How a node logs in to MySQL or MariaDB (the one that is installed) without TLS, by a URL and by
+%% a pool of MongooseIM: what works, and what is said of what does not.
 -module(login_SUITE).
 
 -compile([export_all, nowarn_export_all]).
@@ -195,7 +195,7 @@ user(Identified, Config) ->
          "GRANT ALL ON *.* TO ", User, "@'127.0.0.1'"], Config).
 
 plugin(Library, Config) ->
-    sql(["INSTALL SONAME IF NOT EXISTS '", Library, "'"], Config).
+    sql(["INSTALL SONAME '", Library, "'"], Config).
 
 sql(Statements, Config) ->
     "" = test_helper:sql(?config(url, Config), Statements),
