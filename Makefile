@@ -21,7 +21,7 @@ CHECK ?=
 export QUICK ?=
 # The groups that make bench runs (bench/bench.erl).
 ONLY ?=
-# The suites that make test-otp27 runs, such as core_SUITE; all by default.
+# The suites that make test-otp27 and test-sid run, such as core_SUITE; all by default.
 SUITES ?=
 # How many suites make test runs at a time.
 export LANES ?= 2
@@ -32,7 +32,7 @@ CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
-.PHONY: build debug-info demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 lint bench bench-native bench-follow bench-start bench-import bench-http sim sim-mutants chaos fuzz admin-fuzz screenshots quick clean
+.PHONY: build debug-info demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 test-sid lint bench bench-native bench-follow bench-start bench-import bench-http sim sim-mutants chaos chaos-sid fuzz admin-fuzz screenshots quick clean
 
 build:
 	@script/install-deps </dev/null
@@ -92,7 +92,11 @@ test-erlang:
 
 # The Common Test suites on OTP 27, or some of them, in a Debian trixie that the first run installs.
 test-otp27: build ctl
-	@script/otp27 $(SUITES) </dev/null
+	@script/root trixie script/suites $(SUITES) </dev/null
+
+# The same on OTP 29, PostgreSQL 18 and MySQL 9.7, in a Debian sid.
+test-sid: build ctl
+	@script/root sid script/suites $(SUITES) </dev/null
 
 lint:
 	@script/install-deps test </dev/null
@@ -159,9 +163,11 @@ sim-mutants:
 # Real faults on real servers, on each database in turn.
 chaos: build
 	@script/install-deps test </dev/null
-	@mkdir -p _build/chaos
-	@erlc -o _build/chaos test/test_helper.erl test/http_helper.erl test/chaos/*.erl
-	@erl -noshell $(EBIN) -pa _build/chaos -run chaos main -extra $(CHAOS_DATABASES)
+	@script/chaos $(CHAOS_DATABASES) </dev/null
+
+# The same on the servers of a Debian sid: MySQL 9.7 and PostgreSQL 18.
+chaos-sid: build ctl
+	@script/root sid script/chaos $(CHAOS_DATABASES) </dev/null
 
 # Random input for everything that parses what clients send: FUZZ_SECONDS for each of the parsers in
 # Rust, then make admin-fuzz.

@@ -895,7 +895,7 @@ visited(Visits) ->
 capture_hooks() ->
     Case = self(),
     [begin
-         _ = catch meck:new(Module, [non_strict, no_link]),
+         test_helper:attempt(fun() -> meck:new(Module, [non_strict, no_link]) end),
          Tell = fun(HostType, Domain) ->
                     Routes = ?CORE:get_host_type(Domain),
                     Case ! {told, {Module, Function, HostType, Domain, self(), Routes}}

@@ -196,9 +196,10 @@ what_was_asked_is_answered_before_it_stops(Config) ->
 
 is_refused() ->
     %% The port is not known any more when the server stops.
-    case catch sys:get_state(mongoose_domain_http, 10) of
-        {'EXIT', _} -> true;
+    try sys:get_state(mongoose_domain_http, 10) of
         _ -> false
+    catch
+        exit:_ -> true
     end.
 
 %% Frames
@@ -347,9 +348,11 @@ is_running(Pid) ->
 start_load() ->
     Counter = counters:new(1, []),
     Request = fun() ->
-                  case catch http_helper:get("/api/domains/static.example") of
+                  try http_helper:get("/api/domains/static.example") of
                       {200, _} -> counters:add(Counter, 1, 1);
                       _ -> timer:sleep(5)
+                  catch
+                      _:_ -> timer:sleep(5)
                   end
               end,
     LookUp = fun() ->

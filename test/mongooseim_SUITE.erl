@@ -782,7 +782,7 @@ domains_are_changed_by_http_through_the_api_of_mongooseim(Config) ->
     #{service_domain_db := Opts} = Env,
     Open = (maps:without([username, password], Http))#{ip_address => <<"0.0.0.0">>},
     Wrong = Env#{service_domain_db => Opts#{http => Open}},
-    ?assertMatch({'EXIT', _}, catch with_node(Wrong, Config, fun(_) -> started end)),
+    ?assertError(_, with_node(Wrong, Config, fun(_) -> started end)),
     {ok, Log} = file:read_file(?config(mim, Config) ++ ".log"),
     ?assertMatch({match, _}, re:run(Log, "set a username and a password")),
     no_password_is_logged_when_the_service_does_not_start(Env, Config).
@@ -795,7 +795,7 @@ no_password_is_logged_when_the_service_does_not_start(Env, Config) ->
     ByFile = (maps:remove(password, Http))#{password_file => list_to_binary(File)},
     [begin
          Wrong = Env#{service_domain_db => Opts#{http => Given#{ip_address => <<"nowhere">>}}},
-         ?assertMatch({'EXIT', _}, catch with_node(Wrong, Config, fun(_) -> started end)),
+         ?assertError(_, with_node(Wrong, Config, fun(_) -> started end)),
          {ok, Log} = file:read_file(?config(mim, Config) ++ ".log"),
          [?assertMatch({Part, {match, _}}, {Part, re:run(Log, Part)})
           || Part <- ["service_startup_failed", "opts", "is no IP address", "username"]],

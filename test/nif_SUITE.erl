@@ -544,8 +544,7 @@ start_peer() ->
     Peer.
 
 stop_peer(Peer) ->
-    catch peer:stop(Peer),
-    ok.
+    test_helper:attempt(fun() -> peer:stop(Peer) end).
 
 %% Runs there, in a process of its own.
 on_peer(Config, Fun) ->
@@ -707,7 +706,7 @@ table_is_there() ->
 capture_hooks() ->
     Case = self(),
     [begin
-         _ = catch meck:new(Module, [non_strict, no_link]),
+         test_helper:attempt(fun() -> meck:new(Module, [non_strict, no_link]) end),
          Tell = fun(HostType, Domain) ->
                     Routes = ?CORE:get_host_type(Domain),
                     Case ! {told, {Function, HostType, Domain, self(), Routes}}
@@ -822,7 +821,8 @@ request() ->
 %% There: makes the calls, and returns how many when everything still works.
 survive(Calls, Url) ->
     Things = things(Url),
-    _ = [catch apply(?NIF, Function, replace(Args, Things)) || {Function, Args} <- Calls],
+    [test_helper:attempt(fun() -> apply(?NIF, Function, replace(Args, Things)) end)
+     || {Function, Args} <- Calls],
     %% A table.
     fresh = ?NIF:start_table([{<<"static">>, ?T2}], [?T1], make_ref()),
     inserted = ?NIF:insert(?D, ?T1, source),

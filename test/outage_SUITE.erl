@@ -227,7 +227,7 @@ cut_connections(Config) ->
         mysql ->
             Ids = connections(Config),
             %% One may have ended by itself meanwhile.
-            [catch sql(Config, "KILL " ++ Id) || Id <- Ids],
+            [test_helper:attempt(fun() -> sql(Config, "KILL " ++ Id) end) || Id <- Ids],
             test_helper:wait_until(fun() -> Ids -- connections(Config) =:= Ids end)
     end.
 

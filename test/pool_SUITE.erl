@@ -521,8 +521,7 @@ stop_mongooseim() ->
             exit(Sup, shutdown),
             receive {'DOWN', Monitor, process, Sup, _} -> ok end
     end,
-    catch meck:unload(?MODULES),
-    ok.
+    test_helper:attempt(fun() -> meck:unload(?MODULES) end).
 
 arity(Fun) ->
     {arity, Arity} = erlang:fun_info(Fun, arity),

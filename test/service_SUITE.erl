@@ -76,7 +76,7 @@ init_per_testcase(_Case, Config) ->
     [{url, Url} | Config].
 
 end_per_testcase(_Case, _Config) ->
-    _ = (catch meck:unload()),
+    test_helper:attempt(fun() -> meck:unload() end),
     test_helper:stop_standalone(),
     test_helper:release_logs().
 

@@ -2,12 +2,13 @@
 -module(test_helper).
 
 -export([databases/0, init_database/2, end_database/1, fresh_url/1, sql/2, control/2]).
+-export([mysql_server/0]).
 -export([root_dir/0, make_certificates/1, certificate/2, init_tls_database/3]).
 -export([fill/4, numbers/2, server_processes/1, kill_server/1, is_running/1, process_stat/1]).
 -export([start_standalone/1, start_standalone/2, stop_standalone/0, loaded/0, remover_done/0]).
 -export([start_node/2, start_peer/1, start_peer/2, start_peer/3, stop_node/1, call/4, connect/1]).
 -export([node_env/2, code_paths/0]).
--export([wait_until/1, wait_until/2, data_name/1]).
+-export([wait_until/1, wait_until/2, attempt/1, data_name/1]).
 -export([capture_logs/0, release_logs/0, logged/1, log/2]).
 
 -include_lib("common_test/include/ct.hrl").
@@ -24,6 +25,15 @@
 -spec databases() -> [{group, atom()}].
 databases() ->
     [{group, sqlite}, {group, postgres}, {group, mysql}].
+
+%% @doc What stands for MySQL here: the one of the two that is installed, which script/throwaway-mysql
+%% starts.
+-spec mysql_server() -> mariadb | mysql.
+mysql_server() ->
+    case os:find_executable("mariadb-admin") of
+        false -> mysql;
+        _ -> mariadb
+    end.
 
 init_database(sqlite, Config) ->
     [{kind, sqlite} | Config];
@@ -91,14 +101,23 @@ client("mysql:" ++ _ = Url, Options) ->
     #{host := Host, port := Port, userinfo := UserInfo, path := "/" ++ Name} =
         uri_string:parse(Url),
     [User, Password] = string:split(UserInfo, ":"),
+    {Program, Own, OwnModes} = mysql_client(),
     ok = file:write_file(Options,
-                         ["[client]\nskip-ssl\nhost=", Host, "\nport=", integer_to_list(Port),
-                          "\nuser=", User, "\npassword=", Password,
+                         ["[client]\nhost=", Host, "\nport=", integer_to_list(Port),
+                          "\nuser=", User, "\npassword=", Password, "\n", Own,
                           "\ndefault-character-set=utf8mb4\n"
-                          "init-command=SET sql_mode='ANSI,NO_BACKSLASH_ESCAPES'\n"]),
-    ["mariadb --defaults-file=", Options, " --batch --raw --skip-column-names ", Name];
+                          "init-command=SET sql_mode='ANSI,NO_BACKSLASH_ESCAPES'", OwnModes, "\n"]),
+    [Program, " --defaults-file=", Options, " --batch --raw --skip-column-names ", Name];
 client(Url, _) ->
     ["psql -X -q -A -t -v ON_ERROR_STOP=1 ", Url].
+
+%% Its name, and what it needs: an option, and settings of the session.
+mysql_client() ->
+    case mysql_server() of
+        mariadb -> {"mariadb", "skip-ssl", ""};
+        %% For caching_sha2_password without TLS; for numbers/2.
+        mysql -> {"mysql", "get-server-public-key", ", cte_max_recursion_depth=4294967295"}
+    end.
 
 %% @doc Inserts enabled domains, without events: the prefix, the numbers from 1 on, the suffix.
 fill(Url, Prefix, Suffix, Count) ->
@@ -106,11 +125,19 @@ fill(Url, Prefix, Suffix, Count) ->
               "' || n.seq || '", Suffix, "', 'type1' FROM ", numbers(Url, Count)]).
 
 %% @doc The numbers from 1 on, in SQL, as `n.seq'.
-numbers("mysql:" ++ _, Count) -> io_lib:format("seq_1_to_~b AS n", [Count]);
+numbers("mysql:" ++ _, Count) ->
+    case mysql_server() of
+        mariadb -> io_lib:format("seq_1_to_~b AS n", [Count]);
+        mysql -> numbers_by_recursion(Count)
+    end;
 numbers("sqlite:" ++ _, Count) ->
-    io_lib:format("(WITH RECURSIVE numbers(seq) AS (VALUES (1) UNION ALL SELECT seq + 1 "
-                  "FROM numbers WHERE seq < ~b) SELECT seq FROM numbers) AS n", [Count]);
-numbers(_Url, Count) -> io_lib:format("generate_series(1, ~b) AS n(seq)", [Count]).
+    numbers_by_recursion(Count);
+numbers(_Url, Count) ->
+    io_lib:format("generate_series(1, ~b) AS n(seq)", [Count]).
+
+numbers_by_recursion(Count) ->
+    io_lib:format("(WITH RECURSIVE numbers(seq) AS (SELECT 1 UNION ALL SELECT seq + 1 "
+                  "FROM numbers WHERE seq < ~b) SELECT seq FROM numbers) AS n", [Count]).
 
 %% @doc Runs the server's control script: "start", "stop" (at once), "kill" or "pid".
 control(What, Config) ->
@@ -160,7 +187,7 @@ data_name(Prefix) ->
 %% A process of its own holds the server's standard input: it lives as long as its group of cases.
 start_server(Kind, Args) ->
     Parent = self(),
-    Name = case Kind of postgres -> "throwaway-postgres"; mysql -> "throwaway-mariadb" end,
+    Name = case Kind of postgres -> "throwaway-postgres"; mysql -> "throwaway-mysql" end,
     Script = filename:join([root_dir(), "script", Name]),
     Owner = spawn(fun() ->
                       Port = open_port({spawn_executable, Script},
@@ -264,8 +291,7 @@ start_peer(Name, Env, Args) ->
     {Peer, Node}.
 
 stop_node({Peer, _Node}) ->
-    catch peer:stop(Peer),
-    ok.
+    attempt(fun() -> peer:stop(Peer) end).
 
 call({Peer, _Node}, M, F, A) ->
     call(Peer, M, F, A);
@@ -308,6 +334,15 @@ wait_until_deadline(Fun, Deadline) ->
             end
     end.
 
+%% @doc Runs it, and whatever it raises does not matter.
+-spec attempt(fun(() -> term())) -> ok.
+attempt(Fun) ->
+    try Fun() of
+        _ -> ok
+    catch
+        _:_ -> ok
+    end.
+
 %% Logs
 
 %% @doc Keeps the reports that are logged from now on, until release_logs/0.
@@ -317,8 +352,7 @@ capture_logs() ->
 
 release_logs() ->
     _ = logger:remove_handler(?MODULE),
-    catch ets:delete(?MODULE),
-    ok.
+    attempt(fun() -> ets:delete(?MODULE) end).
 
 %% @doc The reports with this `what', in their order.
 logged(What) ->
@@ -328,5 +362,4 @@ logged(What) ->
 
 %% Called by logger.
 log(Event, _Config) ->
-    catch ets:insert(?MODULE, {erlang:unique_integer([monotonic]), Event}),
-    ok.
+    attempt(fun() -> ets:insert(?MODULE, {erlang:unique_integer([monotonic]), Event}) end).

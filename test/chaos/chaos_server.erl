@@ -14,16 +14,17 @@ start(Kind) ->
     Config = test_helper:init_database(Kind, []),
     Server = #{kind => Kind, config => Config},
     Server1 = Server#{url => test_helper:fresh_url(Config)},
-    limit_connections(Server1),
+    prepare_for_crowds(Server1),
     Server1.
 
-limit_connections(Server = #{kind := postgres}) ->
+prepare_for_crowds(Server = #{kind := postgres}) ->
     sql(Server, ["ALTER SYSTEM SET max_connections = ", integer_to_list(?CONNECTIONS), ";",
                  "ALTER SYSTEM SET superuser_reserved_connections = 0;"]),
     stop_at_once(Server),
     start_again(Server);
-limit_connections(#{kind := mysql}) ->
-    ok. % while it runs; see crowd/2
+prepare_for_crowds(Server = #{kind := mysql}) ->
+    %% It limits them while it runs: see crowd/2.
+    sql(Server, cut_connections_procedure()).
 
 stop(#{config := Config}) ->
     test_helper:end_database(Config).
@@ -135,14 +136,20 @@ cut_connections(postgres) ->
      "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE pid <> pg_backend_pid() "
      "AND backend_type = 'client backend' AND query NOT LIKE '%pg_sleep%';\n"];
 cut_connections(mysql) ->
-    [sleep(0.3, mysql),
-     "DELIMITER //\n"
-     %% 1094: one that has just ended by itself.
-     "BEGIN NOT ATOMIC DECLARE CONTINUE HANDLER FOR 1094 BEGIN END; "
-     "FOR c IN (SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID() "
-     "AND user = 'domains' AND COALESCE(info, '') NOT LIKE '%SLEEP%') "
-     "DO EXECUTE IMMEDIATE CONCAT('KILL ', c.id); END FOR; END//\n"
-     "DELIMITER ;\n"].
+    [sleep(0.3, mysql), "CALL cut_connections();\n"].
+
+%% For MySQL and MariaDB alike. 1094: one that has just ended by itself.
+cut_connections_procedure() ->
+    "DELIMITER //\n"
+    "CREATE PROCEDURE cut_connections() BEGIN "
+    "DECLARE its_id BIGINT UNSIGNED; "
+    "DECLARE connections CURSOR FOR SELECT id FROM information_schema.processlist "
+    "WHERE id <> CONNECTION_ID() AND user = 'domains' AND COALESCE(info, '') NOT LIKE '%SLEEP%'; "
+    "DECLARE EXIT HANDLER FOR NOT FOUND BEGIN END; "
+    "DECLARE CONTINUE HANDLER FOR 1094 BEGIN END; "
+    "OPEN connections; "
+    "LOOP FETCH connections INTO its_id; KILL its_id; END LOOP; END//\n"
+    "DELIMITER ;\n".
 
 %% It begins by sleeping. Whoever is cut knows as well.
 is_cutting(Server = #{kind := Kind}) ->

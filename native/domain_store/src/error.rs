@@ -132,16 +132,50 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 unavailable("the connection to the database is closed".into())
             }
-            // sqlx's text is for the programmer: our library is built with neither.
-            sqlx::Error::Configuration(error) if error.to_string().contains("RSA") => Error::new(
-                ErrorKind::AccessDenied,
-                "the MySQL server wants the password by TLS, which it does not offer, or encrypted \
-                 by RSA, which this library cannot do: turn on TLS there, or let the user log in by \
-                 mysql_native_password",
-            ),
-            error => Error::new(ErrorKind::QueryFailed, error.to_string()),
+            sqlx::Error::Protocol(text) => from_protocol(&without_position(&text)),
+            error => Error::new(ErrorKind::QueryFailed, without_position(&error.to_string())),
         }
     }
+}
+
+/// A text of sqlx without the places in its source: `… (sqlx_mysql::protocol::auth:42)`.
+fn without_position(text: &str) -> String {
+    let mut text = text.to_owned();
+    while let Some(start) = text.find(" (sqlx_")
+        && let Some(length) = text[start..].find(')')
+    {
+        text.replace_range(start..=start + length, "");
+    }
+    text
+}
+
+/// What sqlx cannot do or does not understand, by its own words: of a login to MySQL (`sqlx-mysql`,
+/// `src/connection/auth.rs` and `src/protocol/auth.rs`), or anything.
+fn from_protocol(text: &str) -> Error {
+    let plugin = match text {
+        "mysql_cleartext_plugin disabled" => Some("mysql_clear_password"),
+        _ => text.strip_prefix("unknown authentication plugin: "),
+    };
+    if let Some(plugin) = plugin {
+        return denied(
+            &format!("the user has to log in by {plugin}, which cannot be done here"),
+            "let the user log in by caching_sha2_password (MySQL) or mysql_native_password (MariaDB)",
+        );
+    }
+    if text == "message too long" {
+        return denied(
+            "the password is too long to be encrypted by the server's public key",
+            "turn on TLS, or give the user a shorter one",
+        );
+    }
+    let text = format!("the answer of the database server is not understood: {text}");
+    Error::new(ErrorKind::QueryFailed, text)
+}
+
+/// A login that is refused, and what to do.
+fn denied(why: &str, advice: &str) -> Error {
+    let why = with_message(ErrorKind::AccessDenied, why.trim_end_matches('.'));
+    Error { text: format!("{}: {advice}", why.text), ..why }
 }
 
 fn tls_failed(error: &dyn Display) -> Error {
@@ -208,11 +242,25 @@ fn from_mysql(number: u16, message: &str) -> Error {
         // The server's own limit for a statement (MySQL, MariaDB), or somebody stopped it.
         3024 | 1969 | 1317 => with_message(ErrorKind::Timeout, message),
         1146 => with_message(ErrorKind::MissingTables, message),
-        // No right to: the database, log in, an unknown database, from this host, the table, the
-        // column, something that only an administrator may, log in without a password.
-        1044 | 1045 | 1049 | 1130 | 1142 | 1143 | 1227 | 1698 => {
+        1045 => denied(
+            message,
+            "check the user's name and password, and whether the user may log in without TLS",
+        ),
+        1862 => denied(message, "give the user a new one (ALTER USER … IDENTIFIED BY …)"),
+        // MariaDB says so by the first statement, unless it is told to disconnect.
+        1820 => denied(message, "the user's password has expired: give the user a new one"),
+        // Of MySQL, of MariaDB.
+        3118 | 4151 => denied(message, "unlock it (ALTER USER … ACCOUNT UNLOCK)"),
+        3955 | 4150 => denied(message, "after too many wrong passwords: unlock it"),
+        // The user's way to log in is not there any more, as mysql_native_password in MySQL 9.
+        1524 => denied(message, "let the user log in by caching_sha2_password"),
+        // No right to: the database, an unknown database, from this host, the table, the column,
+        // something that only an administrator may, log in without a password.
+        1044 | 1049 | 1130 | 1142 | 1143 | 1227 | 1698 => {
             with_message(ErrorKind::AccessDenied, message)
         }
+        // The server demands TLS of everybody.
+        3159 => Error::new(ErrorKind::TlsFailed, format!("{message} Turn on TLS")),
         // The server is read-only, the transaction is, InnoDB is.
         1290 | 1792 | 1836 => with_message(ErrorKind::ReadOnly, message),
         // Too many connections, no memory, no handshake, a Galera node outside its cluster, a host
@@ -253,4 +301,21 @@ fn with_message(kind: ErrorKind, message: &str) -> Error {
 /// An error by which the database asks for the transaction to be repeated.
 fn to_be_repeated(error: Error) -> Error {
     Error { retry: true, ..error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_position;
+
+    #[test]
+    fn the_places_in_the_source_of_sqlx_are_left_out() {
+        for (text, expected) in [
+            ("no such: a (b) (sqlx_mysql::protocol::auth:33)", "no such: a (b)"),
+            ("one (sqlx_core::error:1): two (sqlx_postgres::connection:22)", "one: two"),
+            ("it ends (sqlx_", "it ends (sqlx_"),
+            ("é", "é"),
+        ] {
+            assert_eq!(without_position(text), expected);
+        }
+    }
 }

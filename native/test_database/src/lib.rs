@@ -1,7 +1,7 @@
 //! For tests: every test gets a database of its own, on every kind of server.
 //!
 //! The servers are real, and shared by the tests of one process: `script/throwaway-postgres` and
-//! `script/throwaway-mariadb` start them, and stop them when the process ends.
+//! `script/throwaway-mysql` start them, and stop them when the process ends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use domain_store::{Config, Store};
@@ -57,7 +57,7 @@ impl TestDatabase {
     /// A database on the MariaDB server of this process, with the tables just as MongooseIM's schema
     /// makes them: without an index on the domain.
     pub fn mysql() -> Boxed<'static, Self> {
-        static SERVER: Server = Server::new("throwaway-mariadb");
+        static SERVER: Server = Server::new("throwaway-mysql");
         Box::pin(async {
             let db = Self::empty("mysql", SERVER.create_database().await);
             db.execute(include_str!("../../../priv/schema/mysql.sql")).await;
