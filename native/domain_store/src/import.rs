@@ -207,7 +207,7 @@ macro_rules! import {
                 if rows.is_empty() {
                     return Ok(Vec::new());
                 }
-                repeated!(self.limit, self.try_import(rows, dry_run))
+                crate::retry::repeated(self.limit, || self.try_import(rows, dry_run)).await
             }
 
             async fn try_import(
@@ -219,7 +219,9 @@ macro_rules! import {
                 let outcomes = within(self.limit, async {
                     let mut plan = crate::import::Plan::new(rows);
                     if dry_run || LOOKS_FIRST {
-                        plan.decide(Self::find(&mut lease, &plan.domains()).await?);
+                        let mut reading = Self::begin_reading(&mut lease).await?;
+                        plan.decide(Self::find(&mut reading, &plan.domains()).await?);
+                        Self::end_reading(reading).await?;
                         if dry_run || plan.changes_nothing() {
                             return Ok(plan.outcomes());
                         }

@@ -16,8 +16,10 @@ mod import;
 mod mysql;
 mod operations;
 mod passwords;
+mod peer;
 mod pool;
 mod postgres;
+mod retry;
 mod sqlite;
 mod tls;
 

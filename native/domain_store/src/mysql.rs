@@ -15,9 +15,11 @@
 //! - names are compared here, as bytes: the columns' collations call `É` and `e`, or `a` and `a `,
 //!   the same name, so a statement finds a superset.
 
-use crate::config::{parsed_url, sqlx_options, tls_of_url};
+use crate::config::{options_of, parsed_url, sqlx_options, tls_of_url};
 use crate::import::{import, import_without_arrays};
-use crate::operations::{operations_without_arrays, repeated, shared_operations, text};
+use crate::operations::{
+    operations_without_arrays, read_without_transaction, reading, shared_operations, text,
+};
 use crate::passwords::passwords;
 use crate::pool::{Pool, give_back, within};
 use crate::{Config, Enabled, Error, Filter, Server, Setting, Status, Tls, TlsMode};
@@ -26,7 +28,6 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlRow, MySqlSslMode};
 use sqlx::{AssertSqlSafe, Connection, MySql, MySqlConnection, QueryBuilder, Row};
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
-use std::str::FromStr;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -116,15 +117,14 @@ const URL_PARAMETERS: [&str; 10] = [
 pub(crate) type Options = (MySqlConnectOptions, Tls);
 
 pub(crate) fn options_of_url(url: &str) -> Result<Options, Error> {
-    let url = parsed_url(url, &URL_PARAMETERS)?;
-    if !url.has_host() && !url.query_pairs().any(|(key, _)| key == "socket") {
-        return Err(Error::bad_url("it names no host"));
-    }
-    if url.path().trim_start_matches('/').is_empty() {
+    let url = parsed_url(url, &URL_PARAMETERS, &["socket"])?;
+    if url.url.path().trim_start_matches('/').is_empty() {
         return Err(Error::bad_url("it names no database"));
     }
-    let options = MySqlConnectOptions::from_str(url.as_str());
-    let options = options.map_err(|error| Error::bad_url(error.to_string()))?;
+    let mut options: MySqlConnectOptions = options_of(&url)?;
+    if let Some(address) = &url.ipv6_address {
+        options = options.host(address);
+    }
     let mode = match options.get_ssl_mode() {
         MySqlSslMode::Disabled => TlsMode::Off,
         MySqlSslMode::Preferred => TlsMode::Preferred,
@@ -133,7 +133,7 @@ pub(crate) fn options_of_url(url: &str) -> Result<Options, Error> {
         MySqlSslMode::VerifyIdentity => TlsMode::VerifyFull,
     };
     let names = [&["ssl-ca", "sslca"][..], &["ssl-cert", "sslcert"], &["ssl-key", "sslkey"]];
-    let tls = tls_of_url(&url, mode, names)?;
+    let tls = tls_of_url(&url.url, mode, names)?;
     Ok((options, tls))
 }
 
@@ -153,6 +153,9 @@ pub(crate) fn options_of_server(server: &Server) -> Options {
 /// The most names or ids in one statement; the protocol's own limit is 65,535 parameters.
 const CHUNK: usize = 1_000;
 
+/// Statements are kept, by the server and by a proxy between.
+const PREPARED: bool = true;
+
 /// A claim writes rows of `domain_admins`.
 const LOOKS_FIRST: bool = true;
 
@@ -168,6 +171,7 @@ pub struct Database {
 
 shared_operations!(MySql, MySqlRow);
 operations_without_arrays!(MySql);
+read_without_transaction!(MySql);
 import!(MySql);
 import_without_arrays!(MySql);
 passwords!(MySql);
@@ -175,10 +179,12 @@ passwords!(MySql);
 impl Database {
     pub(crate) fn open(options: MySqlConnectOptions, config: &Config) -> Result<Self, Error> {
         let lock_wait = lock_wait(config.query_timeout);
-        // A server that is not strict would write ? for a character that a column cannot hold.
+        // A server that is not strict would write ? for a character that a column cannot hold. The
+        // isolation level is the usual default: with SERIALIZABLE each read would lock what it reads.
         let session = format!(
             "SET SESSION innodb_lock_wait_timeout = {lock_wait}, \
-             SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"
+             SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'); \
+             SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"
         );
         let pool = Pool::new(options, config, move |connection| {
             let session = sqlx::raw_sql(AssertSqlSafe(session.clone()));

@@ -4,22 +4,12 @@
 //! function. Each database's file brings a module `sql` with the statements and its own `Database`.
 
 use crate::{Setting, Status};
-use std::time::Duration;
-
-/// How often a transaction is tried that the database asks to repeat.
-pub(crate) const TRIES: u32 = 10;
 
 /// The most rows of a load that are taken together, of those that have come already.
 pub(crate) const READY: usize = 256;
 
 /// The beginning of a statement that reads some of the rows.
 pub(crate) const ROWS: &str = "SELECT id, domain, host_type, status FROM domain_settings WHERE ";
-
-/// The pause before the next try: up to 10 ms, 20 ms, 40 ms …, at random, so that two transactions
-/// that stopped each other do not meet again.
-pub(crate) fn pause(attempt: u32) -> Duration {
-    Duration::from_micros(fastrand::u64(0..=10_000 << attempt.min(6)))
-}
 
 /// The row that counts of all rows of a domain.
 pub(crate) fn newest(rows: Vec<Setting>) -> Option<Setting> {
@@ -34,26 +24,24 @@ pub(crate) fn to_change(rows: &[Setting], status: Status) -> Vec<i64> {
     rows.map(|row| row.id).collect()
 }
 
-/// Repeats a transaction as often as the database asks for it: at most [`TRIES`] times, and no more
-/// when the time limit is over, as each try may have taken all of it.
-macro_rules! repeated {
-    ($limit:expr, $transaction:expr) => {{
-        let begun = std::time::Instant::now();
-        let mut attempt = 1;
-        loop {
-            match $transaction.await {
-                Err(error)
-                    if error.asks_for_retry()
-                        && attempt < crate::operations::TRIES
-                        && begun.elapsed() < $limit =>
-                {
-                    tokio::time::sleep(crate::operations::pause(attempt - 1)).await;
-                    attempt += 1;
-                }
-                result => break result,
-            }
-        }
-    }};
+/// Reads by a connection of the pool; repeated when the database asks for it.
+macro_rules! reading {
+    ($self:ident, $connection:ident => $reading:expr) => {
+        crate::retry::repeated($self.limit, || async {
+            let mut lease = $self.lease().await?;
+            let found = within($self.limit, async {
+                #[allow(unused_mut)] // only a transaction needs it
+                let mut $connection = Self::begin_reading(&mut lease).await?;
+                let found = $reading.await?;
+                Self::end_reading($connection).await?;
+                Ok(found)
+            })
+            .await?;
+            give_back(lease);
+            Ok(found)
+        })
+        .await
+    };
 }
 
 /// Reads a text column. Text that is not UTF-8 reads as the empty name, which no domain has: one bad
@@ -65,13 +53,21 @@ macro_rules! text {
 }
 
 /// Implements the shared operations on the type `Database` of a database's file, which has `pool`
-/// and `limit`. The file brings `try_settle_gaps` for one chunk of ids, and the constant `CHUNK`.
+/// and `limit`. The file brings `try_settle_gaps` for one chunk of ids, and the constants `CHUNK` and
+/// `PREPARED`.
 macro_rules! shared_operations {
     ($sqlx:ty, $row:ty) => {
         impl Database {
             async fn lease(&self) -> Result<crate::pool::Lease<$sqlx>, crate::Error> {
                 // SQLite is busy, at once, for whoever opens a new file while another does.
-                repeated!(self.limit, self.pool.take())
+                crate::retry::repeated(self.limit, || self.pool.take()).await
+            }
+
+            /// A statement of ours. It is kept prepared where [`PREPARED`] says so.
+            fn query(
+                statement: &'static str,
+            ) -> sqlx::query::Query<'static, $sqlx, <$sqlx as sqlx::Database>::Arguments> {
+                sqlx::query(statement).persistent(PREPARED)
             }
 
             pub(crate) async fn close(&self) {
@@ -83,10 +79,9 @@ macro_rules! shared_operations {
             }
 
             pub(crate) async fn event_bounds(&self) -> Result<Option<(i64, i64)>, crate::Error> {
-                let mut lease = self.lease().await?;
-                let query = sqlx::query(sql::EVENT_BOUNDS);
-                let row = within(self.limit, query.fetch_one(&mut **lease)).await?;
-                give_back(lease);
+                let row = reading!(self, connection => {
+                    Self::query(sql::EVENT_BOUNDS).fetch_one(&mut *connection)
+                })?;
                 let oldest: Option<i64> = row.try_get_unchecked(0)?;
                 let newest: Option<i64> = row.try_get_unchecked(1)?;
                 Ok(oldest.zip(newest))
@@ -98,10 +93,10 @@ macro_rules! shared_operations {
                 upto: i64,
                 limit: u32,
             ) -> Result<Vec<crate::Event>, crate::Error> {
-                let mut lease = self.lease().await?;
-                let query = sqlx::query(sql::EVENTS).bind(from).bind(upto).bind(i64::from(limit));
-                let rows = within(self.limit, query.fetch_all(&mut **lease)).await?;
-                give_back(lease);
+                let rows = reading!(self, connection => {
+                    let query = Self::query(sql::EVENTS).bind(from).bind(upto);
+                    query.bind(i64::from(limit)).fetch_all(&mut *connection)
+                })?;
                 let event = |row: &$row| -> Result<_, sqlx::Error> {
                     Ok(crate::Event { id: row.try_get_unchecked(0)?, domain: text!(row, 1) })
                 };
@@ -111,7 +106,7 @@ macro_rules! shared_operations {
             pub(crate) async fn settle_gaps(&self, ids: &[i64]) -> Result<u64, crate::Error> {
                 let mut inserted = 0;
                 for chunk in ids.chunks(CHUNK) {
-                    inserted += repeated!(self.limit, self.try_settle_gaps(chunk))?;
+                    inserted += crate::retry::repeated(self.limit, || self.try_settle_gaps(chunk)).await?;
                 }
                 Ok(inserted)
             }
@@ -121,7 +116,7 @@ macro_rules! shared_operations {
                 id: i64,
                 limit: u32,
             ) -> Result<u64, crate::Error> {
-                repeated!(self.limit, self.try_delete_events_below(id, limit))
+                crate::retry::repeated(self.limit, || self.try_delete_events_below(id, limit)).await
             }
 
             async fn try_delete_events_below(
@@ -130,10 +125,16 @@ macro_rules! shared_operations {
                 limit: u32,
             ) -> Result<u64, crate::Error> {
                 let mut lease = self.lease().await?;
-                let query = sqlx::query(sql::DELETE_EVENTS).bind(id).bind(i64::from(limit));
-                let result = within(self.limit, query.execute(&mut **lease)).await?;
+                let deleted = within(self.limit, async {
+                    let mut transaction = lease.begin_with(sql::BEGIN).await?;
+                    let delete = Self::query(sql::DELETE_EVENTS).bind(id).bind(i64::from(limit));
+                    let result = delete.execute(&mut *transaction).await?;
+                    transaction.commit().await?;
+                    Ok(result.rows_affected())
+                })
+                .await?;
                 give_back(lease);
-                Ok(result.rows_affected())
+                Ok(deleted)
             }
 
             pub(crate) async fn page(
@@ -142,19 +143,18 @@ macro_rules! shared_operations {
                 after: i64,
                 limit: u32,
             ) -> Result<Vec<crate::Setting>, crate::Error> {
-                let mut lease = self.lease().await?;
                 let status = status.map(crate::Status::to_column);
-                let query = sqlx::query(sql::PAGE).bind(after).bind(status).bind(i64::from(limit));
-                let rows = within(self.limit, query.fetch_all(&mut **lease)).await?;
-                give_back(lease);
+                let rows = reading!(self, connection => {
+                    let query = Self::query(sql::PAGE).bind(after).bind(status);
+                    query.bind(i64::from(limit)).fetch_all(&mut *connection)
+                })?;
                 Ok(rows.iter().map(Self::setting).collect::<Result<_, _>>()?)
             }
 
             pub(crate) async fn count(&self, most: u32) -> Result<u32, crate::Error> {
-                let mut lease = self.lease().await?;
-                let query = sqlx::query(sql::COUNT).bind(i64::from(most));
-                let row = within(self.limit, query.fetch_one(&mut **lease)).await?;
-                give_back(lease);
+                let row = reading!(self, connection => {
+                    Self::query(sql::COUNT).bind(i64::from(most)).fetch_one(&mut *connection)
+                })?;
                 let count: i64 = row.try_get_unchecked(0)?;
                 Ok(u32::try_from(count).unwrap_or(most))
             }
@@ -165,12 +165,23 @@ macro_rules! shared_operations {
                 after: &str,
                 limit: u32,
             ) -> Result<Vec<crate::Setting>, crate::Error> {
+                crate::retry::repeated(self.limit, || self.try_list(filter, after, limit)).await
+            }
+
+            async fn try_list(
+                &self,
+                filter: &crate::Filter,
+                after: &str,
+                limit: u32,
+            ) -> Result<Vec<crate::Setting>, crate::Error> {
                 let mut lease = self.lease().await?;
-                let key = within(self.limit, self.domain_bytes(&mut lease)).await?;
+                #[allow(unused_mut)]
+                let mut reading = within(self.limit, Self::begin_reading(&mut lease)).await?;
+                let key = within(self.limit, self.domain_bytes(&mut reading)).await?;
                 let wanted = limit as usize;
                 let (mut page, mut after, mut limit) = (Vec::new(), after.to_owned(), limit);
                 while page.len() < wanted {
-                    let rows = Self::rows_after(&mut lease, key, filter, &after, limit);
+                    let rows = Self::rows_after(&mut reading, key, filter, &after, limit);
                     let mut rows = within(self.limit, rows).await?;
                     let is_last = rows.len() < limit as usize;
                     // Text that is not UTF-8: behind an empty name the list would begin again.
@@ -180,12 +191,13 @@ macro_rules! shared_operations {
                         // Nothing else: no name to go on behind, so take more.
                         None => limit = limit.saturating_mul(2),
                     }
-                    let newest = Self::newest_of(&mut lease, rows, filter);
+                    let newest = Self::newest_of(&mut reading, rows, filter);
                     page.extend(within(self.limit, newest).await?);
                     if is_last {
                         break;
                     }
                 }
+                within(self.limit, Self::end_reading(reading)).await?;
                 give_back(lease);
                 page.truncate(wanted);
                 Ok(page)
@@ -219,7 +231,7 @@ macro_rules! shared_operations {
                 domain: &str,
                 host_type: &str,
             ) -> Result<crate::Insert, crate::Error> {
-                repeated!(self.limit, self.try_insert_domain(domain, host_type))
+                crate::retry::repeated(self.limit, || self.try_insert_domain(domain, host_type)).await
             }
 
             async fn try_insert_domain(
@@ -231,7 +243,7 @@ macro_rules! shared_operations {
                 let found = within(self.limit, async {
                     let mut transaction = lease.begin_with(sql::BEGIN).await?;
                     loop {
-                        let insert = sqlx::query(sql::INSERT_DOMAIN).bind(domain).bind(host_type);
+                        let insert = Self::query(sql::INSERT_DOMAIN).bind(domain).bind(host_type);
                         if Self::is_free(&mut transaction, domain).await?
                             && insert.execute(&mut *transaction).await?.rows_affected() == 1
                         {
@@ -258,7 +270,7 @@ macro_rules! shared_operations {
                 host_type: Option<&str>,
                 status: crate::Status,
             ) -> Result<crate::Change, crate::Error> {
-                repeated!(self.limit, self.try_change(domain, host_type, status))
+                crate::retry::repeated(self.limit, || self.try_change(domain, host_type, status)).await
             }
 
             async fn try_change(
@@ -284,7 +296,7 @@ macro_rules! shared_operations {
                         Some(_) if to_change.is_empty() => crate::Change::Done,
                         Some(_) => {
                             for id in to_change {
-                                let update = sqlx::query(sql::SET_STATUS);
+                                let update = Self::query(sql::SET_STATUS);
                                 let update = update.bind(status.to_column()).bind(id);
                                 update.execute(&mut *transaction).await?;
                             }
@@ -306,7 +318,7 @@ macro_rules! shared_operations {
                 domain: &str,
                 host_type: &str,
             ) -> Result<bool, crate::Error> {
-                repeated!(self.limit, self.try_delete_domain(domain, host_type))
+                crate::retry::repeated(self.limit, || self.try_delete_domain(domain, host_type)).await
             }
 
             async fn try_delete_domain(
@@ -322,7 +334,7 @@ macro_rules! shared_operations {
                         row.status == crate::Status::Deleting && row.host_type == host_type
                     });
                     for row in &rows {
-                        let delete = sqlx::query(sql::DELETE_DOMAIN).bind(row.id);
+                        let delete = Self::query(sql::DELETE_DOMAIN).bind(row.id);
                         delete.execute(&mut *transaction).await?;
                     }
                     if !rows.is_empty() {
@@ -343,7 +355,7 @@ macro_rules! shared_operations {
                 connection: &mut <$sqlx as sqlx::Database>::Connection,
                 domain: &str,
             ) -> Result<(), sqlx::Error> {
-                sqlx::query(sql::INSERT_EVENT).bind(domain).execute(connection).await?;
+                Self::query(sql::INSERT_EVENT).bind(domain).execute(connection).await?;
                 Ok(())
             }
 
@@ -366,7 +378,9 @@ macro_rules! shared_operations {
                 mut enabled: impl FnMut(&$row) -> Result<Option<crate::Enabled>, sqlx::Error>,
             ) -> Result<(), crate::Error> {
                 let mut lease = self.lease().await?;
-                let rows = sqlx::query(sql::ENABLED).fetch(&mut **lease);
+                #[allow(unused_mut)]
+                let mut reading = within(self.limit, Self::begin_reading(&mut lease)).await?;
+                let rows = Self::query(sql::ENABLED).fetch(&mut *reading);
                 let mut rows = rows.ready_chunks(crate::operations::READY);
                 let mut next_batch = Vec::with_capacity(batch);
                 loop {
@@ -385,6 +399,7 @@ macro_rules! shared_operations {
                     }
                 }
                 drop(rows);
+                within(self.limit, Self::end_reading(reading)).await?;
                 give_back(lease);
                 if !next_batch.is_empty() {
                     // Nobody there to take it: nobody to tell either.
@@ -447,8 +462,27 @@ macro_rules! operations_by_key {
                 connection: &mut <$sqlx as sqlx::Database>::Connection,
                 domain: &str,
             ) -> Result<Vec<crate::Setting>, sqlx::Error> {
-                let query = sqlx::query(sql::LOCK_DOMAIN).bind(domain);
+                let query = Self::query(sql::LOCK_DOMAIN).bind(domain);
                 query.fetch_all(connection).await?.iter().map(Self::setting).collect()
+            }
+        }
+    };
+}
+
+/// Implements, on the type `Database`, that reading takes no transaction.
+macro_rules! read_without_transaction {
+    ($sqlx:ty) => {
+        impl Database {
+            async fn begin_reading(
+                connection: &mut <$sqlx as sqlx::Database>::Connection,
+            ) -> Result<&mut <$sqlx as sqlx::Database>::Connection, sqlx::Error> {
+                Ok(connection)
+            }
+
+            async fn end_reading(
+                _connection: &mut <$sqlx as sqlx::Database>::Connection,
+            ) -> Result<(), sqlx::Error> {
+                Ok(())
             }
         }
     };
@@ -464,11 +498,10 @@ macro_rules! operations_without_arrays {
                 domains: &[String],
             ) -> Result<Vec<crate::Setting>, crate::Error> {
                 let mut settings = Vec::with_capacity(domains.len());
-                let mut lease = self.lease().await?;
                 for chunk in domains.chunks(CHUNK) {
-                    settings.extend(within(self.limit, Self::find(&mut lease, chunk)).await?);
+                    let found = reading!(self, connection => Self::find(&mut *connection, chunk));
+                    settings.extend(found?);
                 }
-                give_back(lease);
                 Ok(settings)
             }
 
@@ -512,4 +545,7 @@ macro_rules! operations_without_arrays {
     };
 }
 
-pub(crate) use {operations_by_key, operations_without_arrays, repeated, shared_operations, text};
+pub(crate) use {
+    operations_by_key, operations_without_arrays, read_without_transaction, reading,
+    shared_operations, text,
+};

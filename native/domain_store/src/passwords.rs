@@ -13,7 +13,7 @@ macro_rules! passwords {
                 details: &str,
                 is_static: bool,
             ) -> Result<bool, crate::Error> {
-                repeated!(self.limit, self.try_set_password(domain, details, is_static))
+                crate::retry::repeated(self.limit, || self.try_set_password(domain, details, is_static)).await
             }
 
             async fn try_set_password(
@@ -39,7 +39,7 @@ macro_rules! passwords {
                             return Ok(Err(crate::Error::same_name(domain, &other)));
                         }
                     };
-                    let query = sqlx::query(statement).bind(details).bind(domain);
+                    let query = Self::query(statement).bind(details).bind(domain);
                     query.execute(&mut *transaction).await?;
                     transaction.commit().await?;
                     Ok(Ok(true))
@@ -50,7 +50,7 @@ macro_rules! passwords {
             }
 
             pub(crate) async fn delete_password(&self, domain: &str) -> Result<bool, crate::Error> {
-                repeated!(self.limit, self.try_delete_password(domain))
+                crate::retry::repeated(self.limit, || self.try_delete_password(domain)).await
             }
 
             async fn try_delete_password(&self, domain: &str) -> Result<bool, crate::Error> {
@@ -70,9 +70,9 @@ macro_rules! passwords {
                 &self,
                 domain: &str,
             ) -> Result<Option<String>, crate::Error> {
-                let mut lease = self.lease().await?;
-                let found = within(self.limit, Self::admin(&mut lease, sql::ADMIN, domain)).await?;
-                give_back(lease);
+                let found = reading!(self, connection => {
+                    Self::admin(&mut connection, sql::ADMIN, domain)
+                })?;
                 Ok(found.filter(|(found, _)| found == domain).map(|(_, details)| details))
             }
 
@@ -82,7 +82,7 @@ macro_rules! passwords {
             ) -> Result<bool, sqlx::Error> {
                 match Self::lock_admin(&mut *connection, domain).await? {
                     Some((found, _)) if found == domain => {
-                        let query = sqlx::query(sql::DELETE_ADMIN).bind(domain);
+                        let query = Self::query(sql::DELETE_ADMIN).bind(domain);
                         query.execute(connection).await?;
                         Ok(true)
                     }
@@ -104,7 +104,7 @@ macro_rules! passwords {
                 statement: &'static str,
                 domain: &str,
             ) -> Result<Option<(String, String)>, sqlx::Error> {
-                let query = sqlx::query(statement).bind(domain);
+                let query = Self::query(statement).bind(domain);
                 match query.fetch_optional(connection).await? {
                     Some(row) => Ok(Some((text!(row, 0), text!(row, 1)))),
                     None => Ok(None),

@@ -1,15 +1,18 @@
 //! PostgreSQL, and CockroachDB by the same protocol.
 //!
-//! No parameters are set for the session, so that a pooler such as PgBouncer may stand between.
+//! A pooler such as PgBouncer may stand between, and give each transaction another session. So nothing is
+//! kept in a session: each operation is a transaction, and its statements have no name in it (two of
+//! our connections would use the same names). That takes two to four messages more for an operation.
+//! Each transaction says its isolation level, too, as the server's default may be another one.
 //!
 //! CockroachDB (22.2 and newer) is served by its documentation, and is not run in the tests. It has
 //! a schema of its own (its `BIGSERIAL` gives huge ids in no order), older versions have no `COPY`
 //! of a query, and any statement or `COMMIT` may ask for a repetition (SQLSTATE 40001). Its reads
 //! wait for a transaction in flight that has written what they read.
 
-use crate::config::{parsed_url, sqlx_options, tls_of_url};
+use crate::config::{options_of, parsed_url, sqlx_options, tls_of_url};
 use crate::import::import;
-use crate::operations::{READY, operations_by_key, repeated, shared_operations, text};
+use crate::operations::{READY, operations_by_key, reading, shared_operations, text};
 use crate::passwords::passwords;
 use crate::pool::{Pool, give_back, within};
 use crate::{Config, Enabled, Error, Server, Setting, Status, Tls, TlsMode};
@@ -17,9 +20,8 @@ use compact_str::CompactString;
 use futures_util::StreamExt;
 use memchr::memchr;
 use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Row, Transaction};
 use std::collections::HashSet;
-use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -29,7 +31,9 @@ mod sql {
     pub const SCHEMA: &str = include_str!("../../../priv/schema/postgres.sql");
     pub const COCKROACHDB_SCHEMA: &str = include_str!("../../../priv/schema/cockroachdb.sql");
     pub const VERSION: &str = "SELECT version()";
-    pub const BEGIN: &str = "BEGIN";
+    /// Each statement sees what others have committed before it. With a stricter level any of them may
+    /// fail because of others.
+    pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
     pub const EVENT_BOUNDS: &str = "SELECT MIN(id), MAX(id) FROM domain_events";
     pub const EVENTS: &str =
         "SELECT id, domain FROM domain_events WHERE id BETWEEN $1 AND $2 ORDER BY id LIMIT $3";
@@ -107,12 +111,11 @@ const URL_PARAMETERS: [&str; 12] = [
 pub(crate) type Options = (PgConnectOptions, Tls);
 
 pub(crate) fn options_of_url(url: &str) -> Result<Options, Error> {
-    let url = parsed_url(url, &URL_PARAMETERS)?;
-    if !url.has_host() && !url.query_pairs().any(|(key, _)| key.starts_with("host")) {
-        return Err(Error::bad_url("it names no host"));
+    let url = parsed_url(url, &URL_PARAMETERS, &["host", "hostaddr"])?;
+    let mut options: PgConnectOptions = options_of(&url)?;
+    if let Some(address) = &url.ipv6_address {
+        options = options.host(address);
     }
-    let options = PgConnectOptions::from_str(url.as_str());
-    let options = options.map_err(|error| Error::bad_url(error.to_string()))?;
     let mode = match options.get_ssl_mode() {
         PgSslMode::Disable | PgSslMode::Allow => TlsMode::Off,
         PgSslMode::Prefer => TlsMode::Preferred,
@@ -120,7 +123,7 @@ pub(crate) fn options_of_url(url: &str) -> Result<Options, Error> {
         PgSslMode::VerifyCa => TlsMode::VerifyCa,
         PgSslMode::VerifyFull => TlsMode::VerifyFull,
     };
-    let tls = tls_of_url(&url, mode, [&["sslrootcert"], &["sslcert"], &["sslkey"]])?;
+    let tls = tls_of_url(&url.url, mode, [&["sslrootcert"], &["sslcert"], &["sslkey"]])?;
     Ok((options, tls))
 }
 
@@ -160,6 +163,9 @@ fn check_environment(server: &Server) -> Result<(), Error> {
 /// The width of the columns for names.
 const LONGEST_NAME: usize = 250;
 
+/// Other sessions may have statements of the same names, and a pooler may give us those.
+const PREPARED: bool = false;
+
 /// So many names are looked for by two connections.
 const MANY_NAMES: usize = 1_000;
 
@@ -184,15 +190,15 @@ passwords!(Postgres);
 
 impl Database {
     pub(crate) fn open(options: PgConnectOptions, config: &Config) -> Result<Self, Error> {
+        // It is only for floating-point numbers, and PgBouncer refuses who sends it.
+        let options = options.extra_float_digits(None);
         let pool = Pool::new(options, config, |_| Box::pin(async { Ok(()) }))?;
         Ok(Database { pool, limit: config.query_timeout, domain_bytes: Arc::default() })
     }
 
     pub(crate) async fn create_schema(&self) -> Result<(), Error> {
         let mut lease = self.lease().await?;
-        let version = sqlx::query_scalar(sql::VERSION).fetch_one(&mut **lease);
-        let version: String = within(self.limit, version).await?;
-        if version.starts_with("CockroachDB") {
+        if within(self.limit, Self::version(&mut lease)).await?.starts_with("CockroachDB") {
             // One by one: it cannot do every combination of them in one transaction.
             for statement in sql::COCKROACHDB_SCHEMA.split(';') {
                 within(self.limit, sqlx::raw_sql(statement).execute(&mut **lease)).await?;
@@ -202,6 +208,20 @@ impl Database {
         }
         give_back(lease);
         Ok(())
+    }
+
+    async fn begin_reading(
+        connection: &mut PgConnection,
+    ) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+        connection.begin_with(sql::BEGIN).await
+    }
+
+    async fn end_reading(transaction: Transaction<'_, Postgres>) -> Result<(), sqlx::Error> {
+        transaction.commit().await
+    }
+
+    async fn version(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+        sqlx::raw_sql(sql::VERSION).fetch_one(connection).await?.try_get(0)
     }
 
     pub(crate) async fn settings(&self, domains: &[String]) -> Result<Vec<Setting>, Error> {
@@ -217,10 +237,7 @@ impl Database {
     }
 
     async fn settings_at_once(&self, domains: &[String]) -> Result<Vec<Setting>, Error> {
-        let mut lease = self.lease().await?;
-        let settings = within(self.limit, Self::find(&mut lease, domains)).await?;
-        give_back(lease);
-        Ok(settings)
+        reading!(self, connection => Self::find(&mut connection, domains))
     }
 
     async fn find(
@@ -230,14 +247,14 @@ impl Database {
         if domains.is_empty() {
             return Ok(Vec::new());
         }
-        let query = sqlx::query(sql::SETTINGS).bind(domains);
+        let query = Self::query(sql::SETTINGS).bind(domains);
         query.fetch_all(connection).await?.iter().map(Self::setting).collect()
     }
 
     pub(crate) async fn unfit<'a>(&self, names: Vec<&'a str>) -> Result<HashSet<&'a str>, Error> {
         let mut lease = self.lease().await?;
-        let encoding = sqlx::query_scalar(sql::ENCODING).fetch_one(&mut **lease);
-        let encoding: String = within(self.limit, encoding).await?;
+        let encoding = sqlx::raw_sql(sql::ENCODING).fetch_one(&mut **lease);
+        let encoding: String = within(self.limit, encoding).await?.try_get(0)?;
         let mut unfit = HashSet::new();
         for name in names {
             let fits = match encoding.as_str() {
@@ -256,16 +273,19 @@ impl Database {
 
     /// Has the server's encoding all characters of the text?
     async fn is_known(connection: &mut PgConnection, text: &str) -> Result<bool, sqlx::Error> {
-        match sqlx::query(sql::ECHO).bind(text).fetch_one(connection).await {
-            Ok(_) => Ok(true),
+        let mut transaction = connection.begin_with(sql::BEGIN).await?;
+        let is_known = match Self::query(sql::ECHO).bind(text).fetch_one(&mut *transaction).await {
+            Ok(_) => true,
             // "Untranslatable character", "character not in repertoire".
             Err(sqlx::Error::Database(error))
                 if error.code().is_some_and(|code| code == "22P05" || code == "22021") =>
             {
-                Ok(false)
+                false
             }
-            Err(error) => Err(error),
-        }
+            Err(error) => return Err(error),
+        };
+        transaction.rollback().await?;
+        Ok(is_known)
     }
 
     /// What sorts domains by bytes. If the column does so by itself its index serves, and a page takes
@@ -277,11 +297,10 @@ impl Database {
         if let Some(known) = self.domain_bytes.get() {
             return Ok(known);
         }
-        let version: String = sqlx::query_scalar(sql::VERSION).fetch_one(&mut *connection).await?;
         // CockroachDB's texts are sorted by bytes, if they have no collation, as here.
-        let mut by_itself = version.starts_with("CockroachDB");
+        let mut by_itself = Self::version(&mut *connection).await?.starts_with("CockroachDB");
         if !by_itself {
-            let row = sqlx::query(sql::COLLATION).fetch_one(connection).await?;
+            let row = Self::query(sql::COLLATION).fetch_one(connection).await?;
             by_itself = is_order_of_bytes(row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
         }
         let found = if by_itself { "domain" } else { sql::DOMAIN_BYTES };
@@ -299,8 +318,10 @@ impl Database {
         let domains: Vec<&str> = rows.iter().map(|row| row.domain.as_str()).collect();
         let host_types: Vec<&str> = rows.iter().map(|row| row.host_type.as_str()).collect();
         let statuses: Vec<i16> = rows.iter().map(|row| row.status().to_column()).collect();
-        let query = sqlx::query_scalar(sql::ADD).bind(&domains).bind(host_types).bind(statuses);
-        let added: HashSet<String> = query.fetch_all(connection).await?.into_iter().collect();
+        let query = Self::query(sql::ADD).bind(&domains).bind(host_types).bind(statuses);
+        let added = query.fetch_all(connection).await?;
+        let added: HashSet<String> =
+            added.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
         let taken = domains.into_iter().filter(|domain| !added.contains(*domain));
         Ok(taken.map(str::to_owned).collect())
     }
@@ -309,7 +330,7 @@ impl Database {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let query = sqlx::query(sql::LOCK_ROWS).bind(ids);
+        let query = Self::query(sql::LOCK_ROWS).bind(ids);
         query.fetch_all(connection).await?.iter().map(Self::setting).collect()
     }
 
@@ -319,7 +340,7 @@ impl Database {
         status: Status,
     ) -> Result<(), sqlx::Error> {
         if !ids.is_empty() {
-            let query = sqlx::query(sql::SET_STATUSES).bind(status.to_column()).bind(ids);
+            let query = Self::query(sql::SET_STATUSES).bind(status.to_column()).bind(ids);
             query.execute(connection).await?;
         }
         Ok(())
@@ -330,7 +351,7 @@ impl Database {
         domains: &[&str],
     ) -> Result<(), sqlx::Error> {
         if !domains.is_empty() {
-            sqlx::query(sql::INSERT_EVENTS).bind(domains).execute(connection).await?;
+            Self::query(sql::INSERT_EVENTS).bind(domains).execute(connection).await?;
         }
         Ok(())
     }
@@ -343,7 +364,7 @@ impl Database {
         let inserted = within(self.limit, async {
             let mut transaction = lease.begin_with(sql::BEGIN).await?;
             sqlx::raw_sql(limit_lock_wait).execute(&mut *transaction).await?;
-            let result = sqlx::query(sql::SETTLE_GAPS).bind(ids).execute(&mut *transaction).await?;
+            let result = Self::query(sql::SETTLE_GAPS).bind(ids).execute(&mut *transaction).await?;
             transaction.commit().await?;
             Ok(result.rows_affected())
         })
@@ -370,7 +391,8 @@ impl Database {
         to: &mpsc::Sender<Vec<Enabled>>,
     ) -> Result<bool, Error> {
         let mut lease = self.lease().await?;
-        let copy = timeout(self.limit, lease.copy_out_raw(sql::COPY_ENABLED)).await;
+        let mut reading = within(self.limit, Self::begin_reading(&mut lease)).await?;
+        let copy = timeout(self.limit, reading.copy_out_raw(sql::COPY_ENABLED)).await;
         let mut chunks = match copy.map_err(|_| Error::timeout(self.limit))? {
             // A message per row: what has come already is taken together.
             Ok(chunks) => chunks.ready_chunks(READY),
@@ -389,6 +411,7 @@ impl Database {
             }
         }
         drop(chunks);
+        within(self.limit, Self::end_reading(reading)).await?;
         give_back(lease);
         if !rows.enabled.is_empty() {
             // Nobody there to take it: nobody to tell either.

@@ -3,9 +3,11 @@
 //! Write-ahead logging, so that readers and the one writer do not wait for each other. Transactions
 //! that write begin with the write lock (`BEGIN IMMEDIATE`): upgrading a read lock could fail.
 
+use crate::error::reason;
 use crate::import::{import, import_without_arrays};
 use crate::operations::{
-    operations_by_key, operations_without_arrays, repeated, shared_operations, text,
+    operations_by_key, operations_without_arrays, read_without_transaction, reading,
+    shared_operations, text,
 };
 use crate::passwords::passwords;
 use crate::pool::{Pool, give_back, within};
@@ -64,6 +66,9 @@ mod sql {
 /// The most names or ids in one statement; SQLite's own limit is 32,766 parameters.
 const CHUNK: usize = 1_000;
 
+/// Statements are kept.
+const PREPARED: bool = true;
+
 /// A claim is nothing here.
 const LOOKS_FIRST: bool = false;
 
@@ -77,13 +82,14 @@ pub struct Database {
 shared_operations!(Sqlite, SqliteRow);
 operations_by_key!(Sqlite);
 operations_without_arrays!(Sqlite);
+read_without_transaction!(Sqlite);
 import!(Sqlite);
 import_without_arrays!(Sqlite);
 passwords!(Sqlite);
 
 impl Database {
     pub(crate) fn open(url: &str, config: &Config) -> Result<Self, Error> {
-        let bad = |error: sqlx::Error| Error::bad_url(error.to_string());
+        let bad = |error: sqlx::Error| Error::bad_url(reason(&error));
         let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
         if path.is_empty() || path.starts_with('?') {
             return Err(Error::bad_url("it names no file: use sqlite:path/to/file"));
