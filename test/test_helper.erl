@@ -3,7 +3,7 @@
 
 -export([databases/0, init_database/2, end_database/1, fresh_url/1, sql/2, control/2]).
 -export([mysql_server/0]).
--export([root_dir/0, make_certificates/1, certificate/2, init_tls_database/3]).
+-export([root_dir/0, make_certificates/1, certificate/2, init_tls_database/3, start_script/2]).
 -export([fill/4, numbers/2, server_processes/1, kill_server/1, is_running/1, process_stat/1]).
 -export([start_standalone/1, start_standalone/2, stop_standalone/0, loaded/0, remover_done/0]).
 -export([start_node/2, start_peer/1, start_peer/2, start_peer/3, stop_node/1, call/4, connect/1]).
@@ -56,7 +56,8 @@ init_tls_database(Kind, Certificates, Config) ->
     init_server(Kind, [Certificates], Config).
 
 init_server(Kind, Args, Config) ->
-    {Owner, Control, Url} = start_server(Kind, Args),
+    Name = case Kind of postgres -> "throwaway-postgres"; mysql -> "throwaway-mariadb" end,
+    {Owner, Control, Url} = start_script(Name, Args),
     [{kind, Kind}, {owner, Owner}, {control, Control}, {server_url, Url} | Config].
 
 end_database(Config) ->
@@ -184,10 +185,10 @@ process_stat(File) ->
 data_name(Prefix) ->
     lists:concat([Prefix, "_", os:getpid(), "_", erlang:unique_integer([positive])]).
 
-%% A process of its own holds the server's standard input: it lives as long as its group of cases.
-start_server(Kind, Args) ->
+%% @doc Starts a server by one of our scripts. A process of its own holds its standard input: it lives
+%% as long as its group of cases, or until end_database/1.
+start_script(Name, Args) ->
     Parent = self(),
-    Name = case Kind of postgres -> "throwaway-postgres"; mysql -> "throwaway-mysql" end,
     Script = filename:join([root_dir(), "script", Name]),
     Owner = spawn(fun() ->
                       Port = open_port({spawn_executable, Script},

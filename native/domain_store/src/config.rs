@@ -1,8 +1,10 @@
 //! Where the database is, and how it may be used.
 
 use crate::Error;
+use crate::error::reason;
 use crate::tls::{Client, Pem, Tls, TlsMode};
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 use url::Url;
 
@@ -97,24 +99,105 @@ pub(crate) fn scheme(url: &str) -> Result<Scheme, Error> {
     }
 }
 
-/// The URL taken apart, with only these parameters, so that one with a typo is not ignored.
-pub(crate) fn parsed_url(url: &str, parameters: &[&str]) -> Result<Url, Error> {
-    let url = Url::parse(url).map_err(|error| Error::bad_url(error.to_string()))?;
+/// The URL of a server, taken apart.
+pub(crate) struct ServerUrl {
+    pub url: Url,
+    /// The host, if it is an address as `[::1]`. sqlx would take the brackets for a part of it.
+    pub ipv6_address: Option<String>,
+}
+
+/// What most often is wrong with a URL.
+const NOT_ENCODED: &str = "in a user name or password, write %23 for #, %2F for /, %3F for ?, %40 for @ \
+                           and %25 for %";
+
+/// The URL taken apart, with only these parameters, so that one with a typo is not ignored. The host
+/// may be given by one of the parameters in `hosts` as well.
+///
+/// No text shows a part of a URL that may belong to a password.
+pub(crate) fn parsed_url(
+    url: &str,
+    parameters: &[&str],
+    hosts: &[&str],
+) -> Result<ServerUrl, Error> {
+    let parts = Parts::of(url);
+    if parts.is_cut() || has_bad_percent(parts.user) {
+        return Err(Error::bad_url(NOT_ENCODED));
+    }
+    let complete = parts.with_host();
+    let url = Url::parse(&complete).map_err(|error| Error::bad_url(error.to_string()))?;
     if url.fragment().is_some() {
-        return Err(Error::bad_url("it has a # in it: write that as %23"));
+        return Err(Error::bad_url(format!("it has a # in it: {NOT_ENCODED}")));
     }
-    if let Some((key, _)) = url.query_pairs().find(|(key, _)| !parameters.contains(&&**key)) {
-        // With an @ behind the ? it is rather a password with a ? in it, and not to be shown.
-        let what = match url.query() {
-            Some(query) if query.contains('@') => "a ? in it: write that as %3F".to_owned(),
-            _ => format!(
-                "an unknown parameter {key:?}: the known ones are {}",
-                parameters.join(", ")
+    let mut pairs = url.query_pairs();
+    if let Some((key, _)) = pairs.find(|(key, _)| !parameters.contains(&&**key)) {
+        let known = parameters.join(", ");
+        // What is behind a password may belong to it.
+        return Err(Error::bad_url(match url.query_pairs().any(|(key, _)| key == "password") {
+            true => format!(
+                "it has an unknown parameter, or an & in a password, which is to be \
+                             written %26: the known ones are {known}"
             ),
-        };
-        return Err(Error::bad_url(format!("it has {what}")));
+            false => format!("it has an unknown parameter {key:?}: the known ones are {known}"),
+        }));
     }
-    Ok(url)
+    let by_parameter = url.query_pairs().any(|(key, _)| hosts.contains(&&*key));
+    if parts.host.is_empty() && !by_parameter {
+        return Err(Error::bad_url("it names no host"));
+    }
+    let ipv6_address = match url.host() {
+        Some(url::Host::Ipv6(address)) if !by_parameter => Some(address.to_string()),
+        _ => None,
+    };
+    Ok(ServerUrl { url, ipv6_address })
+}
+
+/// How sqlx is to connect, by a URL.
+pub(crate) fn options_of<O: FromStr<Err = sqlx::Error>>(url: &ServerUrl) -> Result<O, Error> {
+    O::from_str(url.url.as_str()).map_err(|error| Error::bad_url(reason(&error)))
+}
+
+/// A URL as it is written: SCHEME://USER@HOST:PORT/PATH?QUERY.
+struct Parts<'a> {
+    scheme: &'a str,
+    user: &'a str,
+    host: &'a str,
+    port: &'a str,
+    /// The path and what is behind.
+    rest: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(url: &'a str) -> Self {
+        let (scheme, url) = url.split_once("://").unwrap_or(("", url));
+        let (authority, rest) = url.split_at(url.find(['/', '?', '#']).unwrap_or(url.len()));
+        let (user, server) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+        let port = server.rfind(':').filter(|colon| !server[*colon..].contains(']'));
+        let (host, port) = server.split_at(port.unwrap_or(server.len()));
+        Parts { scheme, user, host, port, rest }
+    }
+
+    /// Did one of the characters that end user and host come too early? Then there is an @ behind it.
+    fn is_cut(&self) -> bool {
+        let path = self.rest.split('?').next().unwrap_or_default();
+        path.contains('@')
+            || self.user.is_empty() && !self.port.is_empty() && self.rest.contains('@')
+    }
+
+    /// With a host, where one may be left out for libpq, but not for the parser: one of the parameters
+    /// stands for it.
+    fn with_host(&self) -> String {
+        let Parts { scheme, user, host, port, rest } = self;
+        let is_left_out = host.is_empty() && !(user.is_empty() && port.is_empty());
+        let host = if is_left_out { "localhost" } else { host };
+        format!("{scheme}://{user}{host}{port}{rest}")
+    }
+}
+
+/// Is there a % that does not begin the code of a byte?
+fn has_bad_percent(text: &str) -> bool {
+    let is_code =
+        |code: &str| code.len() >= 2 && code.bytes().take(2).all(|b| b.is_ascii_hexdigit());
+    text.split('%').skip(1).any(|code| !is_code(code))
 }
 
 /// What a URL says of TLS, by the names of its parameters for the authorities' file, our own
@@ -197,5 +280,93 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Server { driver, host, port, database, .. } = self;
         write!(f, "{driver:?} {host}:{port}/{database}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parsed_url;
+    use crate::{Config, Error, Store};
+
+    async fn refusal(url: &str) -> Error {
+        Store::open(&Config::new(url)).unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_password_that_is_not_encoded_gets_a_hint_and_is_not_shown() {
+        for scheme in ["postgres", "mysql"] {
+            for url in [
+                "user:geheim#wort@db.example/domains",
+                "user:geheim/wort@db.example/domains",
+                "user:geheim?wort@db.example/domains",
+                "user:geheim%wort@db.example/domains",
+                "user:geheim%4@db.example/domains",
+                "user:geheim%@db.example/domains",
+                "user:geheim@wort/x@db.example/domains",
+                // What is before the character looks like a port.
+                "user:12#wort@db.example/domains",
+                "user:12/wort@db.example/domains",
+                "user:12?wort@db.example/domains",
+                "user:12?socket=wort@db.example/domains",
+                "user:12?sslmode=wort@db.example/domains",
+                "user:12?wort=wort@db.example/domains",
+            ] {
+                let error = refusal(&format!("{scheme}://{url}")).await.to_string();
+                assert!(error.contains("write %23 for #, %2F for /, %3F for ?"), "{url}: {error}");
+                assert!(!error.contains("geheim") && !error.contains("wort@"), "{url}: {error}");
+            }
+        }
+        // As a parameter.
+        let url = "postgres://db.example/domains?user=user&password=geheim";
+        for rest in ["&wort", "&wort=1", "#wort"] {
+            let error = refusal(&format!("{url}{rest}")).await.to_string();
+            assert!(error.contains("%26") || error.contains("%23"), "{rest}: {error}");
+            assert!(!error.contains("geheim") && !error.contains("wort"), "{rest}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_encoded_or_need_not_be_is_understood() {
+        let url = |url: &str| parsed_url(url, &["host", "user"], &["host"]);
+        for it in [
+            "postgres://user:a%23b%2Fc%3Fd%40e%25@db.example/domains",
+            "postgres://us@er:a@b@db.example:5433/domains",
+            "postgres://db.example/domains?user=me@example",
+            "postgres://[::1]:5432/domains",
+        ] {
+            assert!(url(it).is_ok(), "{it}");
+        }
+        assert_eq!(url("postgres://u:p@[::1]/d").unwrap().ipv6_address.unwrap(), "::1");
+        assert_eq!(url("postgres://u:p@[::1]/d?host=db").unwrap().ipv6_address, None);
+        assert_eq!(url("postgres://u:p@127.0.0.1/d").unwrap().ipv6_address, None);
+    }
+
+    #[tokio::test]
+    async fn a_host_may_be_given_by_a_parameter_alone() {
+        let given =
+            ["postgres://HERE/domains?host=/run/postgresql", "mysql://HERE/d?socket=/run/s"];
+        let left_out = ["postgres://HERE/domains?user=me", "mysql://HERE/d?ssl-mode=DISABLED"];
+        for user in ["", "user@", "user:secret@", "user:secret@:5433", ":5433"] {
+            for url in given {
+                Store::open(&Config::new(url.replace("HERE", user))).unwrap();
+            }
+            for url in left_out {
+                let error = refusal(&url.replace("HERE", user)).await.to_string();
+                assert!(error.ends_with("it names no host"), "{user} {error}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_text_says_once_what_is_wrong() {
+        for (url, expected) in [
+            ("postgres://db.example:port/domains", "invalid port number"),
+            ("postgres://db.example/domains?port=many", "invalid digit found in string"),
+            ("mysql://db.example/domains?ssl-mode=odd", "unknown value \"odd\" for `ssl_mode`"),
+            ("sqlite:file?mode=odd", "unknown value \"odd\" for `mode`"),
+        ] {
+            let expected = format!("the database URL is not valid: {expected}");
+            assert_eq!(refusal(url).await.to_string(), expected);
+        }
     }
 }

@@ -3,12 +3,10 @@
 use crate::Error;
 use crate::dialect::Dialect;
 use crate::pool::{Lease, Pool};
+use crate::retry::repeated;
 use sqlx::{Connection, SqlStr, Transaction};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
-
-/// How often an operation is tried that the database asks to repeat.
-const TRIES: u32 = 10;
+use std::time::Duration;
 
 /// A database, by its pool.
 #[derive(Debug)]
@@ -39,23 +37,69 @@ impl<D: Dialect> Database<D> {
     }
 }
 
+/// What an operation runs in that writes nothing, or by a single statement.
+pub(crate) enum Scope<'c, D: Dialect> {
+    /// Where a connection has no session of its own.
+    Transaction(Transaction<'c, D>),
+    Session(&'c mut D::Connection),
+}
+
+impl<'c, D: Dialect> Scope<'c, D> {
+    pub async fn begin(connection: &'c mut D::Connection) -> Result<Self, sqlx::Error> {
+        Ok(match D::HAS_SESSION {
+            true => Scope::Session(connection),
+            false => Scope::Transaction(begin::<D>(connection).await?),
+        })
+    }
+
+    pub fn connection(&mut self) -> &mut D::Connection {
+        match self {
+            Scope::Transaction(transaction) => transaction,
+            Scope::Session(connection) => connection,
+        }
+    }
+
+    pub async fn end(self) -> Result<(), sqlx::Error> {
+        match self {
+            Scope::Transaction(transaction) => transaction.commit().await,
+            Scope::Session(_) => Ok(()),
+        }
+    }
+}
+
+/// Begins to read by a connection of the pool.
+pub(crate) async fn reading<D: Dialect>(lease: &mut Lease<D>) -> Result<Scope<'_, D>, sqlx::Error> {
+    Scope::begin(&mut ***lease).await
+}
+
 /// Runs an operation on a connection of the pool, and again if the database asks for it.
 ///
 /// A macro, because the compiler does not see that the future of an async closure that borrows both the
 /// connection and the values can go to another thread (it is `Send`).
-macro_rules! run {
-    ($database:expr, |$connection:ident| $operation:expr) => {
-        crate::database::repeated($database.limit, || async {
-            let mut lease = $database.pool.take().await?;
-            let result = crate::pool::within($database.limit, async {
-                let $connection = &mut **lease;
-                $operation
-            });
-            let result = result.await?;
-            crate::pool::give_back(lease);
+macro_rules! on_lease {
+    ($database:expr, |$lease:ident| $operation:expr) => {
+        crate::retry::repeated($database.limit, || async {
+            let mut $lease = $database.pool.take().await?;
+            let result = crate::pool::within($database.limit, async { $operation }).await?;
+            crate::pool::give_back($lease);
             Ok(result)
         })
         .await
+    };
+}
+
+/// Runs an operation that writes nothing, or by a single statement; and again if the database asks for
+/// it.
+macro_rules! run {
+    ($database:expr, |$connection:ident| $operation:expr) => {
+        crate::database::on_lease!($database, |lease| {
+            let mut scope = crate::database::reading(&mut lease).await?;
+            let $connection = scope.connection();
+            let found: Result<_, sqlx::Error> = async { $operation }.await;
+            let found = found?;
+            scope.end().await?;
+            Ok(found)
+        })
     };
 }
 
@@ -63,8 +107,8 @@ macro_rules! run {
 /// [`End`]s.
 macro_rules! transaction {
     ($database:expr, |$connection:ident| $operation:expr) => {
-        crate::database::run!($database, |connection| {
-            let mut transaction = crate::database::begin::<D>(connection).await?;
+        crate::database::on_lease!($database, |lease| {
+            let mut transaction = crate::database::begin::<D>(&mut lease).await?;
             let $connection = &mut *transaction;
             let end: Result<_, sqlx::Error> = async { $operation }.await;
             match end? {
@@ -77,36 +121,11 @@ macro_rules! transaction {
     };
 }
 
-pub(crate) use {run, transaction};
+pub(crate) use {on_lease, run, transaction};
 
 /// Begins a transaction that writes.
 pub(crate) async fn begin<D: Dialect>(
     connection: &mut D::Connection,
 ) -> Result<Transaction<'_, D>, sqlx::Error> {
     connection.begin_with(SqlStr::from_static(D::BEGIN)).await
-}
-
-/// Repeats what the database asks to repeat: at most [`TRIES`] times, and no more when the time limit
-/// is over, as each try may have taken all of it.
-pub(crate) async fn repeated<T, F: Future<Output = Result<T, Error>>>(
-    limit: Duration,
-    operation: impl Fn() -> F,
-) -> Result<T, Error> {
-    let begun = Instant::now();
-    let mut attempt = 1;
-    loop {
-        match operation().await {
-            Err(error) if error.asks_for_retry() && attempt < TRIES && begun.elapsed() < limit => {
-                tokio::time::sleep(pause(attempt - 1)).await;
-                attempt += 1;
-            }
-            result => return result,
-        }
-    }
-}
-
-/// The pause before the next try: up to 10 ms, 20 ms, 40 ms …, at random, so that two transactions
-/// that stopped each other do not meet again.
-fn pause(attempt: u32) -> Duration {
-    Duration::from_micros(fastrand::u64(0..=10_000 << attempt.min(6)))
 }

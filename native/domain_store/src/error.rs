@@ -4,6 +4,7 @@ use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::sqlite::SqliteError;
 use std::fmt::Display;
+use std::io::ErrorKind::InvalidData;
 use std::time::Duration;
 
 /// A failed operation: its kind, and a text for people, without credentials.
@@ -105,9 +106,42 @@ impl Error {
         )
     }
 
+    /// No connection to the server at this address.
+    pub(crate) fn connecting(address: Option<String>, error: sqlx::Error) -> Self {
+        match (address, error) {
+            (Some(address), sqlx::Error::Io(error)) if error.kind() != InvalidData => {
+                let text = format!("no connection to the database server {address}: {error}");
+                Self::new(ErrorKind::Unavailable, text)
+            }
+            (_, error) => error.into(),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn busy() -> Self {
+        to_be_repeated(Self::new(ErrorKind::Unavailable, "busy"))
+    }
+
     pub(crate) fn timeout(limit: Duration) -> Self {
         let text = format!("the database did not answer within {} ms", limit.as_millis());
         Self::new(ErrorKind::Timeout, text)
+    }
+}
+
+/// What is wrong, without the words that sqlx puts before it: ours say the same.
+pub(crate) fn reason(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Configuration(error)
+        | sqlx::Error::Tls(error)
+        | sqlx::Error::Encode(error)
+        | sqlx::Error::Decode(error) => match error.downcast_ref() {
+            // One in the other.
+            Some(error) => reason(error),
+            None => error.to_string(),
+        },
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Database(error) => error.message().to_owned(),
+        error => error.to_string(),
     }
 }
 
@@ -122,9 +156,7 @@ impl From<sqlx::Error> for Error {
                     .into(),
             ),
             // That is how rustls wraps what is wrong with a handshake or a certificate.
-            sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                tls_failed(&error)
-            }
+            sqlx::Error::Io(error) if error.kind() == InvalidData => tls_failed(&error),
             sqlx::Error::Io(error) => {
                 unavailable(format!("no connection to the database: {error}"))
             }
@@ -132,8 +164,18 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
                 unavailable("the connection to the database is closed".into())
             }
+            // It names the character.
+            sqlx::Error::Configuration(error)
+                if error.to_string().contains("saslprep password") =>
+            {
+                Error::new(
+                    ErrorKind::AccessDenied,
+                    "the password has a character that SCRAM does not allow (SASLprep, RFC 4013), \
+                     such as a control character: set another password",
+                )
+            }
             sqlx::Error::Protocol(text) => from_protocol(&without_position(&text)),
-            error => Error::new(ErrorKind::QueryFailed, without_position(&error.to_string())),
+            error => Error::new(ErrorKind::QueryFailed, without_position(&reason(&error))),
         }
     }
 }

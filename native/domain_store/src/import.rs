@@ -6,7 +6,7 @@
 //! existing rows by their ids, then events. If a row that was to be changed goes away between its
 //! look-up and its lock, all begins anew.
 
-use crate::database::{Database, begin, run};
+use crate::database::{Database, Scope, begin, on_lease};
 use crate::dialect::Dialect;
 use crate::operations::{newest, to_change};
 use crate::{Error, Setting, Status};
@@ -199,7 +199,7 @@ impl<D: Dialect> Database<D> {
         if rows.is_empty() {
             return Ok(Vec::new());
         }
-        run!(self, |connection| import::<D>(connection, rows, dry_run).await)
+        on_lease!(self, |lease| import::<D>(&mut lease, rows, dry_run).await)
     }
 }
 
@@ -210,7 +210,9 @@ async fn import<D: Dialect>(
 ) -> Result<Vec<Outcome>, sqlx::Error> {
     let mut plan = Plan::new(rows);
     if dry_run || D::CLAIM_WRITES {
-        plan.decide(D::find(connection, &plan.domains()).await?);
+        let mut scope = Scope::<D>::begin(connection).await?;
+        plan.decide(D::find(scope.connection(), &plan.domains()).await?);
+        scope.end().await?;
         if dry_run || plan.changes_nothing() {
             return Ok(plan.outcomes());
         }

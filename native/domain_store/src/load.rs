@@ -1,8 +1,8 @@
 //! Reads all enabled domains, by one streaming query.
 
-use crate::database::Database;
+use crate::database::{Database, reading};
 use crate::dialect::Dialect;
-use crate::pool::give_back;
+use crate::pool::{give_back, within};
 use crate::statement::Sql;
 use crate::{Enabled, Error};
 use compact_str::CompactString;
@@ -23,7 +23,8 @@ impl<D: Dialect> Database<D> {
         mut enabled: impl FnMut(&D::Row) -> Result<Option<Enabled>, sqlx::Error>,
     ) -> Result<(), Error> {
         let mut lease = self.lease().await?;
-        let mut rows = D::stream(&mut **lease, text).ready_chunks(READY);
+        let mut scope = within(self.limit, reading(&mut lease)).await?;
+        let mut rows = D::stream(scope.connection(), text).ready_chunks(READY);
         let mut next_batch = Vec::with_capacity(batch);
         loop {
             let next = timeout(self.limit, rows.next()).await;
@@ -39,6 +40,7 @@ impl<D: Dialect> Database<D> {
             }
         }
         drop(rows);
+        within(self.limit, scope.end()).await?;
         give_back(lease);
         if !next_batch.is_empty() {
             // Nobody there to take it: nobody to tell either.

@@ -93,10 +93,12 @@ impl Dialect for MySql {
 impl Database<MySql> {
     pub fn open(options: MySqlConnectOptions, config: &Config) -> Result<Self, Error> {
         let lock_wait = lock_wait(config.query_timeout);
-        // A server that is not strict would write ? for a character that a column cannot hold.
+        // A server that is not strict would write ? for a character that a column cannot hold. The
+        // isolation level is the usual default: with SERIALIZABLE each read would lock what it reads.
         let session = format!(
             "SET SESSION innodb_lock_wait_timeout = {lock_wait}, \
-             SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES')"
+             SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'); \
+             SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ"
         );
         let pool = Pool::new(options, config, move |connection| {
             let session = sqlx::raw_sql(AssertSqlSafe(session.clone()));

@@ -9,12 +9,17 @@
 //!
 //! Here a refusal is an error at once, and of the connections that are idle one stays open: what
 //! comes after a quiet time need not wait for TCP, TLS and the login.
+//!
+//! A connection to a server that cannot be written any more is not used again: after a failover the
+//! server's name leads to another one. If it does not yet, each operation has a connection of its own.
 
+use crate::peer::{OptionsOf, Peer};
 use crate::{Config, Connections, Error};
-use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, RecycleResult, WeakPool};
+use deadpool::managed::{self, Metrics, Object, PoolError, QueueMode, WeakPool};
+use deadpool::managed::{RecycleError, RecycleResult};
 use futures_util::future::BoxFuture;
 use scopeguard::ScopeGuard;
-use sqlx::{ConnectOptions, Connection, Database};
+use sqlx::{ConnectOptions, Connection};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,27 +33,26 @@ const GOODBYE: Duration = Duration::from_secs(2);
 type Prepare<C> =
     Box<dyn for<'c> Fn(&'c mut C) -> BoxFuture<'c, Result<(), sqlx::Error>> + Send + Sync>;
 
-type OptionsOf<DB> = <<DB as Database>::Connection as Connection>::Options;
-
 /// A pool of connections. Cheap to clone.
-pub(crate) struct Pool<DB: Database> {
+pub(crate) struct Pool<DB: Peer> {
     connections: managed::Pool<Manager<DB>>,
     most: u32,
     limit: Duration,
     closed: Arc<watch::Sender<bool>>,
 }
 
-pub(crate) struct Manager<DB: Database> {
+pub(crate) struct Manager<DB: Peer> {
     options: OptionsOf<DB>,
     prepare: Prepare<DB::Connection>,
 }
 
-impl<DB: Database> managed::Manager for Manager<DB> {
+impl<DB: Peer> managed::Manager for Manager<DB> {
     type Type = DB::Connection;
-    type Error = sqlx::Error;
+    type Error = Error;
 
-    async fn create(&self) -> Result<DB::Connection, sqlx::Error> {
-        let mut connection = self.options.connect().await?;
+    async fn create(&self) -> Result<DB::Connection, Error> {
+        let no_connection = |error| Error::connecting(DB::address(&self.options), error);
+        let mut connection = self.options.connect().await.map_err(no_connection)?;
         (self.prepare)(&mut connection).await?;
         Ok(connection)
     }
@@ -57,9 +61,13 @@ impl<DB: Database> managed::Manager for Manager<DB> {
         &self,
         connection: &mut DB::Connection,
         _metrics: &Metrics,
-    ) -> RecycleResult<sqlx::Error> {
-        // The server may have closed it.
-        Ok(connection.ping().await?)
+    ) -> RecycleResult<Error> {
+        // Or the server may have closed it.
+        match DB::is_writable(connection).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(RecycleError::message("the server has become read-only")),
+            Err(error) => Err(RecycleError::Backend(error.into())),
+        }
     }
 }
 
@@ -68,7 +76,7 @@ impl<DB: Database> managed::Manager for Manager<DB> {
 /// next operation. [`give_back`] puts it back.
 pub(crate) type Lease<DB> = ScopeGuard<Object<Manager<DB>>, fn(Object<Manager<DB>>)>;
 
-impl<DB: Database> Pool<DB> {
+impl<DB: Peer> Pool<DB> {
     /// A pool without connections: they are opened when they are needed. Must be called inside a
     /// tokio runtime.
     pub fn new(
@@ -95,7 +103,7 @@ impl<DB: Database> Pool<DB> {
     pub async fn take(&self) -> Result<Lease<DB>, Error> {
         let connection = match timeout(self.limit, self.connections.get()).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(PoolError::Backend(error))) => return Err(error.into()),
+            Ok(Err(PoolError::Backend(error))) => return Err(error),
             Ok(Err(PoolError::Closed)) => return Err(sqlx::Error::PoolClosed.into()),
             Ok(Err(_)) | Err(_) => return Err(sqlx::Error::PoolTimedOut.into()),
         };
@@ -119,7 +127,7 @@ impl<DB: Database> Pool<DB> {
 }
 
 /// Puts a connection back into its pool, after an operation that ended well.
-pub(crate) fn give_back<DB: Database>(lease: Lease<DB>) {
+pub(crate) fn give_back<DB: Peer>(lease: Lease<DB>) {
     drop(ScopeGuard::into_inner(lease));
 }
 
@@ -136,7 +144,7 @@ pub(crate) async fn within<T>(
 
 /// Closes connections that have not been used for so long, but never the last one, until the pool is
 /// closed or nobody has it any more.
-async fn close_idle<DB: Database>(
+async fn close_idle<DB: Peer>(
     pool: WeakPool<Manager<DB>>,
     mut closed: watch::Receiver<bool>,
     idle_timeout: Duration,
@@ -163,7 +171,7 @@ async fn say_goodbye<C: Connection>(connections: Vec<C>) {
 
 // Derived, they would ask the same of `DB`.
 
-impl<DB: Database> Clone for Pool<DB> {
+impl<DB: Peer> Clone for Pool<DB> {
     fn clone(&self) -> Self {
         Pool {
             connections: self.connections.clone(),
@@ -174,7 +182,7 @@ impl<DB: Database> Clone for Pool<DB> {
     }
 }
 
-impl<DB: Database> fmt::Debug for Pool<DB> {
+impl<DB: Peer> fmt::Debug for Pool<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.connections().fmt(f)
     }

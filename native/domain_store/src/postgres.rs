@@ -1,6 +1,8 @@
 //! PostgreSQL, and CockroachDB by the same protocol.
 //!
-//! No parameters are set for the session, so that a pooler such as PgBouncer may stand between.
+//! A pooler such as PgBouncer may stand between, and give each transaction another session: so nothing is
+//! kept in a session (`Peer::HAS_SESSION`), which takes two to four messages more for an operation. Each
+//! transaction says its isolation level, too, as the server's default may be another one.
 //!
 //! CockroachDB (22.2 and newer) is served by its documentation, and is not run in the tests. It has
 //! a schema of its own (its `BIGSERIAL` gives huge ids in no order), older versions have no `COPY`
@@ -16,12 +18,14 @@ pub(crate) use options::{Options, options_of_server, options_of_url};
 
 use crate::database::Database;
 use crate::dialect::Dialect;
+use crate::peer::Peer;
 use crate::pool::{Pool, give_back, within};
 use crate::statement::Sql;
 use crate::{Config, Error, Row, Setting, Status};
 use futures_util::{StreamExt, TryStreamExt};
-use sqlx::postgres::{PgConnectOptions, PgQueryResult};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgQueryResult};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row as _};
 use std::collections::HashSet;
 use std::time::Duration;
 
@@ -45,10 +49,12 @@ mod sql {
 
 const SCHEMA: &str = include_str!("../../../priv/schema/postgres.sql");
 const COCKROACHDB_SCHEMA: &str = include_str!("../../../priv/schema/cockroachdb.sql");
-const VERSION: &str = "SELECT version()";
 
 /// Lists are arrays here: one parameter, one statement, however many values.
 impl Dialect for Postgres {
+    /// Each statement sees what others have committed before it. With a stricter level any of them may
+    /// fail because of others.
+    const BEGIN: &'static str = "BEGIN ISOLATION LEVEL READ COMMITTED";
     const MOST_GAPS: usize = usize::MAX;
     const MANY_NAMES: usize = 1_000;
 
@@ -67,7 +73,7 @@ impl Dialect for Postgres {
         if domains.is_empty() {
             return Ok(Vec::new());
         }
-        let query = sqlx::query(sql::FIND).bind(domains);
+        let query = query(sql::FIND).bind(domains);
         query.fetch(connection).map(|row| Self::setting(&row?)).try_collect().await
     }
 
@@ -78,7 +84,7 @@ impl Dialect for Postgres {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let query = sqlx::query(sql::LOCK_ROWS).bind(ids);
+        let query = query(sql::LOCK_ROWS).bind(ids);
         query.fetch(connection).map(|row| Self::setting(&row?)).try_collect().await
     }
 
@@ -89,8 +95,11 @@ impl Dialect for Postgres {
         let domains: Vec<&str> = rows.iter().map(|row| row.domain.as_str()).collect();
         let host_types: Vec<&str> = rows.iter().map(|row| row.host_type.as_str()).collect();
         let statuses: Vec<i16> = rows.iter().map(|row| row.status().to_column()).collect();
-        let query = sqlx::query_scalar(sql::ADD).bind(&domains).bind(host_types).bind(statuses);
-        let added: HashSet<String> = query.fetch_all(connection).await?.into_iter().collect();
+        let query = query(sql::ADD).bind(&domains).bind(host_types).bind(statuses);
+        let mut added = HashSet::new();
+        for row in query.fetch_all(connection).await? {
+            added.insert(Self::text(&row, 0)?);
+        }
         let taken = domains.into_iter().filter(|domain| !added.contains(*domain));
         Ok(taken.map(str::to_owned).collect())
     }
@@ -101,7 +110,7 @@ impl Dialect for Postgres {
         status: Status,
     ) -> Result<(), sqlx::Error> {
         if !ids.is_empty() {
-            let query = sqlx::query(sql::SET_STATUS).bind(status.to_column()).bind(ids);
+            let query = query(sql::SET_STATUS).bind(status.to_column()).bind(ids);
             query.execute(connection).await?;
         }
         Ok(())
@@ -112,7 +121,7 @@ impl Dialect for Postgres {
         domains: &[&str],
     ) -> Result<(), sqlx::Error> {
         if !domains.is_empty() {
-            sqlx::query(sql::INSERT_EVENTS).bind(domains).execute(connection).await?;
+            query(sql::INSERT_EVENTS).bind(domains).execute(connection).await?;
         }
         Ok(())
     }
@@ -125,25 +134,31 @@ impl Dialect for Postgres {
         // So that the server, too, gives up waiting for a transaction in flight when we do.
         let lock_wait = (limit * 9 / 10).as_millis().max(1);
         let limit_lock_wait = AssertSqlSafe(format!("SET LOCAL lock_timeout = '{lock_wait}ms'"));
-        let mut transaction = connection.begin_with(Self::BEGIN).await?;
-        sqlx::raw_sql(limit_lock_wait).execute(&mut *transaction).await?;
-        let result = sqlx::query(sql::SETTLE).bind(ids).execute(&mut *transaction).await?;
-        transaction.commit().await?;
-        Ok(result.rows_affected())
+        sqlx::raw_sql(limit_lock_wait).execute(&mut *connection).await?;
+        Ok(query(sql::SETTLE).bind(ids).execute(connection).await?.rows_affected())
     }
+}
+
+/// A statement without a name.
+fn query(text: &'static str) -> Query<'static, Postgres, PgArguments> {
+    sqlx::query(text).persistent(Postgres::HAS_SESSION)
+}
+
+async fn version(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    sqlx::raw_sql("SELECT version()").fetch_one(connection).await?.try_get(0)
 }
 
 impl Database<Postgres> {
     pub fn open(options: PgConnectOptions, config: &Config) -> Result<Self, Error> {
+        // It is only for floating-point numbers, and PgBouncer refuses who sends it.
+        let options = options.extra_float_digits(None);
         let pool = Pool::new(options, config, |_| Box::pin(async { Ok(()) }))?;
         Ok(Database::new(pool, config.query_timeout))
     }
 
     pub async fn create_schema(&self) -> Result<(), Error> {
         let mut lease = self.lease().await?;
-        let version = sqlx::query_scalar(VERSION).fetch_one(&mut **lease);
-        let version: String = within(self.limit, version).await?;
-        if version.starts_with("CockroachDB") {
+        if within(self.limit, version(&mut lease)).await?.starts_with("CockroachDB") {
             // One by one: it cannot do every combination of them in one transaction.
             for statement in COCKROACHDB_SCHEMA.split(';') {
                 within(self.limit, sqlx::raw_sql(statement).execute(&mut **lease)).await?;

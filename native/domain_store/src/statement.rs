@@ -3,6 +3,7 @@
 //! The one place with the bounds that sqlx's generics ask for, so that all that is written once for
 //! every database needs only one: [`Sql`].
 
+use crate::peer::Peer;
 use crate::{Setting, Status};
 use futures_util::stream::{BoxStream, TryStreamExt};
 use sqlx::database::HasStatementCache;
@@ -46,7 +47,7 @@ impl<'v> Statement<'v> {
         self
     }
 
-    /// Does the connection keep it prepared, for the next time? It does by default.
+    /// Does the connection keep it prepared, for the next time, if it has a session? It does by default.
     pub fn keep(self, is_kept: bool) -> Self {
         Statement { is_kept, ..self }
     }
@@ -89,7 +90,7 @@ impl From<Option<Status>> for Value<'_> {
 }
 
 /// Runs statements, and reads the columns of rows.
-pub(crate) trait Sql: sqlx::Database {
+pub(crate) trait Sql: Peer {
     /// Runs a statement that gives no rows.
     fn execute(
         connection: &mut Self::Connection,
@@ -140,7 +141,7 @@ pub(crate) trait Sql: sqlx::Database {
 
 impl<DB> Sql for DB
 where
-    DB: sqlx::Database<Arguments: IntoArguments<DB>> + HasStatementCache,
+    DB: Peer + sqlx::Database<Arguments: IntoArguments<DB>> + HasStatementCache,
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
     for<'v> &'v str: Encode<'v, DB> + Type<DB>,
     for<'v> i64: Encode<'v, DB> + Type<DB> + Decode<'v, DB>,
@@ -173,7 +174,7 @@ where
         connection: &'c mut DB::Connection,
         text: &'static str,
     ) -> BoxStream<'c, Result<DB::Row, Error>> {
-        connection.fetch(sqlx::query(text))
+        connection.fetch(sqlx::query(text).persistent(DB::HAS_SESSION))
     }
 
     fn bytes(row: &DB::Row, column: usize) -> Result<&[u8], Error> {
@@ -196,7 +197,7 @@ where
 /// The statement for sqlx, with the database's own placeholders in the places of the `?`s.
 fn query<DB>(statement: Statement<'_>) -> Result<Query<'static, DB, DB::Arguments>, Error>
 where
-    DB: sqlx::Database<Arguments: IntoArguments<DB>> + HasStatementCache,
+    DB: Peer + sqlx::Database<Arguments: IntoArguments<DB>> + HasStatementCache,
     for<'v> &'v str: Encode<'v, DB> + Type<DB>,
     for<'v> i64: Encode<'v, DB> + Type<DB>,
     for<'v> Option<i16>: Encode<'v, DB>,
@@ -216,5 +217,6 @@ where
         let _ = arguments.format_placeholder(&mut text);
         text.push_str(piece);
     }
-    Ok(sqlx::query_with(AssertSqlSafe(text), arguments).persistent(statement.is_kept))
+    let is_kept = statement.is_kept && DB::HAS_SESSION;
+    Ok(sqlx::query_with(AssertSqlSafe(text), arguments).persistent(is_kept))
 }

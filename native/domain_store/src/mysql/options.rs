@@ -1,9 +1,8 @@
 //! How to connect to MySQL or MariaDB, by a URL or by the parts of a server.
 
-use crate::config::{parsed_url, sqlx_options, tls_of_url};
+use crate::config::{options_of, parsed_url, sqlx_options, tls_of_url};
 use crate::{Error, Server, Tls, TlsMode};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
-use std::str::FromStr;
 
 /// The parameters of a URL that sqlx knows, but for the character set: names are UTF-8.
 const URL_PARAMETERS: [&str; 10] = [
@@ -23,15 +22,14 @@ const URL_PARAMETERS: [&str; 10] = [
 pub(crate) type Options = (MySqlConnectOptions, Tls);
 
 pub(crate) fn options_of_url(url: &str) -> Result<Options, Error> {
-    let url = parsed_url(url, &URL_PARAMETERS)?;
-    if !url.has_host() && !url.query_pairs().any(|(key, _)| key == "socket") {
-        return Err(Error::bad_url("it names no host"));
-    }
-    if url.path().trim_start_matches('/').is_empty() {
+    let url = parsed_url(url, &URL_PARAMETERS, &["socket"])?;
+    if url.url.path().trim_start_matches('/').is_empty() {
         return Err(Error::bad_url("it names no database"));
     }
-    let options = MySqlConnectOptions::from_str(url.as_str());
-    let options = options.map_err(|error| Error::bad_url(error.to_string()))?;
+    let mut options: MySqlConnectOptions = options_of(&url)?;
+    if let Some(address) = &url.ipv6_address {
+        options = options.host(address);
+    }
     let mode = match options.get_ssl_mode() {
         MySqlSslMode::Disabled => TlsMode::Off,
         MySqlSslMode::Preferred => TlsMode::Preferred,
@@ -40,7 +38,7 @@ pub(crate) fn options_of_url(url: &str) -> Result<Options, Error> {
         MySqlSslMode::VerifyIdentity => TlsMode::VerifyFull,
     };
     let names = [&["ssl-ca", "sslca"][..], &["ssl-cert", "sslcert"], &["ssl-key", "sslkey"]];
-    let tls = tls_of_url(&url, mode, names)?;
+    let tls = tls_of_url(&url.url, mode, names)?;
     Ok((options, tls))
 }
 

@@ -1,7 +1,7 @@
 //! What sorts domains by bytes on PostgreSQL. If the column does so by itself its index serves, and a
 //! page of a list takes less than a millisecond, not hundreds.
 
-use super::VERSION;
+use super::{query, version};
 use sqlx::{PgConnection, Row};
 
 /// Twice as fast as `convert_to(domain, 'UTF8')`, and an index with this collation serves.
@@ -19,11 +19,10 @@ const COLLATION: &str = "SELECT \
 pub(super) async fn domain_bytes(
     connection: &mut PgConnection,
 ) -> Result<&'static str, sqlx::Error> {
-    let version: String = sqlx::query_scalar(VERSION).fetch_one(&mut *connection).await?;
     // CockroachDB's texts are sorted by bytes, if they have no collation, as here.
-    let mut by_itself = version.starts_with("CockroachDB");
+    let mut by_itself = version(connection).await?.starts_with("CockroachDB");
     if !by_itself {
-        let row = sqlx::query(COLLATION).fetch_one(connection).await?;
+        let row = query(COLLATION).fetch_one(connection).await?;
         by_itself = is_order_of_bytes(row.try_get_unchecked(0)?, row.try_get_unchecked(1)?);
     }
     Ok(if by_itself { "domain" } else { DOMAIN_BYTES })

@@ -1,8 +1,8 @@
 //! Reads all enabled domains from PostgreSQL by `COPY`.
 
-use crate::database::Database;
+use crate::database::{Database, reading};
 use crate::load::{READY, enabled};
-use crate::pool::give_back;
+use crate::pool::{give_back, within};
 use crate::{Enabled, Error};
 use compact_str::CompactString;
 use futures_util::StreamExt;
@@ -31,7 +31,8 @@ impl Database<Postgres> {
         to: &mpsc::Sender<Vec<Enabled>>,
     ) -> Result<bool, Error> {
         let mut lease = self.lease().await?;
-        let copy = timeout(self.limit, lease.copy_out_raw(COPY_ENABLED)).await;
+        let mut scope = within(self.limit, reading(&mut lease)).await?;
+        let copy = timeout(self.limit, scope.connection().copy_out_raw(COPY_ENABLED)).await;
         let mut chunks = match copy.map_err(|_| Error::timeout(self.limit))? {
             // A message per row: what has come already is taken together.
             Ok(chunks) => chunks.ready_chunks(READY),
@@ -50,6 +51,7 @@ impl Database<Postgres> {
             }
         }
         drop(chunks);
+        within(self.limit, scope.end()).await?;
         give_back(lease);
         if !rows.enabled.is_empty() {
             // Nobody there to take it: nobody to tell either.

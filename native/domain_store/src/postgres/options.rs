@@ -1,9 +1,8 @@
 //! How to connect to PostgreSQL, by a URL or by the parts of a server.
 
-use crate::config::{parsed_url, sqlx_options, tls_of_url};
+use crate::config::{options_of, parsed_url, sqlx_options, tls_of_url};
 use crate::{Error, Server, Tls, TlsMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use std::str::FromStr;
 
 /// The parameters of a URL that sqlx knows.
 const URL_PARAMETERS: [&str; 12] = [
@@ -25,12 +24,11 @@ const URL_PARAMETERS: [&str; 12] = [
 pub(crate) type Options = (PgConnectOptions, Tls);
 
 pub(crate) fn options_of_url(url: &str) -> Result<Options, Error> {
-    let url = parsed_url(url, &URL_PARAMETERS)?;
-    if !url.has_host() && !url.query_pairs().any(|(key, _)| key.starts_with("host")) {
-        return Err(Error::bad_url("it names no host"));
+    let url = parsed_url(url, &URL_PARAMETERS, &["host", "hostaddr"])?;
+    let mut options: PgConnectOptions = options_of(&url)?;
+    if let Some(address) = &url.ipv6_address {
+        options = options.host(address);
     }
-    let options = PgConnectOptions::from_str(url.as_str());
-    let options = options.map_err(|error| Error::bad_url(error.to_string()))?;
     let mode = match options.get_ssl_mode() {
         PgSslMode::Disable | PgSslMode::Allow => TlsMode::Off,
         PgSslMode::Prefer => TlsMode::Preferred,
@@ -38,7 +36,7 @@ pub(crate) fn options_of_url(url: &str) -> Result<Options, Error> {
         PgSslMode::VerifyCa => TlsMode::VerifyCa,
         PgSslMode::VerifyFull => TlsMode::VerifyFull,
     };
-    let tls = tls_of_url(&url, mode, [&["sslrootcert"], &["sslcert"], &["sslkey"]])?;
+    let tls = tls_of_url(&url.url, mode, [&["sslrootcert"], &["sslcert"], &["sslkey"]])?;
     Ok((options, tls))
 }
 

@@ -1,8 +1,9 @@
 //! Which names a PostgreSQL database cannot hold.
 
+use super::query;
 use crate::Error;
 use crate::database::{Database, run};
-use sqlx::{PgConnection, Postgres};
+use sqlx::{Connection, PgConnection, Postgres, Row};
 use std::collections::HashSet;
 
 /// The width of the columns for names.
@@ -11,8 +12,8 @@ const LONGEST_NAME: usize = 250;
 impl Database<Postgres> {
     pub async fn unfit<'a>(&self, names: &[&'a str]) -> Result<HashSet<&'a str>, Error> {
         run!(self, |connection| {
-            let encoding = sqlx::query_scalar("SHOW server_encoding").fetch_one(&mut *connection);
-            let encoding: String = encoding.await?;
+            let encoding = sqlx::raw_sql("SHOW server_encoding").fetch_one(&mut *connection);
+            let encoding: String = encoding.await?.try_get(0)?;
             let mut unfit = HashSet::new();
             for &name in names {
                 let fits = match encoding.as_str() {
@@ -32,14 +33,18 @@ impl Database<Postgres> {
 
 /// Has the server's encoding all characters of the text?
 async fn is_known(connection: &mut PgConnection, text: &str) -> Result<bool, sqlx::Error> {
-    match sqlx::query("SELECT $1::text").bind(text).fetch_one(connection).await {
-        Ok(_) => Ok(true),
+    // A savepoint: the transaction goes on behind an error.
+    let mut savepoint = connection.begin().await?;
+    let is_known = match query("SELECT $1::text").bind(text).fetch_one(&mut *savepoint).await {
+        Ok(_) => true,
         // "Untranslatable character", "character not in repertoire".
         Err(sqlx::Error::Database(error))
             if error.code().is_some_and(|code| code == "22P05" || code == "22021") =>
         {
-            Ok(false)
+            false
         }
-        Err(error) => Err(error),
-    }
+        Err(error) => return Err(error),
+    };
+    savepoint.rollback().await?;
+    Ok(is_known)
 }

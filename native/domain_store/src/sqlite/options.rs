@@ -1,11 +1,12 @@
 //! How to open an SQLite file, by a URL.
 
+use crate::error::reason;
 use crate::{Config, Error};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use std::str::FromStr;
 
 pub(crate) fn options_of_url(url: &str, config: &Config) -> Result<SqliteConnectOptions, Error> {
-    let bad = |error: sqlx::Error| Error::bad_url(error.to_string());
+    let bad = |error: sqlx::Error| Error::bad_url(reason(&error));
     let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
     if path.is_empty() || path.starts_with('?') {
         return Err(Error::bad_url("it names no file: use sqlite:path/to/file"));
