@@ -56,7 +56,7 @@ init_tls_database(Kind, Certificates, Config) ->
     init_server(Kind, [Certificates], Config).
 
 init_server(Kind, Args, Config) ->
-    Name = case Kind of postgres -> "throwaway-postgres"; mysql -> "throwaway-mariadb" end,
+    Name = case Kind of postgres -> "throwaway-postgres"; mysql -> "throwaway-mysql" end,
     {Owner, Control, Url} = start_script(Name, Args),
     [{kind, Kind}, {owner, Owner}, {control, Control}, {server_url, Url} | Config].
 
