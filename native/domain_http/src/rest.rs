@@ -1,6 +1,6 @@
 //! REST: `/api/domains`.
 
-use crate::admin::{Admin, Details, DomainStatus, prepared};
+use crate::admin::{Admin, Details, DomainStatus};
 use crate::error::{Error, ErrorBody};
 use crate::node::Refusal;
 use crate::query::{check_keys, no_query, query};
@@ -143,8 +143,8 @@ async fn remove_domain(
         false => (StatusCode::NO_CONTENT, admin.remove(&domain, host_type).await),
     };
     match removed {
-        Ok(()) => Ok(done),
-        Err(Refusal::NotFound) => Ok(StatusCode::NO_CONTENT),
+        Ok(_) => Ok(done),
+        Err(Refusal::NotFound(_)) => Ok(StatusCode::NO_CONTENT),
         Err(refusal) => Err(refusal.into()),
     }
 }
@@ -235,8 +235,7 @@ pub fn filter(
 }
 
 fn domain(name: Name) -> Result<String, Error> {
-    let Path(name) = name.map_err(|_| Error::bad_request("invalid domain name"))?;
-    Ok(prepared(&name)?)
+    name.map(|Path(name)| name).map_err(|_| Error::bad_request("invalid domain name"))
 }
 
 fn host_type(body: &Value) -> Result<&str, Error> {

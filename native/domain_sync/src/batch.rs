@@ -3,7 +3,7 @@
 use crate::ignored::{Ignored, Kind};
 use crate::position::Position;
 use crate::routing::{Routing, Writer};
-use domain_table::{DeleteError, Name, Put, check_text};
+use domain_table::{DeleteError, Name, Put, check_text, is_prepared};
 use parking_lot::Mutex;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -150,6 +150,9 @@ impl<S: Clone + Eq + Hash> Batch<S> {
                 if check_text(&domain).is_err() || check_text(&host_type).is_err() {
                     self.ignored.count(Kind::InvalidName, &domain, None, &host_type);
                     return;
+                }
+                if !is_prepared(&domain) {
+                    self.ignored.count(Kind::InvalidName, &domain, None, &host_type);
                 }
                 match writer.put(&domain, &host_type, &self.source) {
                     Put::Added | Put::Replaced(_) | Put::Refreshed => {}
