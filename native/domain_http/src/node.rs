@@ -511,3 +511,36 @@ impl Status {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Refusal;
+
+    #[test]
+    fn a_refusal_keeps_the_text_of_the_node() {
+        let of_names = [("invalid_domain", "Domain "), ("invalid_host_type", "Host type ")];
+        for code in [
+            "static",
+            "unknown_host_type",
+            "duplicate",
+            "not_found",
+            "wrong_host_type",
+            "deleted",
+            "invalid_domain",
+            "invalid_host_type",
+            "invalid_password",
+            "service_disabled",
+            "removal_failed",
+            "unreachable",
+            "db_error",
+        ] {
+            let subject = of_names.iter().find(|(of, _)| *of == code).map_or("", |(_, it)| it);
+            let text = format!("{subject}is what the node says");
+            let refusal = Refusal::from_code(code, text.clone());
+            assert_eq!((refusal.code(), refusal.to_string()), (code, text));
+        }
+        // One that nobody knows here.
+        let refusal = Refusal::from_code("tuesday", "no changes".to_owned());
+        assert_eq!((refusal.code(), refusal.to_string().as_str()), ("db_error", "no changes"));
+    }
+}

@@ -76,8 +76,17 @@ impl<S: Clone + Eq + Hash> Batch<S> {
         self
     }
 
-    /// With these changes.
+    /// With these changes. Names that can never route are counted here, and not when they are applied:
+    /// to look at long ones takes too long for who does that.
     pub fn with_changes(mut self, changes: Vec<Change>) -> Self {
+        for change in &changes {
+            if let Change::Put { domain, host_type } = change
+                && check_text(domain).is_ok()
+                && !is_prepared(domain)
+            {
+                self.ignored.count(Kind::InvalidName, domain, None, host_type);
+            }
+        }
         self.work.get_mut().changes = changes.into_iter();
         self
     }
@@ -150,9 +159,6 @@ impl<S: Clone + Eq + Hash> Batch<S> {
                 if check_text(&domain).is_err() || check_text(&host_type).is_err() {
                     self.ignored.count(Kind::InvalidName, &domain, None, &host_type);
                     return;
-                }
-                if !is_prepared(&domain) {
-                    self.ignored.count(Kind::InvalidName, &domain, None, &host_type);
                 }
                 match writer.put(&domain, &host_type, &self.source) {
                     Put::Added | Put::Replaced(_) | Put::Refreshed => {}
