@@ -470,7 +470,7 @@ a_password_is_set_checked_replaced_and_deleted(Config) ->
 
 a_password_that_other_code_has_set_cannot_be_checked(Config) ->
     insert(?D),
-    sql(["INSERT INTO domain_admins (domain, pass_details) VALUES ('", ?D, "', '{\"iterations\": 1}')"],
+    sql(["INSERT INTO domain_admins (domain, pass_details) VALUES ('", ?D, "', '{\"keys\": 1}')"],
         Config),
     ?assertEqual({unreadable_password, <<"The password was not set by this application, but by "
                                          "MongooseIM or other code: only that can check it">>},

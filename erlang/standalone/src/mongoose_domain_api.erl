@@ -149,8 +149,8 @@ delete_domain_password(Domain) ->
     end).
 
 %% @doc Is it the password of the domain's administrator? `not_found': there is none.
-%% `unreadable_password': it was not set by {@link set_domain_password/2} of a standalone node, so in
-%% a sidecar, where a node of MongooseIM sets it.
+%% `unreadable_password': it was not set by {@link set_domain_password/2} of a standalone node; in a
+%% sidecar a node of MongooseIM sets it.
 -spec check_domain_password(domain(), Password :: binary()) -> ok | error().
 check_domain_password(Domain, Password) ->
     run([name(invalid_domain, Domain), password(Password)], fun() ->

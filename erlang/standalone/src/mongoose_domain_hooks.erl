@@ -91,8 +91,8 @@ domains_changed(Transitions) ->
     end.
 
 %% @private
-%% @doc Runs all handlers, one after the other, until one fails. The reason of one that has not ended
-%% in time is `{no_end_within, Seconds}'.
+%% @doc Runs all handlers, one after the other, until one fails. The reason of one that has not
+%% ended in time is `{no_end_within, Seconds}'.
 -spec run_removal_handlers(host_type(), domain()) -> ok | {error, {Id :: term(), Reason :: term()}}.
 run_removal_handlers(HostType, Domain) ->
     {ok, Seconds} = application:get_env(mongoose_domain_standalone, removal_handler_timeout),
@@ -159,7 +159,8 @@ tell([{Id, Fun} | Listeners], What, HostType, Domain) ->
     end,
     tell(Listeners, What, HostType, Domain).
 
-%% Runs a function in a process of its own, which is killed when its time is over or the caller ends.
+%% Runs a function in a process of its own, which is killed when its time is over or the caller
+%% ends.
 run_in_time(Fun, Seconds) ->
     Caller = self(),
     {Keeper, Monitor} = spawn_monitor(fun() -> keep(Caller, Fun, Seconds) end),

@@ -5,8 +5,8 @@
 %% found when the node starts, and again some time after a failure. A domain whose host type is not
 %% configured here is left alone.
 %%
-%% Each removal runs in a process of its own. One that is slow, because its handler hangs, holds up no
-%% other: it keeps its place only for a moment.
+%% Each removal runs in a process of its own. One that is slow, because its handler hangs, holds up
+%% no other: it keeps its place only for a moment.
 -module(mongoose_domain_remover).
 
 -behaviour(gen_server).
@@ -18,8 +18,8 @@
 
 -ignore_xref([start_link/0]).
 
-%% So many removals run at a time, without those that have run for longer than PATIENCE (milliseconds);
-%% and so many with them.
+%% So many removals run at a time, without those that have run for longer than PATIENCE
+%% (milliseconds); and so many with them.
 -define(AT_ONCE, 10).
 -define(PATIENCE, 1000).
 -define(MOST, 1000).

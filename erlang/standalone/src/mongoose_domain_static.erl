@@ -1,13 +1,13 @@
-%% @doc The static domains of a standalone node's configuration, by the rules that hold for all other
-%% domains: nameprepped, and each by one host type.
+%% @doc The static domains of a standalone node's configuration, by the rules that hold for all
+%% other domains: nameprepped, and each by one host type.
 -module(mongoose_domain_static).
 
 -export([prepare/1]).
 
 -type pair() :: mongoose_domain_core:pair().
 
-%% @doc The pairs, whose names must be possible ones, with their domains nameprepped. `{error, Text}':
-%% a domain cannot be nameprepped, or is there by two host types.
+%% @doc The pairs, whose names must be possible ones, with their domains nameprepped. `{error,
+%% Text}': a domain cannot be nameprepped, or is there by two host types.
 -spec prepare([pair()]) -> {ok, [pair()]} | {error, Text :: binary()}.
 prepare(Pairs) ->
     prepare(lists:enumerate(Pairs), #{}, []).
