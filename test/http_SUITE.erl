@@ -546,12 +546,12 @@ passwords_are_set_deleted_and_go_with_their_domain(Config) ->
 
 a_refusal_has_the_text_of_the_node(_Config) ->
     ?assertEqual(204, put(?A, ?TYPE1)),
-    refused("not_found", "Given domain has no password",
-            "deleteDomainPassword(domain: \"a.example\")"),
-    refused("not_found", "Given domain has no password",
-            "deleteDomainPassword(domain: \"b.example\")"),
-    refused("not_found", "Given domain does not exist",
-            "setDomainPassword(domain: \"b.example\", password: \"secret\")").
+    [refused_with("not_found", Text, Field, graphql(["mutation { domain { ", Field, " } }"]))
+     || {Text, Field} <-
+            [{"Given domain has no password", "deleteDomainPassword(domain: \"a.example\")"},
+             {"Given domain has no password", "deleteDomainPassword(domain: \"b.example\")"},
+             {"Given domain does not exist",
+              "setDomainPassword(domain: \"b.example\", password: \"secret\")"}]].
 
 changes_by_one_graphql_request_are_made_in_their_order(_Config) ->
     Answer = graphql("mutation { domain {"
