@@ -331,7 +331,7 @@ an_export_of_a_name_that_can_never_route_is_not_imported_beside_it(Config) ->
          Lines = [Line || Line <- string:split(Exported, "\n", all), Line =/= <<>>],
          Answers = import(Type, Exported),
          [?assertMatch({Name, {_, _}},
-                       {Name, binary:match(unicode:characters_to_binary(Answers),
+                       {Name, binary:match(list_to_binary(Answers),
                                            <<"'", Name/binary, "' is in the database in this form, "
                                              "which can never route: remove it, then add it">>)})
           || Name <- other_names()],
@@ -351,7 +351,7 @@ an_export_of_such_names_makes_one_domain_of_each_elsewhere(Config) ->
     %% All but the one that nameprep forbids.
     ?assertMatch("{\"done\":{\"lines\":6,\"added\":3,\"changed\":0,\"unchanged\":1,\"rejected\":1,"
                  ++ _, lists:last(import(?CSV, Exported))),
-    ?assertEqual("upper.example|type1|1\nstrasse.example|type1|1\nno break|type1|1",
+    ?assertEqual("no break|type1|1\nstrasse.example|type1|1\nupper.example|type1|1",
                  rows(Config)).
 
 others() ->
