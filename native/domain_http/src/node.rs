@@ -391,7 +391,9 @@ impl Refusal {
 
 /// Why no domain is added by this name.
 pub(crate) fn never_routes(name: &str) -> String {
-    format!("'{name}' is in the database in this form, which can never route: remove it, then add it")
+    format!(
+        "'{name}' is in the database in this form, which can never route: remove it, then add it"
+    )
 }
 
 /// Why a name cannot be held.

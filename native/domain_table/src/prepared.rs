@@ -60,7 +60,8 @@ mod tests {
 
     #[test]
     fn another_form_than_that_of_nameprep_is_known() {
-        for name in ["example.com", "a_b", " ", "é.example", "日本.example", "\u{1f600}.example"] {
+        for name in ["example.com", "a_b", " ", "é.example", "日本.example", "\u{1f600}.example"]
+        {
             assert!(is_prepared(name), "{name}");
         }
         for name in ["UPPER.Example", "stra\u{df}e", "no\u{a0}break", "e\u{301}", "\u{e000}"] {
