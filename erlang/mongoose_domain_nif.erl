@@ -9,6 +9,7 @@
 -module(mongoose_domain_nif).
 
 -export([start_table/3, stop_table/0, check_start_args/2, check_name/1]).
+-export([prepare_name/1, is_prepared/1]).
 -export([get_host_type/1, is_static/1, is_host_type_allowed/1, domains_count/0]).
 -export([get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1]).
 -export([get_start_args/0, has_host_type/2, removals/0, insert/3, delete/1]).
@@ -20,6 +21,7 @@
 
 -on_load(load/0).
 -nifs([start_table/3, stop_table/0, check_start_args/2, check_name/1,
+       prepare_name/1, is_prepared/1,
        get_host_type/1, is_static/1, is_host_type_allowed/1, domains_count/0,
        get_all_static/0, get_all_dynamic/0, get_all_outdated/1, get_domains_by_host_type/1,
        get_start_args/0, has_host_type/2, removals/0, insert/3, delete/1,
@@ -138,6 +140,14 @@ check_start_args(_Pairs, _AllowedHostTypes) -> erlang:nif_error(not_loaded).
 %% May a domain or a host type be called so? Says what is wrong, as in `must not be empty'.
 -spec check_name(term()) -> ok | {error, binary()}.
 check_name(_Name) -> erlang:nif_error(not_loaded).
+
+%% The name of a domain by nameprep (RFC 3491), or what is wrong with it.
+-spec prepare_name(term()) -> {ok, domain()} | {error, binary()}.
+prepare_name(_Name) -> erlang:nif_error(not_loaded).
+
+%% Does routing ask for names of this form? A domain of another name can never route.
+-spec is_prepared(term()) -> boolean().
+is_prepared(_Name) -> erlang:nif_error(not_loaded).
 
 -spec get_host_type(term()) -> {ok, host_type()} | {error, not_found}.
 get_host_type(_Domain) -> erlang:nif_error(not_loaded).

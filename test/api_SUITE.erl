@@ -52,9 +52,12 @@ groups() ->
         bad_names_are_refused_before_any_sql_runs,
         names_of_250_multibyte_characters_pass_through_everything,
         names_are_data_and_not_sql,
+        names_of_another_form_are_marked_logged_and_removed_as_they_are,
+        many_names_of_another_form_are_logged_by_one_event,
         %% Passwords
         a_password_is_kept_as_details_of_scram,
         a_password_is_set_checked_replaced_and_deleted,
+        a_password_that_other_code_has_set_cannot_be_checked,
         only_a_domain_that_is_there_or_static_has_a_password,
         what_cannot_be_a_password_is_refused,
         %% Failures of the database
@@ -376,10 +379,59 @@ names_are_data_and_not_sql(Config) ->
     test_helper:stop_standalone(),
     start(?config(url, Config), #{}),
     ?assertEqual(Pairs, lists:sort(?API:get_all_dynamic())),
-    ?assertEqual([details(Name, ?T, enabled) || Name <- Names], ?API:get_all_domains()),
+    %% Capital letters are not nameprepped.
+    Marked = [case re:run(Name, "[A-Z]") of
+                  nomatch -> details(Name, ?T, enabled);
+                  _ -> (details(Name, ?T, enabled))#{routable => false}
+              end || Name <- Names],
+    ?assertEqual(Marked, ?API:get_all_domains()),
     [?assertEqual({ok, details(Name, ?T, deleted)}, ?API:delete_domain(Name, ?T))
      || Name <- Names],
     ?assertEqual("", rows(Config)).
+
+names_of_another_form_are_marked_logged_and_removed_as_they_are(Config) ->
+    test_helper:capture_logs(),
+    Others = [<<"UPPER.Example">>, <<"stra\x{df}e.example"/utf8>>, <<"no\x{a0}break.example"/utf8>>,
+              <<"e\x{301}.example"/utf8>>, <<"\x{e000}.example"/utf8>>],
+    %% As nameprep would have them, and some that it leaves alone.
+    Prepared = [<<"upper.example">>, <<"strasse.example">>, <<"no break.example">>,
+                <<"\x{e9}.example"/utf8>>, <<"upper.example ">>, <<" ">>, <<"\x{1f600}"/utf8>>],
+    [add_row(Name, ?T, 1, Config) || Name <- Others ++ Prepared],
+    sync(),
+    Marked = [(details(Name, ?T, enabled))#{routable => false} || Name <- Others],
+    ?assertEqual(Marked ++ [details(Name, ?T, enabled) || Name <- Prepared],
+                 ?API:get_all_domains()),
+    [?assertEqual({ok, Details}, ?API:get_domain_details(Domain))
+     || #{domain := Domain} = Details <- Marked],
+    ?assertEqual({ok, details(<<"upper.example">>, ?T, enabled)},
+                 ?API:get_domain_details(<<"upper.example">>)),
+    %% In the table they are as in MongooseIM; a load says once that nothing asks for them.
+    true = ets:delete_all_objects(test_helper),
+    ok = service_domain_db:restart(),
+    sync(),
+    [?assertEqual({ok, ?T}, ?API:get_host_type(Name)) || Name <- Others ++ Prepared],
+    ?assertEqual(ok, service_domain_db:verify()),
+    [#{level := warning, count := 5, domains := Logged, db_host_type := [?T | _]}] =
+        test_helper:logged(ignore_domain_from_db_with_invalid_name),
+    ?assertEqual(lists:sort(Others), lists:sort(Logged)),
+    test_helper:release_logs(),
+    %% Handlers get the name as it is.
+    Self = self(),
+    ok = mongoose_domain_hooks:add_removal_handler(h, fun(T, D) -> Self ! {T, D}, ok end),
+    [?assertEqual({ok, details(Name, ?T, deleted)}, ?API:delete_domain(Name, ?T))
+     || Name <- Others],
+    ?assertEqual([{?T, Name} || Name <- Others], messages()),
+    ?assertEqual([details(Name, ?T, enabled) || Name <- Prepared], ?API:get_all_domains()).
+
+many_names_of_another_form_are_logged_by_one_event(Config) ->
+    test_helper:fill(?config(url, Config), "UPPER", ".example", 2500),
+    test_helper:capture_logs(),
+    ok = service_domain_db:restart(),
+    sync(),
+    [#{count := 2500, domains := First}] =
+        test_helper:logged(ignore_domain_from_db_with_invalid_name),
+    ?assertEqual(10, length(First)),
+    test_helper:release_logs().
 
 %% Passwords
 
@@ -415,6 +467,16 @@ a_password_is_set_checked_replaced_and_deleted(Config) ->
     ?assertEqual({ok, <<"Domain password deleted successfully">>}, ?API:delete_domain_password(?D)),
     ?assertEqual({not_found, <<"Given domain has no password">>}, ?API:delete_domain_password(?D)),
     ?assertEqual("0", sql("SELECT COUNT(*) FROM domain_admins", Config)).
+
+a_password_that_other_code_has_set_cannot_be_checked(Config) ->
+    insert(?D),
+    sql(["INSERT INTO domain_admins (domain, pass_details) VALUES ('", ?D, "', '{\"keys\": 1}')"],
+        Config),
+    ?assertEqual({unreadable_password, <<"The password was not set by this application, but by "
+                                         "MongooseIM or other code: only that can check it">>},
+                 ?API:check_domain_password(?D, <<"one">>)),
+    {ok, _} = ?API:set_domain_password(?D, <<"one">>),
+    ?assertEqual(ok, ?API:check_domain_password(?D, <<"one">>)).
 
 only_a_domain_that_is_there_or_static_has_a_password(Config) ->
     NotFound = {not_found, <<"Given domain does not exist">>},

@@ -32,6 +32,8 @@ groups() ->
              a_failing_database_says_how_much_is_done,
              wrong_imports_are_refused_before_anything_is_read,
              what_is_exported_can_be_imported,
+             an_export_of_a_name_that_can_never_route_is_not_imported_beside_it,
+             an_export_of_such_names_makes_one_domain_of_each_elsewhere,
              exports_have_filters,
              an_export_says_how_long_it_is,
              an_export_that_fails_is_an_error_and_no_file],
@@ -328,6 +330,46 @@ what_is_exported_can_be_imported(Config) ->
          _ = import(Type, Exported),
          ?assertEqual(Rows, rows(Config))
      end || {Format, Type} <- [{"csv", ?CSV}, {"ndjson", ?NDJSON}]].
+
+%% Which others wrote by SQL.
+an_export_of_a_name_that_can_never_route_is_not_imported_beside_it(Config) ->
+    sql([others(), ", ('upper.example', 'type1')"], Config),
+    {Rows, Events} = {rows(Config), events(Config)},
+    [begin
+         {200, Exported} = http_helper:get("/api/export?format=" ++ Format),
+         Lines = [Line || Line <- string:split(Exported, "\n", all), Line =/= <<>>],
+         Answers = import(Type, Exported),
+         [?assertMatch({Name, {_, _}},
+                       {Name, binary:match(list_to_binary(Answers),
+                                           <<"'", Name/binary, "' is in the database in this form, "
+                                             "which can never route: remove it, then add it">>)})
+          || Name <- other_names()],
+         ?assertMatch({match, _},
+                      re:run(lists:last(Answers),
+                             io_lib:format("\"done\":{\"lines\":~b,\"added\":0,\"changed\":0,"
+                                           "\"unchanged\":1,\"rejected\":4,", [length(Lines)]))),
+         {200, Dry} = post("/api/import?dry_run=true", Type, Exported),
+         ?assertMatch({_, _}, binary:match(Dry, <<"\"added\":0,">>)),
+         ?assertEqual({Rows, Events}, {rows(Config), events(Config)})
+     end || {Format, Type} <- [{"csv", ?CSV}, {"ndjson", ?NDJSON}]].
+
+an_export_of_such_names_makes_one_domain_of_each_elsewhere(Config) ->
+    sql([others(), ", ('upper.example', 'type1')"], Config),
+    {200, Exported} = http_helper:get("/api/export"),
+    sql("DELETE FROM domain_settings", Config),
+    %% All but the one that nameprep forbids.
+    ?assertMatch("{\"done\":{\"lines\":6,\"added\":3,\"changed\":0,\"unchanged\":1,\"rejected\":1,"
+                 ++ _, lists:last(import(?CSV, Exported))),
+    ?assertEqual("no break|type1|1\nstrasse.example|type1|1\nupper.example|type1|1",
+                 rows(Config)).
+
+others() ->
+    ["INSERT INTO domain_settings (domain, host_type) VALUES ",
+     lists:join(", ", [["('", Name, "', 'type1')"] || Name <- other_names()])].
+
+other_names() ->
+    [<<"UPPER.Example">>, <<"stra\x{df}e.example"/utf8>>, <<"no\x{a0}break"/utf8>>,
+     <<"\x{e000}.example"/utf8>>].
 
 exports_have_filters(_Config) ->
     _ = import(?CSV, "a.example,type1\nb.example,type2\nc.example,type1,disabled\n"),

@@ -168,12 +168,16 @@ write(Domain, 2) -> mongoose_domain_api:enable_domain(Domain);
 write(Domain, 3) -> mongoose_domain_api:delete_domain(Domain, ?T1);
 write(Domain, 4) -> mongoose_domain_api:insert_domain(Domain, ?T1).
 
-%% The handler runs in the remover.
 add_waiting_handler() ->
-    mongoose_domain_hooks:add_removal_handler(waiting, fun(_, _) -> receive go_on -> ok end end).
+    Wait = fun(_, _) ->
+               true = register(waiting_handler, self()),
+               receive go_on -> ok end
+           end,
+    mongoose_domain_hooks:add_removal_handler(waiting, Wait).
 
 end_waiting_handler() ->
-    mongoose_domain_remover ! go_on,
+    test_helper:wait_until(fun() -> is_pid(whereis(waiting_handler)) end),
+    waiting_handler ! go_on,
     ok.
 
 %% Helpers

@@ -19,7 +19,10 @@ all() ->
      static_domains_must_be_a_list_of_pairs_of_names,
      host_types_must_be_a_list_of_names,
      service_options_must_be_known_and_in_range,
+     a_static_domain_must_not_have_two_host_types,
+     static_domains_must_be_names_that_nameprep_allows,
      removal_handlers_must_be_functions_by_name,
+     the_time_of_removal_handlers_must_be_in_range,
      listeners_must_be_functions_by_name,
      the_database_must_be_a_string,
      the_database_must_be_of_a_known_kind,
@@ -44,7 +47,7 @@ all() ->
      without_any_option_it_starts_and_nothing_routes,
      urls_may_be_strings_and_binaries,
      special_characters_of_a_password_are_written_with_percent,
-     of_a_repeated_static_domain_the_first_pair_counts,
+     static_domains_are_nameprepped_and_may_be_there_twice,
      handlers_and_listeners_of_the_configuration_are_called,
      the_example_configuration_has_every_option_and_starts,
      it_starts_and_stops_many_times_with_other_databases_and_arguments,
@@ -91,8 +94,43 @@ service_options_must_be_known_and_in_range(Config) ->
                 #{event_max_age => 10, event_max_aeg => 10}],
     refused(service, Wrong, Config).
 
+a_static_domain_must_not_have_two_host_types(Config) ->
+    T2 = <<"type2">>,
+    Upper = <<"Static.EXAMPLE">>,
+    [?assertMatch({error, {?APP, {{bad_option, static_domains, Text}, _}}},
+                  start_error(#{static_domains => Pairs}))
+     || {Pairs, Text} <-
+            [{[{?STATIC, ?T}, {?D, ?T}, {?STATIC, T2}],
+              <<"element 3: static.example has the host type type2 here, and type1 in element 1">>},
+             {[{Upper, ?T}, {?STATIC, T2}],
+              <<"element 2: static.example has the host type type2 here, and type1 in element 1">>},
+             {[{<<"stra\x{df}e.example"/utf8>>, T2}, {<<"strasse.example">>, ?T}],
+              <<"element 2: strasse.example has the host type type1 here, and type2 in element 1">>
+             }]],
+    refused(static_domains, [[{?STATIC, ?T}, {?D, ?T}, {?STATIC, T2}], [{Upper, ?T}, {?STATIC, T2}],
+                             [{?STATIC, T2}, {?STATIC, T2}, {?STATIC, ?T}]], Config).
+
+static_domains_must_be_names_that_nameprep_allows(Config) ->
+    [?assertMatch({error, {?APP, {{bad_option, static_domains, Text}, _}}},
+                  start_error(#{static_domains => [{?D, ?T}, {Name, ?T}]}))
+     || {Name, Text} <- lists:zip(forbidden_names(),
+                                  [<<"element 2: the domain cannot be nameprepped: prohibited "
+                                     "character `\x{e000}`"/utf8>>,
+                                   <<"element 2: the domain must not be empty">>,
+                                   <<"element 2: the domain must not be longer than 250 "
+                                     "characters">>])],
+    refused(static_domains, [[{Name, ?T}] || Name <- forbidden_names()], Config).
+
+%% A private character; one that nameprep takes away; some that it makes long.
+forbidden_names() ->
+    [<<"\x{e000}.example"/utf8>>, <<"\x{ad}"/utf8>>,
+     unicode:characters_to_binary(lists:duplicate(100, 16#FDFA))].
+
 removal_handlers_must_be_functions_by_name(Config) ->
     refused(removal_handlers, wrong_callbacks(), Config).
+
+the_time_of_removal_handlers_must_be_in_range(Config) ->
+    refused(removal_handler_timeout, [0, -1, 86401, 1.0, infinity, "10", undefined], Config).
 
 listeners_must_be_functions_by_name(Config) ->
     refused(listeners, wrong_callbacks(), Config).
@@ -156,7 +194,7 @@ what_is_wrong_with_an_element_is_said_with_its_place(_Config) ->
 
 an_option_that_is_not_known_is_named_and_so_is_what_was_probably_meant(_Config) ->
     Options = <<"is no option; there are [static_domains,host_types,database,service,http,"
-                "removal_handlers,listeners,sidecar]">>,
+                "removal_handlers,removal_handler_timeout,listeners,sidecar]">>,
     Service = <<"must be a map of event_cleaning_interval, event_max_age, audit_interval and "
                 "initial_load_timeout, in "
                 "seconds from 1 to 2592000, and max_connections, from 1 to 100">>,
@@ -331,11 +369,15 @@ special_characters_of_a_password_are_written_with_percent(Config) ->
     ?assertEqual([], problems(Config)),
     no_secret(logged(Config)).
 
-of_a_repeated_static_domain_the_first_pair_counts(_Config) ->
-    Pairs = [{?STATIC, <<"not allowed">>}, {?STATIC, ?T}, {?D, ?T}],
+static_domains_are_nameprepped_and_may_be_there_twice(_Config) ->
+    Other = <<"Not allowed">>,
+    Pairs = [{<<"Static.EXAMPLE">>, Other}, {?STATIC, Other}, {?D, ?T},
+             {<<"stra\x{df}e.example"/utf8>>, ?T}],
     {ok, _} = test_helper:start_standalone(#{static_domains => Pairs}),
-    ?assertEqual([{?D, ?T}, {?STATIC, <<"not allowed">>}],
-                 lists:sort(mongoose_domain_core:get_all_static())).
+    ?assertEqual([{?D, ?T}, {?STATIC, Other}, {<<"strasse.example">>, ?T}],
+                 lists:sort(mongoose_domain_core:get_all_static())),
+    ?assertEqual({ok, Other}, mongoose_domain_api:get_host_type(?STATIC)),
+    ?assertMatch({static, _}, mongoose_domain_api:insert_domain(?STATIC, ?T)).
 
 handlers_and_listeners_of_the_configuration_are_called(Config) ->
     true = register(config_witness, self()),

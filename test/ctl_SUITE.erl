@@ -20,6 +20,7 @@ groups() ->
     Cases = [%% GraphQL
              the_commands_of_graphql_print_its_result,
              passwords_are_set_from_a_file_and_deleted,
+             a_domain_that_can_never_route_is_marked_and_removed_by_its_name,
              each_refusal_of_graphql_is_printed_and_ends_with_1,
              a_failing_database_is_said_so,
              %% The older commands
@@ -87,10 +88,12 @@ the_commands_of_graphql_print_its_result(Config) ->
     ?assertEqual(result(addDomain, details(<<"ENABLED">>)), domain("addDomain", Pair, Config)),
     ?assertEqual(result(disableDomain, details(<<"DISABLED">>)),
                  domain("disableDomain", Name, Config)),
-    ?assertEqual(result(domainDetails, (details(<<"DISABLED">>))#{type => <<"DYNAMIC">>}),
+    ?assertEqual(result(domainDetails, (details(<<"DISABLED">>))#{type => <<"DYNAMIC">>,
+                                                                  routable => true}),
                  domain("domainDetails", Name, Config)),
     ?assertEqual(result(domainDetails, #{domain => <<"static.example">>, hostType => ?T1,
-                                         status => <<"ENABLED">>, type => <<"STATIC">>}),
+                                         status => <<"ENABLED">>, type => <<"STATIC">>,
+                                         routable => true}),
                  domain("domainDetails", ["--domain", "static.example"], Config)),
     ?assertEqual(result(enableDomain, details(<<"ENABLED">>)),
                  domain("enableDomain", Name, Config)),
@@ -100,9 +103,9 @@ the_commands_of_graphql_print_its_result(Config) ->
     ?assertEqual(result(domainsByHostType, []),
                  domain("domainsByHostType", ["--hostType", "type2"], Config)),
     Static = #{domain => <<"static.example">>, hostType => ?T1, status => <<"ENABLED">>,
-               type => <<"STATIC">>},
-    ?assertEqual(result(allDomains, [Static, (details(<<"ENABLED">>))#{type => <<"DYNAMIC">>}]),
-                 domain("allDomains", [], Config)),
+               type => <<"STATIC">>, routable => true},
+    Dynamic = (details(<<"ENABLED">>))#{type => <<"DYNAMIC">>, routable => true},
+    ?assertEqual(result(allDomains, [Static, Dynamic]), domain("allDomains", [], Config)),
     ?assertEqual(result(removeDomain, details(<<"DELETED">>)),
                  domain("removeDomain", Pair, Config)),
     {0, _, _} = domain("addDomain", Pair, Config),
@@ -119,7 +122,31 @@ passwords_are_set_from_a_file_and_deleted(Config) ->
     ?assertEqual(Set, domain("setDomainPassword", Name ++ ["--new-password-file", File], Config)),
     ?assertEqual(ok, mongoose_domain_api:check_domain_password(<<"a.example">>, <<"s3cret">>)),
     ?assertMatch({0, _, <<>>}, domain("deleteDomainPassword", Name, Config)),
-    ?assertMatch({1, _, <<>>}, domain("deleteDomainPassword", Name, Config)).
+    ?assertEqual(refused(deleteDomainPassword, Name, not_found, "Given domain has no password"),
+                 domain("deleteDomainPassword", Name, Config)).
+
+%% Which others wrote by SQL.
+a_domain_that_can_never_route_is_marked_and_removed_by_its_name(Config) ->
+    sql("INSERT INTO domain_settings (domain, host_type) VALUES ('UPPER.Example', 'type1'), "
+        "('upper.example', 'type2')", Config),
+    {0, All, <<>>} = domain("allDomains", [], Config),
+    ?assertEqual([{<<"static.example">>, true}, {<<"UPPER.Example">>, false},
+                  {<<"upper.example">>, true}], names_and_marks(All)),
+    Args = ["--domain", "UPPER.Example"],
+    {0, Details, <<>>} = domain("domainDetails", Args, Config),
+    ?assertMatch({_, _}, binary:match(Details, <<"\"routable\": false">>)),
+    ?assertMatch({1, <<>>, <<"Error: 'UPPER.Example' is in the database in this form, which can "
+                             "never route: remove it, then add it", _/binary>>},
+                 ctl(["insert_domain", "UPPER.Example", "type1"], Config)),
+    ?assertEqual({0, <<"Deleted\n">>, <<>>},
+                 ctl(["delete_domain", "UPPER.Example", "type1"], Config)),
+    ?assertEqual(["upper.example|type2|1"], rows(Config)).
+
+names_and_marks(Printed) ->
+    {match, Found} = re:run(Printed, "\"domain\": \"([^\"]*)\",\\s*\"hostType\": \"[^\"]*\",\\s*"
+                                     "\"routable\": (true|false)",
+                            [global, {capture, all_but_first, binary}]),
+    [{Name, Mark =:= <<"true">>} || [Name, Mark] <- Found].
 
 each_refusal_of_graphql_is_printed_and_ends_with_1(Config) ->
     Refused = fun(Code, Text, Command, Args) ->
@@ -154,7 +181,7 @@ each_refusal_of_graphql_is_printed_and_ends_with_1(Config) ->
      || Command <- ["enableDomain", "disableDomain"]],
     test_helper:stop_standalone(),
     _ = start(lists:keydelete(url, 1, Config), #{port => port(Config)}),
-    Refused(service_disabled, "Dynamic domains service is disabled", "addDomain", Name ++ Type1).
+    Refused(service_disabled, "No database is configured", "addDomain", Name ++ Type1).
 
 a_failing_database_is_said_so(Config) ->
     ?assertEqual({0, <<"Added\n">>, <<>>}, ctl(["insert_domain", "a.example", "type1"], Config)),
@@ -788,8 +815,8 @@ json(Map, Break) when is_map(Map) ->
     Fields = [["\"", atom_to_list(Key), "\": ", json(Value, Inner)]
               || {Key, Value} <- lists:sort(maps:to_list(Map))],
     ["{", Inner, lists:join("," ++ Inner, Fields), Break, "}"];
-json(null, _Break) ->
-    "null";
+json(Atom, _Break) when is_atom(Atom) ->
+    atom_to_list(Atom);
 json(Number, _Break) when is_integer(Number) ->
     integer_to_list(Number);
 json(Text, _Break) when is_binary(Text) ->

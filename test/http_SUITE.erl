@@ -31,6 +31,9 @@ groups() ->
              bodies_must_say_what_is_to_be_done,
              names_are_nameprepped,
              names_that_nobody_can_have_are_refused,
+             names_of_another_form_than_nameprep_are_marked_and_removed_as_they_are,
+             a_name_of_another_form_cannot_be_added_beside_itself,
+             one_of_another_form_may_be_like_a_static_domain,
              %% Refusals
              static_domains_stay_as_they_are,
              an_unknown_host_type_is_refused,
@@ -54,6 +57,7 @@ groups() ->
              graphql_has_the_types_of_mongooseim,
              graphql_that_is_not_executed_is_a_bad_request,
              passwords_are_set_deleted_and_go_with_their_domain,
+             a_refusal_has_the_text_of_the_node,
              changes_by_one_graphql_request_are_made_in_their_order,
              large_and_deep_queries_are_refused,
              lists_of_one_request_have_one_budget,
@@ -151,6 +155,72 @@ names_that_nobody_can_have_are_refused(_Config) ->
      end || Name <- [Long, "%FF.example", "%EE%80%80.example", "a%00b", "%C2%AD"]],
     ?assertEqual({400, what("invalid host type")}, put(?A, "{\"host_type\": \"\"}")),
     ?assertEqual({400, what("invalid host type")}, delete(?A, "{\"host_type\": \"a\\u0000\"}")).
+
+%% Which others wrote by SQL.
+names_of_another_form_than_nameprep_are_marked_and_removed_as_they_are(Config) ->
+    Others = [<<"UPPER.Example">>, <<"no\x{a0}break"/utf8>>, <<"stra\x{df}e.example"/utf8>>,
+              <<"\x{e000}.example"/utf8>>],
+    Prepared = [<<"no break">>, <<"strasse.example">>, <<"upper.example">>],
+    sql(["INSERT INTO domain_settings (domain, host_type) VALUES ",
+         lists:join(", ", [["('", Name, "', 'type1')"] || Name <- Others ++ Prepared])], Config),
+    Path = fun(Name) -> "/api/domains/" ++ uri_string:quote(unicode:characters_to_list(Name)) end,
+    Body = fun(Name, Mark) ->
+        <<"{\"domain\":\"", Name/binary, "\",\"host_type\":\"type1\",\"status\":\"enabled\","
+          "\"enabled\":true,\"type\":\"dynamic\"", Mark/binary, "}">>
+    end,
+    Marked = [{Name, <<",\"routable\":false">>} || Name <- Others],
+    [?assertEqual({200, Body(Name, Mark)}, get(Path(Name)))
+     || {Name, Mark} <- Marked ++ [{Name, <<>>} || Name <- Prepared]],
+    %% Any other form means the nameprepped name.
+    ?assertEqual({200, Body(<<"upper.example">>, <<>>)}, get(Path(<<"Upper.Example">>))),
+    {200, List} = get("/api/domains?host_type=type1"),
+    [?assertMatch({Name, {_, _}}, {Name, binary:match(List, Body(Name, Mark))})
+     || {Name, Mark} <- Marked ++ [{Name, <<>>} || Name <- Prepared]],
+    All = 'query'("allDomains {domain routable}"),
+    [?assertMatch({Name, {_, _}},
+                  {Name, binary:match(All, <<"{\"domain\":\"", Name/binary, "\",\"routable\":",
+                                             Routable/binary, "}">>)})
+     || {Names, Routable} <- [{Others, <<"false">>}, {Prepared, <<"true">>}], Name <- Names],
+    ?assertEqual(data("domainDetails", "{\"domain\":\"UPPER.Example\",\"routable\":false}"),
+                 'query'("domainDetails(domain: \"UPPER.Example\") {domain routable}")),
+    %% They are disabled and enabled like others.
+    ?assertEqual(204, patch(Path(<<"UPPER.Example">>), ?DISABLE)),
+    ?assertMatch({200, <<"{\"domain\":\"UPPER.Example\",\"host_type\":\"type1\","
+                         "\"status\":\"disabled\"", _/binary>>}, get(Path(<<"UPPER.Example">>))),
+    ?assertEqual({200, Body(<<"upper.example">>, <<>>)}, get(Path(<<"upper.example">>))),
+    ?assertEqual(204, patch(Path(<<"UPPER.Example">>), ?ENABLE)),
+    ?assertEqual(data("removeDomain", "{\"domain\":\"UPPER.Example\",\"hostType\":\"type1\","
+                      "\"status\":\"DELETED\"}"),
+                 mutation("removeDomain(domain: \"UPPER.Example\", hostType: \"type1\")")),
+    [?assertEqual({Name, 204}, {Name, delete(Path(Name), ?TYPE1)}) || Name <- tl(Others)],
+    Left = lists:sort(["static.example" | [binary_to_list(Name) || Name <- Prepared]]),
+    ?assertEqual({Left, null}, list("")),
+    %% Now it is a name like any.
+    ?assertEqual({200, Body(<<"upper.example">>, <<>>)}, get(Path(<<"UPPER.Example">>))),
+    ?assertEqual(204, delete(Path(<<"UPPER.Example">>), ?TYPE1)).
+
+a_name_of_another_form_cannot_be_added_beside_itself(Config) ->
+    sql("INSERT INTO domain_settings (domain, host_type) VALUES ('UPPER.Example', 'type1')",
+        Config),
+    Text = "'UPPER.Example' is in the database in this form, which can never route: remove it, "
+           "then add it",
+    ?assertEqual({409, what(Text)}, put("/api/domains/UPPER.Example", ?TYPE1)),
+    refused("duplicate", Text, "addDomain(domain: \"UPPER.Example\", hostType: \"type1\")"),
+    ?assertEqual("UPPER.Example|type1|1", rows(Config)),
+    ?assertEqual(204, delete("/api/domains/UPPER.Example", ?TYPE1)),
+    ?assertEqual(204, put("/api/domains/UPPER.Example", ?TYPE1)),
+    ?assertEqual("upper.example|type1|1", rows(Config)).
+
+one_of_another_form_may_be_like_a_static_domain(Config) ->
+    sql("INSERT INTO domain_settings (domain, host_type) VALUES ('Static.Example', 'type2')",
+        Config),
+    ?assertEqual({["Static.Example", "static.example"], null}, list("")),
+    ?assertMatch({200, <<"{\"domain\":\"Static.Example\",\"host_type\":\"type2\"", _/binary>>},
+                 get("/api/domains/Static.Example")),
+    ?assertMatch({200, <<"{\"domain\":\"static.example\",\"host_type\":\"type1\"", _/binary>>},
+                 get("/api/domains/STATIC.example")),
+    ?assertEqual(204, delete("/api/domains/Static.Example", ?TYPE2)),
+    ?assertEqual({403, what("domain is static")}, delete("/api/domains/Static.Example", ?TYPE2)).
 
 static_domains_stay_as_they_are(_Config) ->
     ?assertEqual({403, what("domain is static")}, put(?STATIC, ?TYPE1)),
@@ -474,6 +544,15 @@ passwords_are_set_deleted_and_go_with_their_domain(Config) ->
     Log = io_lib:format("~0tp", [ets:tab2list(test_helper)]),
     ?assertEqual(nomatch, string:find(Log, "s3cret")),
     test_helper:release_logs().
+
+a_refusal_has_the_text_of_the_node(_Config) ->
+    ?assertEqual(204, put(?A, ?TYPE1)),
+    [refused_with("not_found", Text, Field, graphql(["mutation { domain { ", Field, " } }"]))
+     || {Text, Field} <-
+            [{"Given domain has no password", "deleteDomainPassword(domain: \"a.example\")"},
+             {"Given domain has no password", "deleteDomainPassword(domain: \"b.example\")"},
+             {"Given domain does not exist",
+              "setDomainPassword(domain: \"b.example\", password: \"secret\")"}]].
 
 changes_by_one_graphql_request_are_made_in_their_order(_Config) ->
     Answer = graphql("mutation { domain {"

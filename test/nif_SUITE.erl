@@ -770,6 +770,7 @@ fitting(pending) -> [oneof([all, number()]), number()];
 fitting(keep) -> [anything()];
 fitting(get_all_outdated) -> [anything()];
 fitting(Function) when Function =:= check_name; Function =:= get_host_type;
+                       Function =:= prepare_name; Function =:= is_prepared;
                        Function =:= is_static; Function =:= is_host_type_allowed;
                        Function =:= get_domains_by_host_type; Function =:= delete -> [name()];
 fitting(_Function) -> [].

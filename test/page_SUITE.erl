@@ -102,6 +102,9 @@ control("hang_node", _Config) ->
 control("remove_node", Config) ->
     "" = os:cmd("kill -CONT " ++ get(other_pid)),
     ok = test_helper:call(?config(other, Config), test_helper, stop_standalone, []);
+control("write_row", Config) ->
+    "" = test_helper:sql(?config(url, Config), "INSERT INTO domain_settings (domain, host_type) "
+                                               "VALUES ('UPPER.Example', 'type1')");
 %% Without the event log every check fails.
 control("break_database", Config) ->
     put(broken, true),

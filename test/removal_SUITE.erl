@@ -22,8 +22,17 @@ groups() ->
              a_node_that_dies_while_a_handler_runs_leaves_the_removal_to_the_next,
              two_nodes_that_remove_a_domain_at_once_both_succeed,
              a_domain_cannot_be_added_again_before_its_removal_is_done,
-             a_late_removal_spares_a_domain_that_was_added_again],
-    [{Kind, [], Cases} || {group, Kind} <- test_helper:databases()].
+             a_late_removal_spares_a_domain_that_was_added_again,
+             handlers_that_hang_hold_up_no_other_removal,
+             a_handler_that_hangs_is_given_up_and_the_domain_stays_deleting,
+             a_removal_that_is_requested_twice_runs_once_at_a_time,
+             a_domain_that_is_removed_again_while_it_is_removed_is_gone,
+             the_pause_grows_while_a_handler_fails,
+             a_handler_ends_with_the_application,
+             the_nodes_are_asked_once_for_a_page_of_removals],
+    %% Takes 30 s.
+    Slow = #{postgres => [what_was_given_up_is_tried_again_by_itself]},
+    [{Kind, [], Cases ++ maps:get(Kind, Slow, [])} || {group, Kind} <- test_helper:databases()].
 
 init_per_group(Kind, Config) ->
     test_helper:init_database(Kind, Config).
@@ -168,25 +177,183 @@ a_late_removal_spares_a_domain_that_was_added_again(Config) ->
     ?assertMatch({ok, #{status := enabled}}, mongoose_domain_api:get_domain_details(?D)),
     test_helper:stop_node(Node).
 
+%% Handlers that hang
+
+handlers_that_hang_hold_up_no_other_removal(_Config) ->
+    %% More than run at once.
+    Hanging = [numbered("hangs", N) || N <- lists:seq(1, 25)],
+    ok = hang_for("hangs"),
+    lists:foreach(fun insert/1, [?D | Hanging]),
+    [{ok, #{status := deleting}} = mongoose_domain_api:request_delete_domain(D, ?T)
+     || D <- Hanging ++ [?D]],
+    gone(?D),
+    ?assertEqual(lists:sort(Hanging), lists:sort([Domain || {Domain, _} <- hanging(25)])),
+    [?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(D))
+     || D <- Hanging],
+    %% Nor one that somebody waits for.
+    insert(?D),
+    ?assertMatch({ok, #{status := deleted}}, mongoose_domain_api:delete_domain(?D, ?T)).
+
+a_handler_that_hangs_is_given_up_and_the_domain_stays_deleting(Config) ->
+    restart(Config, #{removal_handler_timeout => 1}),
+    ok = hang_for("a."),
+    insert(?D),
+    ?assertEqual({removal_failed, <<"The removal handler hanging did not end within 1 s">>},
+                 mongoose_domain_api:delete_domain(?D, ?T)),
+    [{?D, Handler}] = hanging(1),
+    test_helper:wait_until(fun() -> not is_process_alive(Handler) end),
+    ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
+    ?assertEqual({error, not_found}, mongoose_domain_core:get_host_type(?D)),
+    %% The same where nobody waits for it.
+    test_helper:capture_logs(),
+    {ok, #{status := deleting}} = mongoose_domain_api:request_delete_domain(?D, ?T),
+    test_helper:remover_done(),
+    ?assertMatch([#{domain := ?D, host_type := ?T, level := error,
+                    reason := {handler_failed, {hanging, {no_end_within, 1}}}}],
+                 test_helper:logged(domain_removal_failed)),
+    test_helper:release_logs(),
+    ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
+    ok = mongoose_domain_hooks:delete_removal_handler(hanging),
+    ?assertMatch({ok, #{status := deleted}}, mongoose_domain_api:delete_domain(?D, ?T)).
+
+what_was_given_up_is_tried_again_by_itself(Config) ->
+    restart(Config, #{removal_handler_timeout => 1}),
+    ok = hang_for("a."),
+    insert(?D),
+    ?assertMatch({removal_failed, _}, mongoose_domain_api:delete_domain(?D, ?T)),
+    ok = mongoose_domain_hooks:delete_removal_handler(hanging),
+    gone(?D).
+
+a_removal_that_is_requested_twice_runs_once_at_a_time(_Config) ->
+    ok = hang_for("a."),
+    insert(?D),
+    Request = fun() ->
+        {ok, #{status := deleting}} = mongoose_domain_api:request_delete_domain(?D, ?T)
+    end,
+    Request(),
+    [{?D, Handler}] = hanging(1),
+    [Request() || _ <- lists:seq(1, 5)],
+    ok = mongoose_domain_remover:wake(),
+    _ = sys:get_state(mongoose_domain_remover),
+    insert(<<"b.example">>),
+    {ok, _} = mongoose_domain_api:request_delete_domain(<<"b.example">>, ?T),
+    gone(<<"b.example">>),
+    ?assertEqual([], hanging(0)),
+    Handler ! go_on,
+    gone(?D).
+
+a_domain_that_is_removed_again_while_it_is_removed_is_gone(Config) ->
+    ok = hang_for("a."),
+    insert(?D),
+    {ok, _} = mongoose_domain_api:request_delete_domain(?D, ?T),
+    [{?D, First}] = hanging(1),
+    %% As if another node had removed it meanwhile, and it had been added again.
+    test_helper:sql(?config(url, Config), "DELETE FROM domain_settings"),
+    insert(?D),
+    {ok, _} = mongoose_domain_api:request_delete_domain(?D, ?T),
+    First ! go_on,
+    test_helper:wait_until(fun() ->
+        element(1, mongoose_domain_api:get_domain_details(?D)) =:= not_found orelse
+            [Handler ! go_on || {?D, Handler} <- hanging(0)]
+    end).
+
+the_pause_grows_while_a_handler_fails(_Config) ->
+    Pause = fun() ->
+        test_helper:remover_done(),
+        #{timer := Timer, pause := Next} = sys:get_state(mongoose_domain_remover),
+        {is_reference(Timer) andalso erlang:read_timer(Timer) > 0, Next}
+    end,
+    Retry = fun() ->
+        %% As the timer does.
+        mongoose_domain_remover ! retry,
+        Pause()
+    end,
+    ok = mongoose_domain_hooks:add_removal_handler(h, fun(_, _) -> error(out_of_order) end),
+    ?assertEqual({false, 30000}, Pause()),
+    insert(?D),
+    {ok, _} = mongoose_domain_api:request_delete_domain(?D, ?T),
+    ?assertEqual({true, 60000}, Pause()),
+    ?assertEqual({true, 120000}, Retry()),
+    [Retry() || _ <- lists:seq(1, 5)],
+    ?assertEqual({true, 600000}, Retry()),
+    ok = mongoose_domain_hooks:delete_removal_handler(h),
+    ?assertEqual({false, 30000}, Retry()),
+    gone(?D).
+
+a_handler_ends_with_the_application(_Config) ->
+    ok = hang_for("a."),
+    insert(?D),
+    insert(<<"a.b.example">>),
+    {ok, _} = mongoose_domain_api:request_delete_domain(?D, ?T),
+    Waiting = spawn(fun() -> mongoose_domain_api:delete_domain(<<"a.b.example">>, ?T) end),
+    Handlers = [Handler || {_, Handler} <- hanging(2)],
+    test_helper:stop_standalone(),
+    exit(Waiting, kill),
+    test_helper:wait_until(fun() -> not lists:any(fun is_process_alive/1, Handlers) end).
+
+the_nodes_are_asked_once_for_a_page_of_removals(Config) ->
+    Url = ?config(url, Config),
+    test_helper:fill(Url, "d", ".example", 1500),
+    test_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
+    Remover = whereis(mongoose_domain_remover),
+    1 = erlang:trace(Remover, true, [call]),
+    1 = erlang:trace_pattern({service_domain_db, sync_local, 0}, true),
+    ok = mongoose_domain_remover:wake(),
+    test_helper:wait_until(fun() -> mongoose_domain_api:get_all_domains() =:= [] end, 300000),
+    Asked = fun Asked() ->
+        receive {trace, Remover, call, {service_domain_db, sync_local, []}} -> 1 + Asked()
+        after 0 -> 0
+        end
+    end,
+    1 = erlang:trace(Remover, false, [call]),
+    1 = erlang:trace_pattern({service_domain_db, sync_local, 0}, false),
+    %% Pages of 1,000.
+    ?assertEqual(2, Asked()).
+
 %% On the nodes
 
-%% The handler runs in the remover, and waits until it is told to go on.
+%% The handler waits until it is told to go on.
 add_waiting_handler() ->
     persistent_term:put(waiting_handler, added),
     Wait = fun(_, _) ->
+               true = register(waiting_handler, self()),
                persistent_term:put(waiting_handler, runs),
                receive go_on -> ok end
            end,
     mongoose_domain_hooks:add_removal_handler(waiting, Wait).
 
 end_waiting_handler() ->
-    mongoose_domain_remover ! go_on,
+    waiting_handler ! go_on,
     ok.
 
 note_removal(_HostType, Domain) ->
     persistent_term:put(?MODULE, Domain).
 
 %% Helpers
+
+restart(Config, Env) ->
+    test_helper:stop_standalone(),
+    start(?config(url, Config), Env).
+
+numbered(Prefix, N) ->
+    unicode:characters_to_binary([Prefix, integer_to_list(N), ".example"]).
+
+%% A handler that hangs for the domains that begin so, until it is told to go on.
+hang_for(Prefix) ->
+    Self = self(),
+    Hang = fun(?T, Domain) ->
+        case string:prefix(Domain, Prefix) of
+            nomatch -> ok;
+            _ -> Self ! {hangs, Domain, self()}, receive go_on -> ok end
+        end
+    end,
+    mongoose_domain_hooks:add_removal_handler(hanging, Hang).
+
+%% At least so many domains for which it hangs, or has, and its processes.
+hanging(AtLeast) ->
+    receive {hangs, Domain, Pid} -> [{Domain, Pid} | hanging(AtLeast - 1)]
+    after case AtLeast > 0 of true -> 60000; false -> 0 end -> []
+    end.
 
 start_node(Config) ->
     start_node(Config, #{}).

@@ -33,6 +33,7 @@ groups() ->
        what_the_sidecar_can_refuse_asks_nobody,
        any_other_answer_is_an_error_with_a_text,
        a_password_is_changed_by_a_node_and_not_in_the_sidecar,
+       a_removal_reaches_nodes_that_are_no_members_of_one_cluster,
        a_removal_right_after_the_start_connects_by_itself,
        the_sidecar_leaves_interrupted_removals_alone]},
      {trouble, [],
@@ -84,15 +85,23 @@ init_per_group(Group, Config) ->
 end_per_group(_Group, _Config) ->
     ok.
 
+init_per_testcase(a_removal_reaches_nodes_that_are_no_members_of_one_cluster, Config) ->
+    with_nodes([{url, test_helper:fresh_url(Config)} | Config]);
 init_per_testcase(_Case, Config) ->
     case ?config(group, Config) of
         options -> Config;
         _ -> with_cluster([{url, test_helper:fresh_url(Config)} | Config])
     end.
 
-with_cluster(Config) ->
-    [First, Second] = Nodes = [start_mim(Dir, Config) || Dir <- ?config(mims, Config)],
+with_cluster(Config0) ->
+    Config = with_nodes(Config0),
+    [First, Second] = ?config(nodes, Config),
     connect(First, Second),
+    Config.
+
+%% They share the database only.
+with_nodes(Config) ->
+    Nodes = [start_mim(Dir, Config) || Dir <- ?config(mims, Config)],
     [{nodes, Nodes}, {sidecar, hidden_peer(sidecar)} | Config].
 
 end_per_testcase(_Case, Config) ->
@@ -255,7 +264,26 @@ a_password_is_changed_by_a_node_and_not_in_the_sidecar(Config) ->
                    {delete_domain_password, [?D]}], []],
                  [[{Function, Of} || {admins, Function, Of} <- calls(Node)]
                   || Node <- [First, Second]]),
-    ?assertEqual("0", test_helper:sql(?config(url, Config), "SELECT COUNT(*) FROM domain_admins")).
+    ?assertEqual("0", test_helper:sql(?config(url, Config), "SELECT COUNT(*) FROM domain_admins")),
+    %% What a node keeps of a password the sidecar cannot read.
+    test_helper:sql(?config(url, Config),
+                    "INSERT INTO domain_admins (domain, pass_details) VALUES ('a.example', 'own')"),
+    {unreadable_password, Text} = call(Sidecar, ?API, check_domain_password, Args),
+    says(Text, ["only that can check it"]).
+
+a_removal_reaches_nodes_that_are_no_members_of_one_cluster(Config) ->
+    [First, Second] = ?config(nodes, Config),
+    Sidecar = sidecar(#{nodes => [stand_in:name(Second), stand_in:name(First)]}, Config),
+    ?assertEqual([], mim_call(First, erlang, nodes, [])),
+    [begin
+         insert(Sidecar),
+         soon(fun() -> host_type(First, ?D) =:= {ok, ?T} end),
+         ?assertEqual({ok, details(?D, ?T, Status)}, call(Sidecar, ?API, Delete, [?D, ?T])),
+         %% By its own look it would be 30 s.
+         soon(fun() -> host_type(First, ?D) =:= {error, not_found} end)
+     end || {Delete, Status} <- [{delete_domain, deleted}, {request_delete_domain, deleting}]],
+    ?assertEqual([{?T, ?D}, {?T, ?D}], removed_on(Second)),
+    ?assertEqual([], removed_on(First)).
 
 a_removal_right_after_the_start_connects_by_itself(Config) ->
     test_helper:sql(?config(url, Config), "INSERT INTO domain_settings (domain, host_type)"

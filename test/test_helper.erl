@@ -255,8 +255,14 @@ loaded() ->
 %% @doc Waits for the end of what the remover does now: it looks for interrupted removals at its
 %% start and when a removal fails, and would come in between.
 remover_done() ->
-    _ = sys:get_state(mongoose_domain_remover, infinity),
-    ok.
+    wait_until(fun() ->
+        case sys:get_state(mongoose_domain_remover, infinity) of
+            #{requested := [], ready := [], read_after := nothing, running := Running} ->
+                map_size(Running) =:= 0 orelse Running;
+            Busy ->
+                Busy
+        end
+    end).
 
 default_env() ->
     #{static_domains => [{<<"static.example">>, <<"type1">>}],

@@ -7,7 +7,8 @@ domain static.example and the host types type1, type2 and <b>type3</b>; the test
 API. With `control' whoever runs this does what a line on standard output asks for, and answers by a line
 on standard input when that is done: stops and starts the node's HTTP server (`please stop', `please
 start'), adds a node to the cluster, lets it hang, takes it away (`add_node', `hang_node', `remove_node'),
-takes a table from the database and gives it back (`break_database', `mend_database').
+takes a table from the database and gives it back (`break_database', `mend_database'), writes a row with a
+name that can never route (`write_row').
 """
 
 import base64
@@ -465,6 +466,24 @@ class TheList(PageTest):
                           "Static: only the configuration of the nodes can change it."], cells)
         self.assertEqual([], self.browser.find_elements(
             By.CSS_SELECTOR, f"#rows [aria-label$=' {STATIC}']"))
+
+
+    @unittest.skipUnless(CONTROLLED, "nobody to write the row")
+    def test_a_domain_that_can_never_route_is_marked_and_can_only_be_removed(self):
+        please("write_row")
+        self.filter("type1")
+        cells = self.until(lambda: self.rows().get("UPPER.Example"))
+        self.assertEqual("enabled, never routes", cells[1])
+        self.assertIn("its name is not nameprepped", cells[2])
+        self.assertEqual(["Remove UPPER.Example"], [button.get_attribute("aria-label") for button in
+                         self.browser.find_elements(By.CSS_SELECTOR, "#rows [aria-label$=' UPPER.Example']")])
+        self.look_up("UPPER.Example")
+        self.assert_shows("found", "UPPER.Example", "never routes")
+        self.click_in_row("UPPER.Example", "Remove")
+        self.type_into("confirm-name", "UPPER.Example")
+        self.click("#confirm-yes")
+        self.assert_shows("said", "UPPER.Example was removed")
+        self.until(lambda: "UPPER.Example" not in self.rows())
 
 
 class Change(PageTest):

@@ -10,6 +10,7 @@
 %% - `invalid_domain', `invalid_host_type': no database column can hold the name (empty, over 250
 %%   characters, not UTF-8, NUL inside, not a binary);
 %% - `invalid_password': nobody can have such a password; `wrong_password': it is another one;
+%%   `unreadable_password': other code keeps other details of it, such as MongooseIM's own;
 %% - `db_error': the database failed; `service_disabled': no database is configured;
 %% - `unreachable': this node is a sidecar ({@link mongoose_domain_sidecar}), and no node of
 %%   MongooseIM could be asked for the removal, or the one that was asked has not answered.
@@ -30,9 +31,13 @@
 -type domain() :: mongoose_domain_core:domain().
 -type host_type() :: mongoose_domain_core:host_type().
 -type status() :: enabled | disabled | deleting | deleted.
--type details() :: #{domain := domain(), host_type := host_type(), status := status()}.
+-type details() :: #{domain := domain(), host_type := host_type(), status := status(),
+                     %% Only there if it can never route: its name is not nameprepped, so nothing
+                     %% asks for it. Somebody wrote it by SQL, or did not prepare the name.
+                     routable => false}.
 -type reason() :: static | unknown_host_type | duplicate | not_found | wrong_host_type | deleted
                 | invalid_domain | invalid_host_type | invalid_password | wrong_password
+                | unreadable_password
                 | db_error | service_disabled
                 | removal_failed | unreachable.
 -type error() :: {reason(), Text :: binary()}.
@@ -63,17 +68,17 @@ insert_domain(Domain, HostType) ->
 -spec delete_domain(domain(), host_type()) -> {ok, details()} | error().
 delete_domain(Domain, HostType) ->
     remove(delete_domain, Domain, HostType, fun() ->
-        case mongoose_domain_remover:remove(HostType, Domain) of
+        case mongoose_domain_removal:run(HostType, Domain) of
             ok ->
                 {ok, details(Domain, HostType, deleted)};
             {error, {database, Failure}} ->
-                ok = mongoose_domain_remover:wake(),
+                ok = mongoose_domain_remover:request(HostType, Domain),
                 db_failure(Failure);
-            {error, {handler_failed, {Id, _Reason} = Reason}} ->
-                ok = mongoose_domain_remover:wake(),
+            {error, {handler_failed, {Id, Reason}}} ->
+                ok = mongoose_domain_remover:retry_later(),
                 logger:error(#{what => domain_removal_failed, host_type => HostType,
-                               domain => Domain, reason => Reason}),
-                Text = io_lib:format("The removal handler ~tp failed", [Id]),
+                               domain => Domain, reason => {handler_failed, {Id, Reason}}}),
+                Text = io_lib:format("The removal handler ~tp ~ts", [Id, how_it_failed(Reason)]),
                 {removal_failed, unicode:characters_to_binary(Text)}
         end
     end).
@@ -83,7 +88,7 @@ delete_domain(Domain, HostType) ->
 -spec request_delete_domain(domain(), host_type()) -> {ok, details()} | error().
 request_delete_domain(Domain, HostType) ->
     remove(request_delete_domain, Domain, HostType, fun() ->
-        ok = mongoose_domain_remover:wake(),
+        ok = mongoose_domain_remover:request(HostType, Domain),
         {ok, details(Domain, HostType, deleting)}
     end).
 
@@ -102,7 +107,7 @@ disable_domain(Domain) ->
 get_domain_details(Domain) ->
     run([name(invalid_domain, Domain), not_static(Domain)], fun() ->
         case select(Domain) of
-            {ok, HostType, Status} -> {ok, details(Domain, HostType, Status)};
+            {ok, HostType, Status} -> {ok, marked(details(Domain, HostType, Status))};
             Error -> Error
         end
     end).
@@ -144,6 +149,8 @@ delete_domain_password(Domain) ->
     end).
 
 %% @doc Is it the password of the domain's administrator? `not_found': there is none.
+%% `unreadable_password': it was not set by {@link set_domain_password/2} of a standalone node; in a
+%% sidecar a node of MongooseIM sets it.
 -spec check_domain_password(domain(), Password :: binary()) -> ok | error().
 check_domain_password(Domain, Password) ->
     run([name(invalid_domain, Domain), password(Password)], fun() ->
@@ -152,7 +159,11 @@ check_domain_password(Domain, Password) ->
             {ok, Details} ->
                 case mongoose_domain_password:is_right(Password, Details) of
                     true -> ok;
-                    false -> {wrong_password, <<"Wrong password">>}
+                    false -> {wrong_password, <<"Wrong password">>};
+                    unknown ->
+                        {unreadable_password,
+                         <<"The password was not set by this application, but by MongooseIM or "
+                           "other code: only that can check it">>}
                 end;
             {error, Failure} -> db_failure(Failure)
         end
@@ -191,7 +202,8 @@ get_all_domains(After, Pages) ->
             lists:append(lists:reverse(Pages));
         {ok, Rows} ->
             {LastId, _, _, _} = lists:last(Rows),
-            Page = [details(Domain, HostType, Status) || {_, Domain, HostType, Status} <- Rows],
+            Page = [marked(details(Domain, HostType, Status))
+                    || {_, Domain, HostType, Status} <- Rows],
             get_all_domains(LastId, [Page | Pages]);
         {error, Failure} ->
             db_failure(Failure)
@@ -205,7 +217,9 @@ remove(Function, Domain, HostType, Then) ->
                 mark_deleting(Domain, HostType, Then);
             true ->
                 Result = mongoose_domain_sidecar:remove(Function, Domain, HostType),
-                service_domain_db:force_check_for_updates(),
+                %% All of its nodes, as they may be no members of one cluster. And whatever the
+                %% result: a removal that is not known to have been done may be marked.
+                tell(),
                 Result
         end
     end).
@@ -226,9 +240,12 @@ mark_deleting(Domain, HostType, Then) ->
         {ok, {wrong_host_type, _}} -> failure(wrong_host_type);
         {error, Failure} ->
             %% The mark may be there all the same: an answer can be lost after the commit.
-            ok = mongoose_domain_remover:wake(),
+            ok = mongoose_domain_remover:request(HostType, Domain),
             db_failure(Failure)
     end.
+
+how_it_failed({no_end_within, Seconds}) -> io_lib:format("did not end within ~b s", [Seconds]);
+how_it_failed(_Reason) -> "failed".
 
 set_status(Domain, Request, Status) ->
     run([name(invalid_domain, Domain), not_static(Domain)], fun() ->
@@ -316,6 +333,12 @@ allowed(HostType) ->
 
 details(Domain, HostType, Status) ->
     #{domain => Domain, host_type => HostType, status => Status}.
+
+marked(#{domain := Domain} = Details) ->
+    case mongoose_domain_nif:is_prepared(Domain) of
+        true -> Details;
+        false -> Details#{routable => false}
+    end.
 
 db_failure(service_disabled) -> failure(service_disabled);
 db_failure({_Reason, Text}) -> {db_error, Text}.

@@ -2,9 +2,11 @@
 %%
 %% A *removal handler* removes its data of a domain that is being removed, and returns `ok'. It may
 %% be called again for the same domain, also on another node at the same time, until all handlers
-%% have returned `ok'; anything else leaves the domain `deleting' and the removal is tried again. A
-%% handler that must not miss a removal that a crash interrupted belongs into the configuration
-%% (`removal_handlers'), because interrupted removals are resumed when the node starts.
+%% have returned `ok'; anything else leaves the domain `deleting' and the removal is tried again. It
+%% runs in a process of its own, beside those for other domains, which is killed after
+%% `removal_handler_timeout' seconds; that is a failure like others. A handler that must not miss a
+%% removal that a crash interrupted belongs into the configuration (`removal_handlers'), because
+%% interrupted removals are resumed when the node starts.
 %%
 %% A *listener* is told of every domain that routes now on this node, or routes no more, one after
 %% the other, in the order in which it happened.
@@ -89,19 +91,27 @@ domains_changed(Transitions) ->
     end.
 
 %% @private
-%% @doc Runs all handlers in the calling process, until one fails.
+%% @doc Runs all handlers, one after the other, until one fails. The reason of one that has not
+%% ended in time is `{no_end_within, Seconds}'.
 -spec run_removal_handlers(host_type(), domain()) -> ok | {error, {Id :: term(), Reason :: term()}}.
 run_removal_handlers(HostType, Domain) ->
-    run_removal_handlers(ets:tab2list(?HANDLERS), HostType, Domain).
+    {ok, Seconds} = application:get_env(mongoose_domain_standalone, removal_handler_timeout),
+    run_removal_handlers(ets:tab2list(?HANDLERS), HostType, Domain, Seconds).
 
-run_removal_handlers([], _HostType, _Domain) ->
+run_removal_handlers([], _HostType, _Domain, _Seconds) ->
     ok;
-run_removal_handlers([{Id, Fun} | Handlers], HostType, Domain) ->
+run_removal_handlers([{Id, Fun} | Handlers], HostType, Domain, Seconds) ->
+    case run_in_time(fun() -> run_removal_handler(Fun, HostType, Domain) end, Seconds) of
+        ok -> run_removal_handlers(Handlers, HostType, Domain, Seconds);
+        {error, Reason} -> {error, {Id, Reason}}
+    end.
+
+run_removal_handler(Fun, HostType, Domain) ->
     try Fun(HostType, Domain) of
-        ok -> run_removal_handlers(Handlers, HostType, Domain);
-        Other -> {error, {Id, Other}}
+        ok -> ok;
+        Other -> {error, Other}
     catch
-        Class:Reason:Stacktrace -> {error, {Id, {Class, Reason, Stacktrace}}}
+        Class:Reason:Stacktrace -> {error, {Class, Reason, Stacktrace}}
     end.
 
 %% gen_server: tells the listeners
@@ -148,6 +158,27 @@ tell([{Id, Fun} | Listeners], What, HostType, Domain) ->
                          reason => Reason, stacktrace => Stacktrace})
     end,
     tell(Listeners, What, HostType, Domain).
+
+%% Runs a function in a process of its own, which is killed when its time is over or the caller
+%% ends.
+run_in_time(Fun, Seconds) ->
+    Caller = self(),
+    {Keeper, Monitor} = spawn_monitor(fun() -> keep(Caller, Fun, Seconds) end),
+    receive
+        {'DOWN', Monitor, process, Keeper, {ended, Result}} -> Result;
+        {'DOWN', Monitor, process, Keeper, Reason} -> {error, Reason}
+    end.
+
+keep(Caller, Fun, Seconds) ->
+    OfCaller = monitor(process, Caller),
+    {Pid, Monitor} = spawn_monitor(fun() -> exit({ended, Fun()}) end),
+    receive
+        {'DOWN', Monitor, process, Pid, Reason} -> exit(Reason);
+        {'DOWN', OfCaller, process, Caller, _} -> exit(Pid, kill)
+    after timer:seconds(Seconds) ->
+        exit(Pid, kill),
+        exit({no_end_within, Seconds})
+    end.
 
 create_table({Table, Option, Arity}) ->
     Table = ets:new(Table, [named_table, public, ordered_set, {read_concurrency, true}]),

@@ -42,8 +42,8 @@ details(Password, Salt, Iterations) ->
     iolist_to_binary(["SCRAM-SHA-256$", integer_to_list(Iterations), ":", base64:encode(Salt), "$",
                       base64:encode(StoredKey), ":", base64:encode(ServerKey)]).
 
-%% @doc Is it the password of which this was kept?
--spec is_right(Password :: binary(), Details :: binary()) -> boolean().
+%% @doc Is it the password of which this was kept? `unknown': it was not kept by this module.
+-spec is_right(Password :: binary(), Details :: binary()) -> boolean() | unknown.
 is_right(Password, Details) ->
     case string:split(Details, "$", all) of
         [<<"SCRAM-SHA-256">>, Parameters, _Keys] ->
@@ -51,5 +51,5 @@ is_right(Password, Details) ->
             %% A time that tells something tells it of these details, not of the password.
             details(Password, base64:decode(Salt), binary_to_integer(Iterations)) =:= Details;
         _Other ->
-            false
+            unknown
     end.

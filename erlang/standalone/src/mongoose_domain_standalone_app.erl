@@ -9,14 +9,16 @@
 -export([start/2, stop/1]).
 
 -define(APP, mongoose_domain_standalone).
--define(OPTIONS, [static_domains, host_types, database, service, http, removal_handlers, listeners,
-                  sidecar]).
+-define(OPTIONS, [static_domains, host_types, database, service, http, removal_handlers,
+                  removal_handler_timeout, listeners, sidecar]).
 %% OTP's own is among them.
 -define(NAMES, [included_applications | ?OPTIONS]).
 -define(SERVICE_OPTS, [event_cleaning_interval, event_max_age, audit_interval,
                        initial_load_timeout, max_connections]).
 %% 30 days: the VM has no longer timers than 49.
 -define(MAX_SECONDS, 2592000).
+%% A day.
+-define(MAX_HANDLER_SECONDS, 86400).
 
 %% @private
 -spec start(application:start_type(), term()) -> {ok, pid()} | {error, term()}.
@@ -71,6 +73,7 @@ stop_supervisor(Pid) ->
 check_options() ->
     first_error([fun check_names/0, fun check_domains/0, fun check_service/0, fun check_http/0,
                  fun() -> check_callbacks(removal_handlers) end,
+                 fun check_removal_handler_timeout/0,
                  fun() -> check_callbacks(listeners) end,
                  fun mongoose_domain_sidecar:check_options/0]).
 
@@ -94,9 +97,15 @@ check_domains() ->
     {ok, Pairs} = application:get_env(?APP, static_domains),
     {ok, HostTypes} = application:get_env(?APP, host_types),
     case mongoose_domain_nif:check_start_args(Pairs, HostTypes) of
-        ok -> ok;
+        ok -> check_static_domains(Pairs);
         {error, 1, Text} -> {error, static_domains, Text};
         {error, 2, Text} -> {error, host_types, Text}
+    end.
+
+check_static_domains(Pairs) ->
+    case mongoose_domain_static:prepare(Pairs) of
+        {ok, _Prepared} -> ok;
+        {error, Text} -> {error, static_domains, Text}
     end.
 
 check_service() ->
@@ -139,6 +148,14 @@ is_seconds(Value) ->
 service_opts_text() ->
     <<"must be a map of event_cleaning_interval, event_max_age, audit_interval and "
       "initial_load_timeout, in seconds from 1 to 2592000, and max_connections, from 1 to 100">>.
+
+check_removal_handler_timeout() ->
+    case application:get_env(?APP, removal_handler_timeout) of
+        {ok, Seconds} when is_integer(Seconds), Seconds > 0, Seconds =< ?MAX_HANDLER_SECONDS ->
+            ok;
+        _ ->
+            {error, removal_handler_timeout, <<"must be 1 to 86400, in seconds">>}
+    end.
 
 check_callbacks(Option) ->
     {ok, Callbacks} = application:get_env(?APP, Option),

@@ -19,7 +19,8 @@ start_link() ->
 init([]) ->
     %% Registrations outlive the process that runs them.
     ok = mongoose_domain_hooks:create_tables(),
-    {ok, Pairs} = application:get_env(?APP, static_domains),
+    {ok, Written} = application:get_env(?APP, static_domains),
+    {ok, Pairs} = mongoose_domain_static:prepare(Written),
     {ok, HostTypes} = application:get_env(?APP, host_types),
     Children = [#{id => mim_scope, start => {pg, start_link, [mim_scope]}},
                 #{id => mongoose_domain_hooks, start => {mongoose_domain_hooks, start_link, []}},

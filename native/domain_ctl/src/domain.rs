@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::process::ExitCode;
 
 const DOMAIN: &str = "{ domain hostType status }";
-const WITH_TYPE: &str = "{ domain hostType status type }";
+const WITH_TYPE: &str = "{ domain hostType status type routable }";
 
 /// Sends the command and prints the result, errors included.
 pub fn run(command: &DomainCommand, client: &Client) -> Result<ExitCode, Error> {
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(
             query["query"],
             "query ($domain: DomainName!) { domain { domainDetails(domain: $domain) \
-             { domain hostType status type } } }"
+             { domain hostType status type routable } } }"
         );
     }
 }

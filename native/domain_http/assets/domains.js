@@ -4,6 +4,8 @@ import { byId, element, nameOf, put, request } from "./page.js";
 
 const PAGE = 50;
 const WHY_STATIC = "Static: only the configuration of the nodes can change it.";
+const WHY_NEVER = "Never routes: its name is not nameprepped, so nothing asks for it. Others wrote it to "
+  + "the database.";
 
 /// What the list shows, as parameters of its query.
 let filters = [];
@@ -101,8 +103,8 @@ function showFound(details) {
   ] : []));
 }
 
-const statusOf = ({ status, type }) => element("span", { class: status },
-  type === "static" ? `${status}, static` : status);
+const statusOf = ({ status, type, routable }) => element("span", { class: status },
+  [status, type === "static" && "static", routable === false && "never routes"].filter(Boolean).join(", "));
 
 /// The buttons for a domain, or why there are none.
 function changesOf(details) {
@@ -112,9 +114,11 @@ function changesOf(details) {
   }
   const button = (text, action, attributes) => element("button",
     { type: "button", "aria-label": `${text} ${details.domain}`, click: action, ...attributes }, text);
+  const removal = button("Remove", () => remove(details), { class: "danger" });
+  if (details.routable === false) return [element("span", { class: "note" }, WHY_NEVER), removal];
   return [
     details.enabled ? button("Disable", () => disable(details)) : button("Enable", () => enable(details)),
-    button("Remove", () => remove(details), { class: "danger" }),
+    removal,
   ];
 }
 

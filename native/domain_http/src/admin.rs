@@ -4,9 +4,8 @@ use crate::budget::Places;
 use crate::lag::History;
 use crate::node::{Change, Difference, Node, Refusal};
 use domain_store::{Filter, Setting, Status, Store};
-use domain_table::check_text;
+use domain_table::{check_text, is_prepared};
 use serde::Serialize;
-use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,15 +36,23 @@ pub struct Admin {
 /// A domain, as people are shown it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Details {
-    /// Nameprepped.
     #[schema(example = "example.com")]
     pub domain: String,
     #[schema(example = "type1")]
     pub host_type: String,
     pub status: DomainStatus,
-    /// Does it route?
+    /// Does it route, if it is routable?
     pub enabled: bool,
     pub r#type: DomainType,
+    /// Only there if it is false: the domain can never route, because its name is not nameprepped, so
+    /// nothing asks for it. Others wrote it to the database.
+    #[serde(skip_serializing_if = "is_true")]
+    #[schema(required = false, default = true)]
+    pub routable: bool,
+}
+
+fn is_true(it: &bool) -> bool {
+    *it
 }
 
 /// `deleting`: it is being removed, and does not route any more.
@@ -91,14 +98,15 @@ impl From<Setting> for Details {
         let status = row.status.into();
         let enabled = status == DomainStatus::Enabled;
         let (domain, host_type) = (row.domain, row.host_type);
-        Details { domain, host_type, status, enabled, r#type: DomainType::Dynamic }
+        let routable = is_prepared(&domain);
+        Details { domain, host_type, status, enabled, r#type: DomainType::Dynamic, routable }
     }
 }
 
 impl Details {
     fn of_static(domain: String, host_type: String) -> Self {
-        let (status, enabled) = (DomainStatus::Enabled, true);
-        Details { domain, host_type, status, enabled, r#type: DomainType::Static }
+        let (status, enabled, routable) = (DomainStatus::Enabled, true, true);
+        Details { domain, host_type, status, enabled, r#type: DomainType::Static, routable }
     }
 }
 
@@ -116,61 +124,91 @@ impl Admin {
         }
     }
 
-    /// Adds a domain. The same pair again is fine, whatever its status.
-    pub async fn add(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
-        let (domain, host_type) = self.names(domain, host_type).await?;
+    /// Adds a domain. The same pair again is fine, whatever its status. Changes return the name that
+    /// the domain has.
+    pub async fn add(&self, name: &str, host_type: &str) -> Result<String, Refusal> {
+        let (domain, host_type) = self.names(name, host_type).await?;
+        if !is_prepared(&domain) {
+            return Err(Refusal::NeverRoutes(domain));
+        }
         let insert = Change::Insert { domain: domain.clone(), host_type: host_type.clone() };
         match self.change(insert).await {
+            Ok(()) => Ok(domain),
             // MongooseIM's own API says so for the same pair, too.
-            Err(Refusal::Duplicate) => match self.row(&domain).await? {
-                Some(row) if row.host_type == host_type && is_kept(&row) => Ok(()),
-                _ => Err(Refusal::Duplicate),
+            Err(Refusal::Duplicate(text)) => match self.row(&domain).await? {
+                Some(row) if row.host_type == host_type && is_kept(&row) => Ok(domain),
+                _ => Err(Refusal::Duplicate(text)),
             },
-            result => result,
+            Err(refusal) => Err(refusal),
         }
     }
 
     /// Removes a domain, and waits until it is gone.
-    pub async fn remove(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
-        let (domain, host_type) = self.names(domain, host_type).await?;
-        self.removal(Change::Delete { domain, host_type }).await
+    pub async fn remove(&self, name: &str, host_type: &str) -> Result<String, Refusal> {
+        let (domain, host_type) = self.names(name, host_type).await?;
+        self.removal(Change::Delete { domain: domain.clone(), host_type }).await?;
+        Ok(domain)
     }
 
     /// Marks a domain for deletion; the rest is done by itself. A sidecar waits for a node of the
     /// cluster to do it.
-    pub async fn request_removal(&self, domain: &str, host_type: &str) -> Result<(), Refusal> {
-        let (domain, host_type) = self.names(domain, host_type).await?;
-        self.removal(Change::RequestDelete { domain, host_type }).await
+    pub async fn request_removal(&self, name: &str, host_type: &str) -> Result<String, Refusal> {
+        let (domain, host_type) = self.names(name, host_type).await?;
+        self.removal(Change::RequestDelete { domain: domain.clone(), host_type }).await?;
+        Ok(domain)
     }
 
     /// Enables or disables a domain.
-    pub async fn set_enabled(&self, domain: &str, enabled: bool) -> Result<(), Refusal> {
-        let domain = prepared(domain)?;
-        self.check_fit(&[&domain]).await?;
+    pub async fn set_enabled(&self, name: &str, enabled: bool) -> Result<String, Refusal> {
+        let domain = self.meant(name).await?;
         let change = match enabled {
-            true => Change::Enable { domain },
-            false => Change::Disable { domain },
+            true => Change::Enable { domain: domain.clone() },
+            false => Change::Disable { domain: domain.clone() },
         };
-        self.change(change).await
+        self.change(change).await?;
+        Ok(domain)
     }
 
     /// Sets the password of a domain's administrator, or with none deletes it. Returns a text for
     /// people.
     pub async fn change_password(
         &self,
-        domain: &str,
+        name: &str,
         password: Option<String>,
     ) -> Result<String, Refusal> {
-        let domain = prepared(domain)?;
-        self.check_fit(&[&domain]).await?;
+        let domain = self.meant(name).await?;
         self.make(|node| async move { node.change_password(domain, password).await }).await
     }
 
-    async fn names(&self, domain: &str, host_type: &str) -> Result<(String, String), Refusal> {
-        let domain = prepared(domain)?;
+    async fn names(&self, name: &str, host_type: &str) -> Result<(String, String), Refusal> {
         check_text(host_type).map_err(|error| Refusal::InvalidHostType(error.to_string()))?;
-        self.check_fit(&[&domain, host_type]).await?;
+        let domain = self.meant(name).await?;
+        self.check_fit(&[host_type]).await?;
         Ok((domain, host_type.to_owned()))
+    }
+
+    /// The domain that is meant by a name. A name that is not nameprepped means the domain that has
+    /// exactly this name in the database, if others have written one; else what nameprep makes of it.
+    async fn meant(&self, name: &str) -> Result<String, Refusal> {
+        let prepared = prepared(name);
+        if prepared.as_deref() != Ok(name) && self.is_there(name).await? {
+            return Ok(name.to_owned());
+        }
+        let domain = prepared?;
+        self.check_fit(&[&domain]).await?;
+        Ok(domain)
+    }
+
+    /// Has the database a domain of exactly this name?
+    async fn is_there(&self, name: &str) -> Result<bool, Refusal> {
+        if check_text(name).is_err() {
+            return Ok(false);
+        }
+        match self.check_fit(&[name]).await {
+            Ok(()) => Ok(self.row(name).await?.is_some()),
+            Err(Refusal::Unfit(_)) => Ok(false),
+            Err(refusal) => Err(refusal),
+        }
     }
 
     /// Can the database hold these names?
@@ -228,14 +266,13 @@ impl Admin {
     }
 
     /// What the configuration or the database says of a domain.
-    pub async fn details(&self, domain: &str) -> Result<Details, Refusal> {
-        let domain = prepared(domain)?;
+    pub async fn details(&self, name: &str) -> Result<Details, Refusal> {
+        let domain = self.meant(name).await?;
         if let Some(host_type) = self.node.static_host_type(&domain).await? {
             return Ok(Details::of_static(domain, host_type));
         }
-        self.check_fit(&[&domain]).await?;
         let row = self.row(&domain).await?;
-        row.map(Details::from).ok_or(Refusal::NotFound)
+        row.map(Details::from).ok_or(Refusal::NOT_FOUND)
     }
 
     /// The row of a domain. Without a database there is none.
@@ -346,14 +383,14 @@ impl Admin {
         let Some(wanted) = &filter.host_type else { return Ok(()) };
         let is_known = self.node.is_allowed(wanted).await?
             || self.node.statics().await?.iter().any(|(_, host_type)| host_type == wanted);
-        if is_known { Ok(()) } else { Err(Refusal::UnknownHostType) }
+        if is_known { Ok(()) } else { Err(Refusal::UNKNOWN_HOST_TYPE) }
     }
 
     /// How many domains route by a host type, if not more than `most`.
     pub async fn count_of(&self, host_type: &str, most: usize) -> Result<usize, TooMany> {
         check_text(host_type).map_err(|error| Refusal::InvalidHostType(error.to_string()))?;
         if !self.node.is_allowed(host_type).await? {
-            return Err(Refusal::UnknownHostType.into());
+            return Err(Refusal::UNKNOWN_HOST_TYPE.into());
         }
         let host_types = self.node.snapshot().await.map(|snapshot| snapshot.host_types);
         let found = host_types.iter().flatten().find(|it| it.host_type == host_type);
@@ -394,8 +431,8 @@ async fn in_time<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T,
 
 /// A domain by RFC 3491 (nameprep), as it is in the table and the database.
 pub fn prepared(domain: &str) -> Result<String, Refusal> {
-    let prepared = stringprep::nameprep(domain).map(Cow::into_owned);
-    let prepared = prepared.map_err(|error| Refusal::InvalidDomain(error.to_string()))?;
-    check_text(&prepared).map_err(|error| Refusal::InvalidDomain(error.to_string()))?;
-    Ok(prepared)
+    match domain_table::prepared(domain) {
+        Ok(prepared) => Ok(prepared.into_owned()),
+        Err(error) => Err(Refusal::InvalidDomain(error.to_string())),
+    }
 }

@@ -1,6 +1,6 @@
 //! Failures as answers of REST: a code, and `{"what": Text}`.
 
-use crate::node::{Refusal, unfit};
+use crate::node::{Refusal, never_routes, unfit};
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -38,17 +38,20 @@ impl Error {
 impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Self {
         let (status, what) = match refusal {
-            Refusal::Static => (StatusCode::FORBIDDEN, "domain is static"),
-            Refusal::UnknownHostType => (StatusCode::FORBIDDEN, "unknown host type"),
-            Refusal::Duplicate => (StatusCode::CONFLICT, "duplicate"),
-            Refusal::NotFound => (StatusCode::NOT_FOUND, "domain not found"),
-            Refusal::WrongHostType => (StatusCode::FORBIDDEN, "wrong host type"),
-            Refusal::Deleted => (StatusCode::FORBIDDEN, "domain is being removed"),
+            Refusal::Static(_) => (StatusCode::FORBIDDEN, "domain is static"),
+            Refusal::UnknownHostType(_) => (StatusCode::FORBIDDEN, "unknown host type"),
+            Refusal::Duplicate(_) => (StatusCode::CONFLICT, "duplicate"),
+            Refusal::NeverRoutes(name) => {
+                return Error::new(StatusCode::CONFLICT, never_routes(&name));
+            }
+            Refusal::NotFound(_) => (StatusCode::NOT_FOUND, "domain not found"),
+            Refusal::WrongHostType(_) => (StatusCode::FORBIDDEN, "wrong host type"),
+            Refusal::Deleted(_) => (StatusCode::FORBIDDEN, "domain is being removed"),
             Refusal::InvalidDomain(_) => (StatusCode::BAD_REQUEST, "invalid domain name"),
             Refusal::Unfit(name) => return Error::bad_request(unfit(&name)),
             Refusal::InvalidPassword(text) => return Error::bad_request(text),
             Refusal::InvalidHostType(_) => (StatusCode::BAD_REQUEST, "invalid host type"),
-            Refusal::Disabled => (StatusCode::FORBIDDEN, "service disabled"),
+            Refusal::Disabled(_) => (StatusCode::FORBIDDEN, "service disabled"),
             Refusal::Database(_) => (StatusCode::INTERNAL_SERVER_ERROR, "database error"),
             Refusal::RemovalFailed(text) => {
                 return Error::new(StatusCode::INTERNAL_SERVER_ERROR, text);

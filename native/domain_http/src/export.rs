@@ -77,7 +77,7 @@ struct ExportQuery {
 async fn export(State(admin): State<Arc<Admin>>, uri: Uri) -> Result<Response, Error> {
     let query: ExportQuery = query(&uri, &["format", "host_type", "status"])?;
     let filter = filter(query.host_type, query.status)?;
-    let Some(store) = admin.node.store() else { return Err(Refusal::Disabled.into()) };
+    let Some(store) = admin.node.store() else { return Err(Refusal::DISABLED.into()) };
     admin.check(&filter).await?;
     let busy = || Refusal::Late("too many exports are in progress: ask again".to_owned());
     let file = Spool::new(&PLACES).await.ok_or_else(busy)?.map_err(kept)?;

@@ -1,6 +1,6 @@
 //! GraphQL: `/api/graphql`, the category `domain` as in MongooseIM.
 
-use crate::admin::{Admin, Details, TooMany, prepared};
+use crate::admin::{Admin, Details, TooMany};
 use crate::budget::Budget;
 use crate::error::Error;
 use crate::nesting::{self, Wrong};
@@ -202,6 +202,9 @@ struct DomainWithType {
     host_type: Option<String>,
     status: DomainStatus,
     r#type: DomainType,
+    /// False: it can never route, because its name is not nameprepped, so nothing asks for it. Others
+    /// wrote it to the database.
+    routable: bool,
 }
 
 /// `DELETING`: it is being removed, and does not route any more.
@@ -272,7 +275,7 @@ impl DomainMutation {
         let (_turn, domain) = (self.0.lock().await, domain.0);
         let admin = admin(context)?;
         let added = admin.add(&domain, &host_type).await;
-        field(as_it_is(admin, &domain, added, DomainStatus::Enabled).await)
+        field(as_it_is(admin, added, DomainStatus::Enabled).await)
     }
 
     /// Removes a domain and the data of it; answered when it is gone.
@@ -284,7 +287,7 @@ impl DomainMutation {
     ) -> Field<Domain> {
         let (_turn, domain) = (self.0.lock().await, domain.0);
         let removed = admin(context)?.remove(&domain, &host_type).await;
-        field(removed.and_then(|()| gone(&domain, host_type, DomainStatus::Deleted)))
+        field(removed.map(|domain| gone(domain, host_type, DomainStatus::Deleted)))
     }
 
     /// Marks a domain for deletion; the rest is done by itself.
@@ -296,7 +299,7 @@ impl DomainMutation {
     ) -> Field<Domain> {
         let (_turn, domain) = (self.0.lock().await, domain.0);
         let requested = admin(context)?.request_removal(&domain, &host_type).await;
-        field(requested.and_then(|()| gone(&domain, host_type, DomainStatus::Deleting)))
+        field(requested.map(|domain| gone(domain, host_type, DomainStatus::Deleting)))
     }
 
     /// Lets a domain route.
@@ -304,7 +307,7 @@ impl DomainMutation {
         let (_turn, domain) = (self.0.lock().await, domain.0);
         let admin = admin(context)?;
         let enabled = admin.set_enabled(&domain, true).await;
-        field(as_it_is(admin, &domain, enabled, DomainStatus::Enabled).await)
+        field(as_it_is(admin, enabled, DomainStatus::Enabled).await)
     }
 
     /// Keeps a domain, but lets it route no more.
@@ -312,7 +315,7 @@ impl DomainMutation {
         let (_turn, domain) = (self.0.lock().await, domain.0);
         let admin = admin(context)?;
         let disabled = admin.set_enabled(&domain, false).await;
-        field(as_it_is(admin, &domain, disabled, DomainStatus::Disabled).await)
+        field(as_it_is(admin, disabled, DomainStatus::Disabled).await)
     }
 
     /// Sets the password of the domain's administrator.
@@ -383,20 +386,18 @@ fn field<T>(result: Result<T, Refusal>) -> Field<T> {
 /// The domain after a change. If it cannot be read then, the change was made all the same.
 async fn as_it_is(
     admin: &Admin,
-    domain: &str,
-    changed: Result<(), Refusal>,
+    changed: Result<String, Refusal>,
     status: DomainStatus,
 ) -> Result<Domain, Refusal> {
-    changed?;
-    match admin.details(domain).await {
+    let domain = changed?;
+    match admin.details(&domain).await {
         Ok(details) => Ok(details.into()),
-        Err(_) => Ok(Domain { domain: DomainName(prepared(domain)?), host_type: None, status }),
+        Err(_) => Ok(Domain { domain: DomainName(domain), host_type: None, status }),
     }
 }
 
-fn gone(domain: &str, host_type: String, status: DomainStatus) -> Result<Domain, Refusal> {
-    let domain = DomainName(prepared(domain)?);
-    Ok(Domain { domain, host_type: Some(host_type), status })
+fn gone(domain: String, host_type: String, status: DomainStatus) -> Domain {
+    Domain { domain: DomainName(domain), host_type: Some(host_type), status }
 }
 
 fn too_many(error: TooMany) -> async_graphql::Error {
@@ -443,7 +444,8 @@ impl From<Details> for DomainWithType {
             crate::admin::DomainType::Static => DomainType::Static,
             crate::admin::DomainType::Dynamic => DomainType::Dynamic,
         };
+        let routable = details.routable;
         let Domain { domain, host_type, status } = details.into();
-        DomainWithType { domain, host_type, status, r#type }
+        DomainWithType { domain, host_type, status, r#type, routable }
     }
 }

@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use domain_records::{Format, Item, MediaType, Reader, Record, Unreadable};
 use domain_store::{ErrorKind, Operation, Outcome, Row};
-use domain_table::check_text;
+use domain_table::{check_text, is_prepared};
 use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -141,7 +141,7 @@ async fn import(
     let ImportQuery { dry_run } = query(&uri, &["dry_run"])?;
     let format = format_of(&headers)?;
     if admin.node.store().is_none() {
-        return Err(Refusal::Disabled.into());
+        return Err(Refusal::DISABLED.into());
     }
     let (answers, receiver) = mpsc::channel(64);
     let busy = || Refusal::Late("too many imports are in progress: ask again".to_owned());
@@ -270,8 +270,10 @@ impl Import {
         let mut counts = Counts { lines: self.reader.position().lines, ..self.counts };
         let (mut read, mut rejected) = (Vec::new(), Vec::new());
         self.bytes = 0;
-        for Item { line, text, record } in std::mem::take(&mut self.items) {
-            match record.and_then(row) {
+        let items = std::mem::take(&mut self.items);
+        let never_route = self.never_routing(&items).await?;
+        for Item { line, text, record } in items {
+            match record.and_then(|record| row(record, &never_route)) {
                 Ok(row) => read.push((line, text, row)),
                 Err(reason) => rejected.push(Rejected { line, text, reason }),
             }
@@ -329,6 +331,22 @@ impl Import {
         Ok(())
     }
 
+    /// The names that are in the database as they are here, and can never route. By what nameprep makes
+    /// of it such a domain would be there twice.
+    async fn never_routing(&self, items: &[Item]) -> Result<HashSet<String>, Stop> {
+        let names = items.iter().filter_map(|item| item.record.as_ref().ok()).map(|it| &*it.domain);
+        let names = names.filter(|name| !is_prepared(name) && check_text(name).is_ok());
+        let names: Vec<&str> = names.collect();
+        let Some(store) = self.admin.node.store().filter(|_| !names.is_empty()) else {
+            return Ok(HashSet::new());
+        };
+        let unfit = self.patiently(|| store.unfit(&names)).await?;
+        let fit = names.iter().filter(|name| !unfit.contains(**name));
+        let fit: Vec<String> = fit.map(|name| (*name).to_owned()).collect();
+        let found = self.patiently(|| store.settings(&fit)).await?;
+        Ok(found.into_iter().map(|row| row.domain).collect())
+    }
+
     /// The rows that the node takes; the others are rejected.
     async fn take_known(
         &self,
@@ -341,9 +359,9 @@ impl Import {
         let mut taken = Vec::new();
         for (line, text, row) in rows {
             let refusal = if known.is_static(&row.domain) {
-                Refusal::Static
+                Refusal::STATIC
             } else if !known.is_allowed(&row.host_type) {
-                Refusal::UnknownHostType
+                Refusal::UNKNOWN_HOST_TYPE
             } else {
                 taken.push((line, text, row));
                 continue;
@@ -448,11 +466,14 @@ fn kept(error: &io::Error) -> Stop {
     Stop::Failed(spool::failed("import", error))
 }
 
-fn row(record: Record) -> Result<Row, String> {
+fn row(record: Record, never_route: &HashSet<String>) -> Result<Row, String> {
     let Record { domain, host_type, enabled } = record;
+    if never_route.contains(&domain) {
+        return Err(what(Refusal::NeverRoutes(domain)));
+    }
     let domain = prepared(&domain).map_err(what)?;
     // What is no name cannot be asked about.
-    check_text(&host_type).map_err(|_| what(Refusal::UnknownHostType))?;
+    check_text(&host_type).map_err(|_| what(Refusal::UNKNOWN_HOST_TYPE))?;
     Ok(Row { domain, host_type, enabled })
 }
 

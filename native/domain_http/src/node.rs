@@ -5,6 +5,7 @@ use crate::protocol::{Question, Reply};
 use domain_store::Store;
 use prometheus::Histogram;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::sync::Arc;
@@ -279,27 +280,33 @@ pub enum Change {
     },
 }
 
+/// A text for people: one of ours, or what the node says.
+pub type Text = Cow<'static, str>;
+
 /// Why something was not done. The texts are those of `mongoose_domain_api`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The domain is in the configuration.
-    #[error("Domain is static")]
-    Static,
+    #[error("{0}")]
+    Static(Text),
     /// The host type is not in the configuration.
-    #[error("Unknown host type")]
-    UnknownHostType,
+    #[error("{0}")]
+    UnknownHostType(Text),
     /// The domain has another host type, or is just being removed.
-    #[error("Domain already exists")]
-    Duplicate,
-    /// There is no such domain.
-    #[error("Given domain does not exist")]
-    NotFound,
+    #[error("{0}")]
+    Duplicate(Text),
+    /// The name is that of a domain which can never route, so none can be added by it.
+    #[error("{}", never_routes(.0))]
+    NeverRoutes(String),
+    /// There is no such domain, or what else was asked for.
+    #[error("{0}")]
+    NotFound(Text),
     /// The domain has another host type.
-    #[error("Wrong host type was provided")]
-    WrongHostType,
+    #[error("{0}")]
+    WrongHostType(Text),
     /// The domain is marked for deletion.
-    #[error("Domain has been deleted")]
-    Deleted,
+    #[error("{0}")]
+    Deleted(Text),
     /// No domain can be called so.
     #[error("Domain {0}")]
     InvalidDomain(String),
@@ -313,8 +320,8 @@ pub enum Refusal {
     #[error("{0}")]
     InvalidPassword(String),
     /// There is no database.
-    #[error("Dynamic domains service is disabled")]
-    Disabled,
+    #[error("{0}")]
+    Disabled(Text),
     /// A removal handler failed.
     #[error("{0}")]
     RemovalFailed(String),
@@ -330,19 +337,30 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// The domain is in the configuration.
+    pub const STATIC: Refusal = Refusal::Static(Cow::Borrowed("Domain is static"));
+    /// The host type is not in the configuration.
+    pub const UNKNOWN_HOST_TYPE: Refusal =
+        Refusal::UnknownHostType(Cow::Borrowed("Unknown host type"));
+    /// There is no such domain.
+    pub const NOT_FOUND: Refusal = Refusal::NotFound(Cow::Borrowed("Given domain does not exist"));
+    /// There is no database.
+    pub const DISABLED: Refusal =
+        Refusal::Disabled(Cow::Borrowed("Dynamic domains service is disabled"));
+
     /// Its name for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Refusal::Static => "static",
-            Refusal::UnknownHostType => "unknown_host_type",
-            Refusal::Duplicate => "duplicate",
-            Refusal::NotFound => "not_found",
-            Refusal::WrongHostType => "wrong_host_type",
-            Refusal::Deleted => "deleted",
+            Refusal::Static(_) => "static",
+            Refusal::UnknownHostType(_) => "unknown_host_type",
+            Refusal::Duplicate(_) | Refusal::NeverRoutes(_) => "duplicate",
+            Refusal::NotFound(_) => "not_found",
+            Refusal::WrongHostType(_) => "wrong_host_type",
+            Refusal::Deleted(_) => "deleted",
             Refusal::InvalidDomain(_) | Refusal::Unfit(_) => "invalid_domain",
             Refusal::InvalidPassword(_) => "invalid_password",
             Refusal::InvalidHostType(_) => "invalid_host_type",
-            Refusal::Disabled => "service_disabled",
+            Refusal::Disabled(_) => "service_disabled",
             Refusal::RemovalFailed(_) => "removal_failed",
             Refusal::Unreachable(_) => "unreachable",
             Refusal::Late(_) => "timeout",
@@ -354,21 +372,28 @@ impl Refusal {
     /// callers of the API must reckon with.
     pub fn from_code(code: &str, text: String) -> Self {
         match code {
-            "static" => Refusal::Static,
-            "unknown_host_type" => Refusal::UnknownHostType,
-            "duplicate" => Refusal::Duplicate,
-            "not_found" => Refusal::NotFound,
-            "wrong_host_type" => Refusal::WrongHostType,
-            "deleted" => Refusal::Deleted,
+            "static" => Refusal::Static(text.into()),
+            "unknown_host_type" => Refusal::UnknownHostType(text.into()),
+            "duplicate" => Refusal::Duplicate(text.into()),
+            "not_found" => Refusal::NotFound(text.into()),
+            "wrong_host_type" => Refusal::WrongHostType(text.into()),
+            "deleted" => Refusal::Deleted(text.into()),
             "invalid_domain" => Refusal::InvalidDomain(without(&text, "Domain ")),
             "invalid_host_type" => Refusal::InvalidHostType(without(&text, "Host type ")),
             "invalid_password" => Refusal::InvalidPassword(text),
-            "service_disabled" => Refusal::Disabled,
+            "service_disabled" => Refusal::Disabled(text.into()),
             "removal_failed" => Refusal::RemovalFailed(text),
             "unreachable" => Refusal::Unreachable(text),
             _ => Refusal::Database(text),
         }
     }
+}
+
+/// Why no domain is added by this name.
+pub(crate) fn never_routes(name: &str) -> String {
+    format!(
+        "'{name}' is in the database in this form, which can never route: remove it, then add it"
+    )
 }
 
 /// Why a name cannot be held.
@@ -486,5 +511,38 @@ impl Status {
             Status::Stopped => "stopped",
             Status::Disabled => "disabled",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Refusal;
+
+    #[test]
+    fn a_refusal_keeps_the_text_of_the_node() {
+        let of_names = [("invalid_domain", "Domain "), ("invalid_host_type", "Host type ")];
+        for code in [
+            "static",
+            "unknown_host_type",
+            "duplicate",
+            "not_found",
+            "wrong_host_type",
+            "deleted",
+            "invalid_domain",
+            "invalid_host_type",
+            "invalid_password",
+            "service_disabled",
+            "removal_failed",
+            "unreachable",
+            "db_error",
+        ] {
+            let subject = of_names.iter().find(|(of, _)| *of == code).map_or("", |(_, it)| it);
+            let text = format!("{subject}is what the node says");
+            let refusal = Refusal::from_code(code, text.clone());
+            assert_eq!((refusal.code(), refusal.to_string()), (code, text));
+        }
+        // One that nobody knows here.
+        let refusal = Refusal::from_code("tuesday", "no changes".to_owned());
+        assert_eq!((refusal.code(), refusal.to_string().as_str()), ("db_error", "no changes"));
     }
 }

@@ -1,6 +1,6 @@
 //! REST: `/api/domains`.
 
-use crate::admin::{Admin, Details, DomainStatus, prepared};
+use crate::admin::{Admin, Details, DomainStatus};
 use crate::error::{Error, ErrorBody};
 use crate::node::Refusal;
 use crate::query::{check_keys, no_query, query};
@@ -61,7 +61,8 @@ pub struct NewStatus {
 
 /// Adds a domain. The same pair again is fine.
 #[utoipa::path(put, path = "/api/domains/{domain}", tag = "domains",
-    params(("domain" = String, Path, description = "any form of the name; it is nameprepped")),
+    params(("domain" = String, Path, description = "any form of the name: it is nameprepped, unless \
+        the database has exactly this one")),
     request_body = NewDomain,
     responses(
         (status = 204, description = "it is there"),
@@ -70,7 +71,7 @@ pub struct NewStatus {
         (status = 403, body = ErrorBody, description = "`domain is static`, `service disabled`, \
             `unknown host type`"),
         (status = 409, body = ErrorBody, description = "`duplicate`: it has another host type, or is \
-            just being removed"),
+            just being removed; or the database has exactly this name, which can never route"),
         (status = 500, body = ErrorBody, description = "`database error`")))]
 async fn add_domain(
     State(admin): State<Arc<Admin>>,
@@ -86,7 +87,8 @@ async fn add_domain(
 
 /// Enables or disables a domain.
 #[utoipa::path(patch, path = "/api/domains/{domain}", tag = "domains",
-    params(("domain" = String, Path, description = "any form of the name; it is nameprepped")),
+    params(("domain" = String, Path, description = "any form of the name: it is nameprepped, unless \
+        the database has exactly this one")),
     request_body = NewStatus,
     responses(
         (status = 204, description = "it is so now"),
@@ -111,7 +113,8 @@ async fn change_domain(
 
 /// Removes a domain and the data of it. One that is not there is fine.
 #[utoipa::path(delete, path = "/api/domains/{domain}", tag = "domains",
-    params(("domain" = String, Path, description = "any form of the name; it is nameprepped")),
+    params(("domain" = String, Path, description = "any form of the name: it is nameprepped, unless \
+        the database has exactly this one")),
     request_body = Removal,
     responses(
         (status = 204, description = "it is gone"),
@@ -143,15 +146,16 @@ async fn remove_domain(
         false => (StatusCode::NO_CONTENT, admin.remove(&domain, host_type).await),
     };
     match removed {
-        Ok(()) => Ok(done),
-        Err(Refusal::NotFound) => Ok(StatusCode::NO_CONTENT),
+        Ok(_) => Ok(done),
+        Err(Refusal::NotFound(_)) => Ok(StatusCode::NO_CONTENT),
         Err(refusal) => Err(refusal.into()),
     }
 }
 
 /// A domain, by the configuration or the database.
 #[utoipa::path(get, path = "/api/domains/{domain}", tag = "domains",
-    params(("domain" = String, Path, description = "any form of the name; it is nameprepped")),
+    params(("domain" = String, Path, description = "any form of the name: it is nameprepped, unless \
+        the database has exactly this one")),
     responses(
         (status = 200, body = Details),
         (status = 400, body = ErrorBody, description = "`invalid domain name`"),
@@ -235,8 +239,7 @@ pub fn filter(
 }
 
 fn domain(name: Name) -> Result<String, Error> {
-    let Path(name) = name.map_err(|_| Error::bad_request("invalid domain name"))?;
-    Ok(prepared(&name)?)
+    name.map(|Path(name)| name).map_err(|_| Error::bad_request("invalid domain name"))
 }
 
 fn host_type(body: &Value) -> Result<&str, Error> {

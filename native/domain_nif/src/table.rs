@@ -9,7 +9,8 @@ use crate::runtime::on_own_thread;
 use crate::term::{KeptTerm, binary, list, names, optional, pairs};
 use domain_sync::pending::Transition;
 use domain_sync::routing::{Routing, Writer};
-use domain_table::{DeleteError, InsertError, Inserted, Name, Pair, Table, check_name};
+use domain_table::{DeleteError, InsertError, Inserted, Name, Pair, Table};
+use domain_table::{check_name, is_prepared, prepared};
 use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use rustler::{Atom, Binary, Encoder, Env, Error, ListIterator, NifResult, Term};
@@ -300,6 +301,23 @@ fn check_name_term<'a>(env: Env<'a>, name: Term<'a>) -> Term<'a> {
         Ok(_) => ok().encode(env),
         Err(text) => (error(), binary(env, text.as_bytes())).encode(env),
     }
+}
+
+/// `{ok, Prepared}`: the name by nameprep; or `{error, Text}`.
+#[rustler::nif]
+fn prepare_name<'a>(env: Env<'a>, name: Term<'a>) -> Term<'a> {
+    let prepared = decode_name(name)
+        .and_then(|name| Ok(prepared(&name).map_err(|reason| reason.to_string())?.into_owned()));
+    match prepared {
+        Ok(prepared) => (ok(), binary(env, prepared.as_bytes())).encode(env),
+        Err(text) => (error(), binary(env, text.as_bytes())).encode(env),
+    }
+}
+
+/// Does routing ask for names of this form? For no name of another form anything ever routes.
+#[rustler::nif(name = "is_prepared")]
+fn is_prepared_term(name: Term<'_>) -> bool {
+    decode_name(name).is_ok_and(|name| is_prepared(&name))
 }
 
 /// `ok`, or `{error, Argument, Text}`: what is wrong with the first or second argument.

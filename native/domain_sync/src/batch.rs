@@ -3,7 +3,7 @@
 use crate::ignored::{Ignored, Kind};
 use crate::position::Position;
 use crate::routing::{Routing, Writer};
-use domain_table::{DeleteError, Name, Put, check_text};
+use domain_table::{DeleteError, Name, Put, check_text, is_prepared};
 use parking_lot::Mutex;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -76,8 +76,17 @@ impl<S: Clone + Eq + Hash> Batch<S> {
         self
     }
 
-    /// With these changes.
+    /// With these changes. Names that can never route are counted here, and not when they are applied:
+    /// to look at long ones takes too long for who does that.
     pub fn with_changes(mut self, changes: Vec<Change>) -> Self {
+        for change in &changes {
+            if let Change::Put { domain, host_type } = change
+                && check_text(domain).is_ok()
+                && !is_prepared(domain)
+            {
+                self.ignored.count(Kind::InvalidName, domain, None, host_type);
+            }
+        }
         self.work.get_mut().changes = changes.into_iter();
         self
     }

@@ -15,7 +15,8 @@ pub enum Kind {
     DifferentHostType,
     /// The host type is not allowed here.
     UnknownHostType,
-    /// No domain can be called so, or no host type.
+    /// No domain can be called so, or no host type; or the domain can never route, because its name is
+    /// not in the form of nameprep. (The latter is in the table all the same, as in MongooseIM.)
     InvalidName,
 }
 

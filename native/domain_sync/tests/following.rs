@@ -149,6 +149,27 @@ on_every_database!(what_is_ignored_is_counted_with_the_first_ten, db => {
     assert_eq!(node.routing.table().len(), 1);
 });
 
+// As in MongooseIM. Nothing ever asks for them.
+on_every_database!(names_that_can_never_route_are_counted_and_in_the_table_all_the_same, db => {
+    for domain in ["UPPER.Example", "stra\u{df}e.example", "upper.example", "\u{e9}.example"] {
+        db.store.insert_domain(domain, "type1").await.unwrap();
+    }
+    let node = Node::new();
+    node.load(&db.store).await;
+    let ignored = node.ignored.take();
+    let (count, first) = &ignored[&Kind::InvalidName];
+    let mut names: Vec<_> = first.iter().map(|row| row.domain.as_str()).collect();
+    names.sort();
+    assert_eq!((*count, names), (2, vec!["UPPER.Example", "stra\u{df}e.example"]));
+    assert!(node.routes("UPPER.Example") && node.routes("upper.example"));
+    db.store.set_status("UPPER.Example", false).await.unwrap();
+    node.follow(&db.store).await;
+    assert!(!node.routes("UPPER.Example") && node.routes("upper.example"));
+    db.store.set_status("UPPER.Example", true).await.unwrap();
+    node.follow(&db.store).await;
+    assert_eq!(node.ignored.take()[&Kind::InvalidName].0, 1);
+});
+
 on_every_database!(i3_a_gap_is_settled_by_one_dummy_per_missing_id, db => {
     insert(&db, "a.example").await;
     let node = Node::new();

@@ -7,6 +7,7 @@
 //! - `map`: from a domain to its `entry`, for look-ups, which take no lock.
 //! - `index`: the domains by host type, for lists, in vectors whose clones share (`snapshot`).
 //! - `sources`: who inserted what; `stored`: a name as both keep it.
+//! - `name`: what a name may be; `prepared`: what form routing asks for.
 //! - `table`: all of it, to read; `writer`: to change it.
 //!
 //! [`Table::host_type`] is the hot path of the whole product: it is called for every routed stanza.
@@ -15,6 +16,7 @@ mod entry;
 mod index;
 mod map;
 mod name;
+mod prepared;
 mod snapshot;
 mod sources;
 mod stored;
@@ -22,5 +24,6 @@ mod table;
 mod writer;
 
 pub use name::{MAX_NAME_CHARS, Name, NameError, Pair, check_name, check_text};
+pub use prepared::{PrepareError, is_prepared, prepared};
 pub use table::Table;
 pub use writer::{DeleteError, InsertError, Inserted, Put, Writer};
