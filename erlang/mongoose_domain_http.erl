@@ -38,6 +38,8 @@
 -define(PING, 200).
 -define(PINGS, 5).
 -define(LONGEST_START, 10000).
+%% Milliseconds that the start of the service waits for it.
+-define(FIRST_TRY, 5000).
 -define(LONGEST_TURN, 10000).
 %% Milliseconds that the program gets to stop: it lets requests in progress go on for 2 s.
 -define(STOP, 3500).
@@ -98,7 +100,7 @@ start(Opts, ServiceOpts) ->
 
 %% Not in init/1, where the host's supervisor would wait.
 wait_for_first_try() ->
-    try address() of
+    try address(?FIRST_TRY) of
         _ -> ok
     catch
         exit:_ItCrashedOrIsSlow -> ok
@@ -110,10 +112,13 @@ stop() ->
     _ = persistent_term:erase({?MODULE, options}),
     ok.
 
-%% @doc Where it listens; `undefined' as long as it could not.
+%% @doc Where it listens; `undefined' as long as it could not. A start is waited for.
 -spec address() -> {IpAddress :: binary(), inet:port_number()} | undefined.
 address() ->
-    gen_server:call(?MODULE, address).
+    address(2 * ?LONGEST_START).
+
+address(Timeout) ->
+    gen_server:call(?MODULE, address, Timeout).
 
 %% @private
 -spec start_link() -> {ok, pid()} | {error, term()}.

@@ -445,8 +445,8 @@ domains_are_imported_from_standard_input(Config) ->
     %% It is looked through before anything is sent, as a file is.
     Many = [["d", integer_to_list(N), ".example,type1\n"] || N <- lists:seq(1, 12000)],
     Broken = write("c", [Many, "b\xE9.example,type1\n"], Config),
-    ?assertEqual({1, <<>>, <<"Error: cannot read -: line 12001 is not UTF-8: save the file as "
-                             "UTF-8\n">>},
+    ?assertEqual({1, <<>>, <<"Error: standard input cannot be read: line 12001 is not UTF-8: save "
+                             "the file as UTF-8\n">>},
                  ctl(["import", "-"], [{"CTL_STDIN", Broken}], Config)),
     ?assertEqual(["a.example|type1|1", "b.example|type2|1"], rows(Config)),
     {ok, Files} = file:list_dir(?config(dir, Config)),

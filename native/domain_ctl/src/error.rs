@@ -105,8 +105,12 @@ impl Error {
         }
     }
 
-    /// The file, what was tried with it, and the system's error.
+    /// The file, or standard input, what was tried with it, and the system's error.
     pub fn file(path: &Path, tried: &str, error: &io::Error) -> Self {
-        Error::File(format!("{} cannot be {tried}: {error}", path.display()))
+        let name = match is_standard(path) {
+            true => "standard input".into(),
+            false => path.to_string_lossy(),
+        };
+        Error::File(format!("{name} cannot be {tried}: {error}"))
     }
 }
