@@ -1,5 +1,6 @@
 //! What can go wrong, in words that say what to do.
 
+use crate::cli::is_standard;
 use std::io;
 use std::path::Path;
 
