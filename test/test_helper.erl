@@ -99,7 +99,7 @@ client("mysql:" ++ _ = Url, Options) ->
                           "init-command=SET sql_mode='ANSI,NO_BACKSLASH_ESCAPES'\n"]),
     ["mariadb --defaults-file=", Options, " --batch --raw --skip-column-names ", Name];
 client(Url, _) ->
-    ["psql -X -q -A -t -v ON_ERROR_STOP=1 ", Url].
+    ["psql -X -q -A -t -v ON_ERROR_STOP=1 '", Url, "'"].
 
 %% @doc Inserts enabled domains, without events: the prefix, the numbers from 1 on, the suffix.
 fill(Url, Prefix, Suffix, Count) ->
