@@ -14,7 +14,8 @@ all() ->
     [{group, postgres}, {group, mysql}].
 
 groups() ->
-    Cases = [writers_on_several_nodes_lose_nothing,
+    Cases = [transactions_of_ours_say_their_level,
+             writers_on_several_nodes_lose_nothing,
              imports_at_the_same_time_lose_nothing,
              removals_at_the_same_time_come_to_their_end,
              a_gap_is_settled_when_its_transaction_ends,
@@ -53,6 +54,29 @@ end_per_testcase(_Case, Config) ->
     test_helper:stop_standalone().
 
 %% Cases
+
+%% Whatever the default is. Each write leaves an event; a trigger takes none of another level.
+transactions_of_ours_say_their_level(Config) ->
+    "" = sql(trigger(?config(kind, Config), Config), Config),
+    ?assertError({sql_failed, _, _}, sql("INSERT INTO domain_events (domain) VALUES ('')", Config)),
+    {ok, _} = mongoose_domain_api:insert_domain(<<"a.example">>, ?T1),
+    {ok, _} = mongoose_domain_api:disable_domain(<<"a.example">>),
+    {200, _} = http_helper:post("/api/import", "text/csv", "domain,host_type\nb.example,type1\n"),
+    {ok, _} = mongoose_domain_api:delete_domain(<<"a.example">>, ?T1),
+    ?assertEqual([<<"b.example">>], agreed(Config)).
+
+trigger(postgres, _Config) ->
+    "CREATE FUNCTION check_level() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+    "IF current_setting('transaction_isolation') <> 'read committed' THEN "
+    "RAISE 'wrong level'; END IF; RETURN NULL; END $$;"
+    "CREATE TRIGGER check_level AFTER INSERT ON domain_events "
+    "FOR EACH STATEMENT EXECUTE FUNCTION check_level()";
+trigger(mysql, Config) ->
+    %% Its name depends on the version. The client's sessions have another time limit, too.
+    [Variable | _] = string:lexemes(sql("SHOW VARIABLES LIKE '%_isolation'", Config), "\t"),
+    ["CREATE TRIGGER check_level BEFORE INSERT ON domain_events FOR EACH ROW SET NEW.domain = "
+     "IF(@@session.", Variable, " = 'REPEATABLE-READ' AND @@session.innodb_lock_wait_timeout = 1, ",
+     "NEW.domain, NULL)"].
 
 %% Each writes domains of its own, and those that all write.
 writers_on_several_nodes_lose_nothing(Config) ->
