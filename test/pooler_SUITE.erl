@@ -22,7 +22,8 @@ groups() ->
              an_interrupted_removal_is_resumed,
              domains_are_imported_listed_and_exported,
              everything_at_the_same_time,
-             the_pool_of_mongooseim_connects],
+             the_pool_of_mongooseim_connects,
+             a_refused_login_is_said],
     [{session, [], Cases}, {transaction, [], Cases ++ [nothing_stays_in_a_session]}].
 
 init_per_suite(Config) ->
@@ -84,9 +85,9 @@ every_change_is_made(Config) ->
          {error, not_found} = routes(D),
          {ok, #{status := enabled}} = ?API:enable_domain(D),
          {ok, ?T1} = routes(D),
-         ok = ?API:set_domain_password(D, <<"secret">>),
+         {ok, _} = ?API:set_domain_password(D, <<"secret">>),
          ok = ?API:check_domain_password(D, <<"secret">>),
-         ok = ?API:delete_domain_password(D),
+         {ok, _} = ?API:delete_domain_password(D),
          {not_found, _} = ?API:check_domain_password(D, <<"secret">>),
          {ok, _} = ?API:delete_domain(D, ?T1),
          {error, not_found} = routes(D),
@@ -162,6 +163,20 @@ the_pool_of_mongooseim_connects(Config) ->
                                     {{insert_domain, <<"a.example">>, ?T1}, inserted},
                                     {newest_event, 1}]],
     ok = mongoose_domain_nif:close_database(Database).
+
+%% Though the pooler says so by the code of a broken protocol.
+a_refused_login_is_said(Config) ->
+    Url = ?config(pooled, Config),
+    [begin
+         {ok, _} = test_helper:start_standalone(#{database => lists:flatten(Wrong)}),
+         ?assertMatch({db_error, <<"the database server refuses access: ", _/binary>>},
+                      ?API:get_domain_details(<<"a.example">>)),
+         test_helper:wait_until(fun() ->
+             maps:is_key(access_denied, maps:get(errors, service_domain_db:status()))
+         end),
+         test_helper:stop_standalone()
+     end || Wrong <- [string:replace(Url, "secret", "geheim"), string:replace(Url, "domains:", "no:"),
+                      Url ++ "_no"]].
 
 %% Or another client that comes to it would meet it there.
 nothing_stays_in_a_session(Config) ->

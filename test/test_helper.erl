@@ -110,7 +110,7 @@ client("mysql:" ++ _ = Url, Options) ->
                           "init-command=SET sql_mode='ANSI,NO_BACKSLASH_ESCAPES'", OwnModes, "\n"]),
     [Program, " --defaults-file=", Options, " --batch --raw --skip-column-names ", Name];
 client(Url, _) ->
-    ["psql -X -q -A -t -v ON_ERROR_STOP=1 ", Url].
+    ["psql -X -q -A -t -v ON_ERROR_STOP=1 '", Url, "'"].
 
 %% Its name, and what it needs: an option, and settings of the session.
 mysql_client() ->

@@ -134,12 +134,14 @@ pub(crate) fn reason(error: &sqlx::Error) -> String {
         sqlx::Error::Configuration(error)
         | sqlx::Error::Tls(error)
         | sqlx::Error::Encode(error)
-        | sqlx::Error::Decode(error) => match error.downcast_ref() {
+        | sqlx::Error::Decode(error)
+        | sqlx::Error::ColumnDecode { source: error, .. } => match error.downcast_ref() {
             // One in the other.
             Some(error) => reason(error),
             None => error.to_string(),
         },
         sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Protocol(text) => text.clone(),
         sqlx::Error::Database(error) => error.message().to_owned(),
         error => error.to_string(),
     }
@@ -245,10 +247,9 @@ fn from_sqlite(code: u32, message: &str) -> Error {
         }
         5 | 6 => to_be_repeated(unavailable(format!("the database file is busy: {message}"))),
         8 => with_message(ErrorKind::ReadOnly, message),
-        14 => unavailable(format!(
-            "the database file cannot be opened: {message}: check its path and rights"
-        )),
-        26 => with_message(ErrorKind::NotADatabase, message),
+        // Of these two SQLite says nothing more.
+        14 => unavailable("the database file cannot be opened: check its path and rights".into()),
+        26 => Error::new(ErrorKind::NotADatabase, "the file is not an SQLite database"),
         _ => with_message(ErrorKind::QueryFailed, message),
     }
 }
@@ -263,6 +264,9 @@ fn from_postgres(code: &str, message: &str) -> Error {
         }
         "42P01" => with_message(ErrorKind::MissingTables, message),
         "28000" | "28P01" | "3D000" | "42501" => with_message(ErrorKind::AccessDenied, message),
+        "08P01" if is_refusal_by_pgbouncer(message) => {
+            with_message(ErrorKind::AccessDenied, message)
+        }
         "25006" => with_message(ErrorKind::ReadOnly, message),
         "55P03" | "57014" => with_message(ErrorKind::Timeout, message),
         code if code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") => {
@@ -270,6 +274,13 @@ fn from_postgres(code: &str, message: &str) -> Error {
         }
         _ => with_message(ErrorKind::QueryFailed, message),
     }
+}
+
+/// PgBouncer has one SQLSTATE for all that it says itself.
+fn is_refusal_by_pgbouncer(message: &str) -> bool {
+    ["authentication failed", "no such user", "no such database", "does not exist"]
+        .iter()
+        .any(|refusal| message.contains(refusal))
 }
 
 /// The error numbers of MySQL ("Server Error Message Reference" of its manual) and of MariaDB
@@ -333,7 +344,6 @@ fn with_message(kind: ErrorKind, message: &str) -> Error {
         }
         ErrorKind::AccessDenied => format!("the database server refuses access: {message}"),
         ErrorKind::ReadOnly => format!("the database is read-only: {message}"),
-        ErrorKind::NotADatabase => format!("the file is not an SQLite database: {message}"),
         ErrorKind::Unavailable => format!("the database is not available: {message}"),
         _ => message.to_owned(),
     };
@@ -347,7 +357,10 @@ fn to_be_repeated(error: Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::without_position;
+    use super::{Error, from_postgres, reason, without_position};
+    use crate::ErrorKind;
+    use std::io;
+
 
     #[test]
     fn the_places_in_the_source_of_sqlx_are_left_out() {
@@ -358,6 +371,46 @@ mod tests {
             ("é", "é"),
         ] {
             assert_eq!(without_position(text), expected);
+        }
+    }
+
+    /// Each kind of error that sqlx puts words before, and one in the other.
+    #[test]
+    fn the_words_that_sqlx_puts_before_are_left_out() {
+        let inner = || -> Box<dyn std::error::Error + Send + Sync> { "it is odd".into() };
+        let io = || io::Error::other("it is odd");
+        let within = sqlx::Error::Configuration(inner());
+        let errors = [
+            sqlx::Error::Configuration(inner()),
+            sqlx::Error::Configuration(Box::new(within)),
+            sqlx::Error::Io(io()),
+            sqlx::Error::Tls(inner()),
+            sqlx::Error::Encode(inner()),
+            sqlx::Error::Decode(inner()),
+            sqlx::Error::Decode(Box::new(sqlx::Error::Io(io()))),
+            sqlx::Error::Protocol("it is odd".into()),
+            sqlx::Error::ColumnDecode { index: "0".into(), source: inner() },
+        ];
+        for error in errors {
+            assert_eq!(reason(&error), "it is odd", "{error:?}");
+            let text = Error::from(error).to_string();
+            assert_eq!(text.matches("error").count(), 0, "{text}");
+            assert!(text.ends_with("it is odd"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_by_pgbouncer_is_told_from_other_troubles() {
+        for (message, expected) in [
+            ("SASL authentication failed", ErrorKind::AccessDenied),
+            ("password authentication failed", ErrorKind::AccessDenied),
+            ("no such user: nobody", ErrorKind::AccessDenied),
+            ("database \"no\" does not exist", ErrorKind::AccessDenied),
+            ("no such database: no", ErrorKind::AccessDenied),
+            ("no more connections allowed (max_client_conn)", ErrorKind::Unavailable),
+            ("server conn crashed?", ErrorKind::Unavailable),
+        ] {
+            assert_eq!(from_postgres("08P01", message).kind(), expected, "{message}");
         }
     }
 }
