@@ -289,8 +289,9 @@ impl Database {
         name: &str,
         character_set: &str,
     ) -> Result<Vec<u8>, sqlx::Error> {
-        let mut query = QueryBuilder::<MySql>::new("SELECT CAST(CONVERT(CONVERT(");
-        query.push_bind(name).push(" USING ").push(character_set);
+        // MySQL refuses to convert a mere parameter to what lacks a character of it.
+        let mut query = QueryBuilder::<MySql>::new("SELECT CAST(CONVERT(CONVERT(CONCAT(");
+        query.push_bind(name).push(") USING ").push(character_set);
         query.push(") USING utf8mb4) AS BINARY)");
         query.build().fetch_one(connection).await?.try_get_unchecked(0)
     }
