@@ -112,12 +112,13 @@ client("mysql:" ++ _ = Url, Options) ->
 client(Url, _) ->
     ["psql -X -q -A -t -v ON_ERROR_STOP=1 '", Url, "'"].
 
-%% Its name, and what it needs: an option, and settings of the session.
+%% Its name, and what it needs: options, and settings of the session.
 mysql_client() ->
     case mysql_server() of
         mariadb -> {"mariadb", "skip-ssl", ""};
-        %% For caching_sha2_password without TLS; for numbers/2.
-        mysql -> {"mysql", "get-server-public-key", ", cte_max_recursion_depth=4294967295"}
+        %% For caching_sha2_password without TLS, and `\!'; for numbers/2.
+        mysql -> {"mysql", "get-server-public-key\nsystem-command",
+                  ", cte_max_recursion_depth=4294967295"}
     end.
 
 %% @doc Inserts enabled domains, without events: the prefix, the numbers from 1 on, the suffix.

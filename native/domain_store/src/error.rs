@@ -312,6 +312,11 @@ fn from_mysql(number: u16, message: &str) -> Error {
         1044 | 1049 | 1130 | 1142 | 1143 | 1227 | 1698 => {
             with_message(ErrorKind::AccessDenied, message)
         }
+        // MySQL, where MariaDB finds nothing.
+        3988 => Error::new(
+            ErrorKind::QueryFailed,
+            format!("the database cannot hold a character of the name: {message}"),
+        ),
         // The server demands TLS of everybody.
         3159 => Error::new(ErrorKind::TlsFailed, format!("{message} Turn on TLS")),
         // The server is read-only, the transaction is, InnoDB is.

@@ -37,8 +37,10 @@ async fn is_kept(
     name: &str,
     character_set: &str,
 ) -> Result<bool, sqlx::Error> {
-    let text =
-        format!("SELECT CAST(CONVERT(CONVERT(? USING {character_set}) USING utf8mb4) AS BINARY)");
+    // MySQL refuses to convert a mere parameter to what lacks a character of it.
+    let text = format!(
+        "SELECT CAST(CONVERT(CONVERT(CONCAT(?) USING {character_set}) USING utf8mb4) AS BINARY)"
+    );
     let is_same = |row: &_| Ok(MySql::bytes(row, 0)? == name.as_bytes());
     Ok(MySql::rows(connection, built(text).bind(name), is_same).await? == [true])
 }
