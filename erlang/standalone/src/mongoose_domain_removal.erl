@@ -19,11 +19,9 @@ run(HostType, Domain) ->
         {error, Failure} -> {error, Failure}
     end.
 
-%% @doc Returns when no domain that was marked before routes here any more.
+%% @doc Returns when no domain routes here any more of whose mark this node was told before.
 -spec await_no_routing() -> ok | {error, failure()}.
 await_no_routing() ->
-    %% The mark may be of a node that is not connected to this one.
-    ok = service_domain_db:force_check_for_updates(),
     try service_domain_db:sync_local() of
         pong -> ok
     catch

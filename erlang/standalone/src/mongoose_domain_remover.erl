@@ -152,6 +152,8 @@ read(Id, State = #{running := Running}) ->
 make_ready([], State) ->
     State;
 make_ready(Removals, State) ->
+    %% The mark may be of a node that is not connected to this one.
+    ok = service_domain_db:force_check_for_updates(),
     case mongoose_domain_removal:await_no_routing() of
         ok ->
             State#{ready := Removals};
