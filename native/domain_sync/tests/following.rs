@@ -63,8 +63,8 @@ on_every_database!(thousands_of_changes_are_followed, db => {
     db.execute("UPDATE domain_settings SET host_type = 'type2' WHERE id % 3 = 1").await;
     db.execute("DELETE FROM domain_settings WHERE id % 6 = 2").await;
     // The name of the first comes twice, with others and a dummy between.
-    let ids = (1..).zip(names.iter().chain([&String::new(), &names[0]]));
-    events(&db, ids.map(|(id, domain)| (id, domain.clone()))).await;
+    let named = names.iter().cloned().chain([String::new(), names[0].clone()]);
+    events(&db, (1..).zip(named)).await;
     node.follow(&db.store).await;
     assert_eq!(node.newest(), Some(DOMAINS as i64 + 2));
     for (name, id) in names.iter().zip(1..) {
