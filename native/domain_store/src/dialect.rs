@@ -44,6 +44,9 @@ pub(crate) trait Dialect: Sql {
     /// The most ids that [`Self::settle`] takes at once.
     const MOST_GAPS: usize = LIST;
 
+    /// The most names that a statement looks for.
+    const NAMES: usize = LIST;
+
     /// So many names are looked for by two connections.
     const MANY_NAMES: usize = usize::MAX;
 
@@ -64,7 +67,7 @@ pub(crate) trait Dialect: Sql {
         domains: &[String],
     ) -> Result<Vec<Setting>, Error> {
         let mut settings = Vec::with_capacity(domains.len());
-        for chunk in domains.chunks(LIST) {
+        for chunk in domains.chunks(Self::NAMES) {
             let text = format!("{ROWS} WHERE domain IN ({})", list("?", chunk));
             let query = of_list(text, chunk).bind_all(chunk);
             let rows = Self::rows(connection, query, Self::setting).await?;

@@ -49,6 +49,35 @@ on_every_database!(a_load_brings_the_enabled_domains, db => {
     assert_eq!(notified, ["+type1 a.example", "+type1 c.example"]);
 });
 
+// More events than a statement names domains, and a page of changes that is one batch.
+on_every_database!(thousands_of_changes_are_followed, db => {
+    const DOMAINS: usize = 12_000;
+    let names: Vec<String> = (0..DOMAINS).map(|n| format!("d{n}.example")).collect();
+    let rows: Vec<String> = names.iter().map(|name| format!("('{name}', 'type1')")).collect();
+    let insert = format!("INSERT INTO domain_settings (domain, host_type) VALUES {}", rows.join(","));
+    db.execute(&insert).await;
+    let node = Node::new();
+    node.load(&db.store).await;
+    assert_eq!(node.notified().len(), DOMAINS);
+    db.execute("UPDATE domain_settings SET status = 0 WHERE id % 3 = 0").await;
+    db.execute("UPDATE domain_settings SET host_type = 'type2' WHERE id % 3 = 1").await;
+    db.execute("DELETE FROM domain_settings WHERE id % 6 = 2").await;
+    // The name of the first comes twice, with others and a dummy between.
+    let named = names.iter().cloned().chain([String::new(), names[0].clone()]);
+    events(&db, (1..).zip(named)).await;
+    node.follow(&db.store).await;
+    assert_eq!(node.newest(), Some(DOMAINS as i64 + 2));
+    for (name, id) in names.iter().zip(1..) {
+        let expected = match id % 6 {
+            1 | 4 => Some("type2"),
+            5 => Some("type1"),
+            _ => None,
+        };
+        assert_eq!(node.host_type(name).as_deref(), expected, "{name}");
+    }
+    assert_eq!(node.notified().len(), DOMAINS / 6 * 5);
+});
+
 on_every_database!(every_change_is_followed, db => {
     let node = Node::new();
     node.load(&db.store).await;
