@@ -26,8 +26,8 @@
 databases() ->
     [{group, sqlite}, {group, postgres}, {group, mysql}].
 
-%% @doc What stands for MySQL here: the one of the two that is installed, which script/throwaway-mysql
-%% starts.
+%% @doc What stands for MySQL here: the one of the two that is installed, which
+%% script/throwaway-mysql starts.
 -spec mysql_server() -> mariadb | mysql.
 mysql_server() ->
     case os:find_executable("mariadb-admin") of
