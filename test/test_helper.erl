@@ -116,7 +116,7 @@ mysql_client() ->
     case mysql_server() of
         mariadb -> {"mariadb", "skip-ssl", ""};
         %% For caching_sha2_password without TLS, and `\!'; for numbers/2.
-        mysql -> {"mysql", "get-server-public-key\nsystem-command",
+        mysql -> {"mysql", "get-server-public-key\ncommands\nsystem-command",
                   ", cte_max_recursion_depth=4294967295"}
     end.
 
