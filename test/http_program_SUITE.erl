@@ -270,9 +270,9 @@ compressed_frames_are_refused_before_they_are_large(_Config) ->
     ?assert(byte_size(Large) < 100000),
     ?assertEqual({error, not_understood},
                  mongoose_domain_http_port:received(<<>>, framed(Large))),
+    <<First:2/binary, Rest/binary>> = framed(term_to_binary(pong)),
     ?assertEqual({ok, [pong], <<0, 0>>},
-                 mongoose_domain_http_port:received(
-                   <<0, 0>>, <<0, 8, (term_to_binary(pong))/binary, 0, 0>>)).
+                 mongoose_domain_http_port:received(First, <<Rest/binary, 0, 0>>)).
 
 long_answers_come_in_parts(Config) ->
     start(#{}, Config),

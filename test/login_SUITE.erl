@@ -1,5 +1,5 @@
-%% @doc How a node logs in to MySQL or MariaDB (the one that is installed) without TLS, by a URL and by
-%% a pool of MongooseIM: what works, and what is said of what does not.
+%% @doc How a node logs in to MySQL or MariaDB (the one that is installed) without TLS, by a URL and
+%% by a pool of MongooseIM: what works, and what is said of what does not.
 -module(login_SUITE).
 
 -compile([export_all, nowarn_export_all]).

@@ -26,8 +26,8 @@
 databases() ->
     [{group, sqlite}, {group, postgres}, {group, mysql}].
 
-%% @doc What stands for MySQL here: the one of the two that is installed, which script/throwaway-mysql
-%% starts.
+%% @doc What stands for MySQL here: the one of the two that is installed, which
+%% script/throwaway-mysql starts.
 -spec mysql_server() -> mariadb | mysql.
 mysql_server() ->
     case os:find_executable("mariadb-admin") of
@@ -117,7 +117,7 @@ mysql_client() ->
     case mysql_server() of
         mariadb -> {"mariadb", "skip-ssl", ""};
         %% For caching_sha2_password without TLS, and `\!'; for numbers/2.
-        mysql -> {"mysql", "get-server-public-key\nsystem-command",
+        mysql -> {"mysql", "get-server-public-key\ncommands\nsystem-command",
                   ", cte_max_recursion_depth=4294967295"}
     end.
 
