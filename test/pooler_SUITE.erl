@@ -176,8 +176,7 @@ a_refused_login_is_said(Config) ->
          end),
          test_helper:stop_standalone()
      end || Wrong <- [string:replace(Url, "secret", "geheim"),
-                      string:replace(Url, "domains:", "no:"),
-                      Url ++ "_no"]].
+                      string:replace(Url, "domains:", "no:")]].
 
 %% Or another client that comes to it would meet it there.
 nothing_stays_in_a_session(Config) ->
