@@ -1,5 +1,5 @@
-%% @doc Where servers can be: IPv6, sockets of the file system, names; and what is said when they are
-%% not there.
+%% @doc Where servers can be: IPv6, sockets of the file system, names; and what is said when they
+%% are not there.
 -module(address_SUITE).
 
 -compile([export_all, nowarn_export_all]).
@@ -94,29 +94,30 @@ a_socket_is_found_as_by_libpq(Config) ->
     Url = test_helper:fresh_url(Config),
     #{port := Port, path := Path} = uri_string:parse(Url),
     PortText = integer_to_list(Port),
+    Directory = "?host=" ++ Dir,
     Encoded = lists:flatten(string:replace(Dir, "/", "%2F", all)),
     %% libpq says whether we understood it right.
     [begin
          ?assertEqual({Same, "1"}, {Same, test_helper:sql(Same, "SELECT 1")}),
          ?assertEqual({Same, ok}, {Same, connect_url(Same)})
-     end || Same <- ["postgres://domains:secret@" ++ Path ++ "?host=" ++ Dir ++ "&port=" ++ PortText,
-                     "postgres://domains:secret@:" ++ PortText ++ Path ++ "?host=" ++ Dir,
-                     "postgres://domains:secret@nowhere.invalid" ++ Path ++ "?host=" ++ Dir ++ "&port="
-                         ++ PortText,
+     end || Same <- ["postgres://domains:secret@" ++ Path ++ Directory ++ "&port=" ++ PortText,
+                     "postgres://domains:secret@:" ++ PortText ++ Path ++ Directory,
+                     "postgres://domains:secret@nowhere.invalid:" ++ PortText ++ Path ++ Directory,
                      "postgres://domains:secret@" ++ Encoded ++ ":" ++ PortText ++ Path,
-                     "postgresql://" ++ Path ++ "?host=" ++ Dir ++ "&port=" ++ PortText
+                     "postgresql://" ++ Path ++ Directory ++ "&port=" ++ PortText
                          ++ "&user=domains&password=secret"]],
-    ?assertMatch({error, {database_unavailable, <<"no connection to the database server /nowhere:5432:",
-                                                  _/binary>>}},
+    ?assertMatch({error, {database_unavailable, <<"no connection to the database server "
+                                                  "/nowhere:5432:", _/binary>>}},
                  connect_url("postgres://domains:secret@" ++ Path ++ "?host=/nowhere")).
 
 a_socket_may_be_a_parameter(Config) ->
-    Url = test_helper:fresh_url(Config),
-    #{path := Path} = uri_string:parse(Url),
+    Fresh = test_helper:fresh_url(Config),
+    #{path := Path} = uri_string:parse(Fresh),
     Socket = filename:join(filename:dirname(?config(control, Config)), "socket"),
-    test_helper:sql(Url, "CREATE USER IF NOT EXISTS domains@localhost IDENTIFIED BY 'secret';"
+    test_helper:sql(Fresh, "CREATE USER IF NOT EXISTS domains@localhost IDENTIFIED BY 'secret';"
                          "GRANT ALL ON *.* TO domains@localhost"),
-    [?assertEqual({User, ok}, {User, connect_url("mysql://" ++ User ++ Path ++ "?socket=" ++ Socket)})
+    Url = fun(User) -> "mysql://" ++ User ++ Path ++ "?socket=" ++ Socket end,
+    [?assertEqual({User, ok}, {User, connect_url(Url(User))})
      || User <- ["domains:secret@", "domains:secret@localhost"]].
 
 %% libpq takes such a password as it is.
@@ -133,7 +134,8 @@ the_http_server_may_listen_on_ipv6(_Config) ->
     [begin
          {ok, _} = http_helper:start(#{}, Http#{ip_address => Address}),
          {Address, Port} = listening(),
-         [?assertEqual({Host, "{\"status\":\"ok\"}200"}, {Host, curl(Host, Port)}) || Host <- Hosts],
+         [?assertEqual({Host, "{\"status\":\"ok\"}200"}, {Host, curl(Host, Port)})
+          || Host <- Hosts],
          test_helper:stop_standalone()
      end || {Address, Http, Hosts} <- [{"::1", #{}, ["[::1]"]},
                                        {"::", #{username => "admin", password => "geheim"},

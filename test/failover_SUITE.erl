@@ -1,7 +1,8 @@
-%% @doc Failover: the server becomes read-only or ends, a replica takes its place under the same name,
-%% with all that was written or without the newest of it (invariant I11).
+%% @doc Failover: the server becomes read-only or ends, a replica takes its place under the same
+%% name, with all that was written or without the newest of it (invariant I11).
 %%
-%% The name is a real one, for one node of its own: the library nss_wrapper gives it a file of hosts.
+%% The name is a real one, for one node of its own: the library nss_wrapper gives it a file of
+%% hosts.
 -module(failover_SUITE).
 
 -compile([export_all, nowarn_export_all]).
@@ -69,8 +70,7 @@ a_node_follows_from_a_read_only_primary_to_the_promoted_replica(Config) ->
         Config),
     promote(Config),
     point_name_to("127.0.0.2", Config),
-    sql(replica, ["INSERT INTO domain_settings (domain, host_type) VALUES ('new.example', 'type1');",
-                  "INSERT INTO domain_events (domain) VALUES ('new.example');"], Config),
+    insert_there(<<"new.example">>, Config),
     wait_for(<<"new.example">>, {ok, ?T1}, Config),
     insert(<<"b.example">>, Config),
     ?assertEqual("1", sql(replica, "SELECT count(*) FROM domain_settings "
@@ -89,8 +89,7 @@ a_node_follows_on_when_the_primary_ends(Config) ->
     ?assertEqual({ok, ?T1}, routes(<<"a.example">>, Config)),
     promote(Config),
     point_name_to("127.0.0.2", Config),
-    sql(replica, ["INSERT INTO domain_settings (domain, host_type) VALUES ('new.example', 'type1');",
-                  "INSERT INTO domain_events (domain) VALUES ('new.example');"], Config),
+    insert_there(<<"new.example">>, Config),
     wait_for(<<"new.example">>, {ok, ?T1}, Config),
     insert(<<"b.example">>, Config),
     %% Followed, not loaded again.
@@ -174,6 +173,12 @@ end_primary(Config) ->
     end).
 
 %% Helpers
+
+%% By somebody else, on the new primary.
+insert_there(Domain, Config) ->
+    sql(replica, ["INSERT INTO domain_settings (domain, host_type) ",
+                  "VALUES ('", Domain, "', 'type1');",
+                  "INSERT INTO domain_events (domain) VALUES ('", Domain, "');"], Config).
 
 insert(Domain, Config) ->
     {ok, _} = call(mongoose_domain_api, insert_domain, [Domain, ?T1], Config),

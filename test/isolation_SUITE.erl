@@ -1,5 +1,5 @@
-%% @doc Servers whose default isolation level is stricter than usual, and writers on several nodes at the
-%% same time: no change is lost, nothing fails, and the nodes agree with the database.
+%% @doc Servers whose default isolation level is stricter than usual, and writers on several nodes
+%% at the same time: no change is lost, nothing fails, and the nodes agree with the database.
 -module(isolation_SUITE).
 
 -compile([export_all, nowarn_export_all]).

@@ -175,8 +175,8 @@ a_refused_login_is_said(Config) ->
              maps:is_key(access_denied, maps:get(errors, service_domain_db:status()))
          end),
          test_helper:stop_standalone()
-     end || Wrong <- [string:replace(Url, "secret", "geheim"), string:replace(Url, "domains:", "no:"),
-                      Url ++ "_no"]].
+     end || Wrong <- [string:replace(Url, "secret", "geheim"),
+                      string:replace(Url, "domains:", "no:")]].
 
 %% Or another client that comes to it would meet it there.
 nothing_stays_in_a_session(Config) ->
@@ -200,7 +200,8 @@ gaps(Config) ->
 %% By the pooler.
 state_of_a_session(Config) ->
     Line = test_helper:sql(?config(pooled, Config),
-                           "SELECT pg_backend_pid(), (SELECT count(*) FROM pg_prepared_statements), "
+                           "SELECT pg_backend_pid(), "
+                           "(SELECT count(*) FROM pg_prepared_statements), "
                            "(SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() "
                            "AND locktype = 'advisory'), "
                            "current_setting('default_transaction_isolation')"),

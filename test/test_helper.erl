@@ -186,8 +186,8 @@ process_stat(File) ->
 data_name(Prefix) ->
     lists:concat([Prefix, "_", os:getpid(), "_", erlang:unique_integer([positive])]).
 
-%% @doc Starts a server by one of our scripts. A process of its own holds its standard input: it lives
-%% as long as its group of cases, or until end_database/1.
+%% @doc Starts a server by one of our scripts. A process of its own holds its standard input: it
+%% lives as long as its group of cases, or until end_database/1.
 start_script(Name, Args) ->
     Parent = self(),
     Script = filename:join([root_dir(), "script", Name]),

@@ -123,8 +123,8 @@ pub(crate) fn parsed_url(
     if parts.is_cut() || has_bad_percent(parts.user) {
         return Err(Error::bad_url(NOT_ENCODED));
     }
-    let complete = parts.with_host();
-    let url = Url::parse(&complete).map_err(|error| Error::bad_url(error.to_string()))?;
+    let url =
+        Url::parse(&parts.with_host(url)).map_err(|error| Error::bad_url(error.to_string()))?;
     if url.fragment().is_some() {
         return Err(Error::bad_url(format!("it has a # in it: {NOT_ENCODED}")));
     }
@@ -141,7 +141,7 @@ pub(crate) fn parsed_url(
         }));
     }
     let by_parameter = url.query_pairs().any(|(key, _)| hosts.contains(&&*key));
-    if parts.host.is_empty() && !by_parameter {
+    if url.cannot_be_a_base() || parts.host.is_empty() && !by_parameter {
         return Err(Error::bad_url("it names no host"));
     }
     let ipv6_address = match url.host() {
@@ -168,7 +168,7 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn of(url: &'a str) -> Self {
-        let (scheme, url) = url.split_once("://").unwrap_or(("", url));
+        let (scheme, url) = url.split_once("://").unwrap_or((url, ""));
         let (authority, rest) = url.split_at(url.find(['/', '?', '#']).unwrap_or(url.len()));
         let (user, server) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
         let port = server.rfind(':').filter(|colon| !server[*colon..].contains(']'));
@@ -185,11 +185,12 @@ impl<'a> Parts<'a> {
 
     /// With a host, where one may be left out for libpq, but not for the parser: one of the parameters
     /// stands for it.
-    fn with_host(&self) -> String {
+    fn with_host(&self, url: &str) -> String {
         let Parts { scheme, user, host, port, rest } = self;
-        let is_left_out = host.is_empty() && !(user.is_empty() && port.is_empty());
-        let host = if is_left_out { "localhost" } else { host };
-        format!("{scheme}://{user}{host}{port}{rest}")
+        if !host.is_empty() || user.is_empty() && port.is_empty() {
+            return url.to_owned();
+        }
+        format!("{scheme}://{user}localhost{port}{rest}")
     }
 }
 
@@ -354,6 +355,10 @@ mod tests {
                 let error = refusal(&url.replace("HERE", user)).await.to_string();
                 assert!(error.ends_with("it names no host"), "{user} {error}");
             }
+        }
+        for url in ["postgres:domains", "mysql:domains", "postgres:/domains", "postgres:"] {
+            let error = refusal(url).await.to_string();
+            assert!(error.ends_with("it names no host"), "{url} {error}");
         }
     }
 
