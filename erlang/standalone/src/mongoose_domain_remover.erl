@@ -14,9 +14,10 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([start_link/0, wake/0, request/2, retry_later/0]).
+-export([exit_with_end/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
--ignore_xref([start_link/0]).
+-ignore_xref([start_link/0, exit_with_end/2]).
 
 %% So many removals run at a time, without those that have run for longer than PATIENCE
 %% (milliseconds); and so many with them.
@@ -64,6 +65,11 @@ request(HostType, Domain) ->
 -spec retry_later() -> ok.
 retry_later() ->
     gen_server:cast(?MODULE, retry_later).
+
+%% @private
+-spec exit_with_end(host_type(), domain()) -> no_return().
+exit_with_end(HostType, Domain) ->
+    exit({ended, mongoose_domain_removal:finish(HostType, Domain)}).
 
 %% gen_server
 
@@ -166,8 +172,7 @@ start({_, Domain}, State = #{running := Running}) when is_map_key(Domain, Runnin
     State;
 start({HostType, Domain} = Removal, State) ->
     #{running := Running, workers := Workers, quick := Quick} = State,
-    Finish = fun() -> exit({ended, mongoose_domain_removal:finish(HostType, Domain)}) end,
-    Pid = spawn_link(Finish),
+    Pid = spawn_link(?MODULE, exit_with_end, [HostType, Domain]),
     _ = erlang:send_after(?PATIENCE, self(), {is_slow, Pid}),
     State#{running := Running#{Domain => false}, workers := Workers#{Pid => {Removal, quick}},
            quick := Quick + 1}.
