@@ -30,8 +30,9 @@ groups() ->
              the_pause_grows_while_a_handler_fails,
              a_handler_ends_with_the_application,
              the_nodes_are_asked_once_for_a_page_of_removals],
-    %% Takes 30 s.
-    Slow = #{postgres => [what_was_given_up_is_tried_again_by_itself]},
+    %% Take 30 s and more.
+    Slow = #{postgres => [what_was_given_up_is_tried_again_by_itself,
+                          while_the_database_is_away_requests_wait_for_the_next_look]},
     [{Kind, [], Cases ++ maps:get(Kind, Slow, [])} || {group, Kind} <- test_helper:databases()].
 
 init_per_group(Kind, Config) ->
@@ -224,6 +225,21 @@ what_was_given_up_is_tried_again_by_itself(Config) ->
     ok = mongoose_domain_hooks:delete_removal_handler(hanging),
     gone(?D).
 
+while_the_database_is_away_requests_wait_for_the_next_look(Config) ->
+    insert(?D),
+    test_helper:sql(?config(url, Config), "UPDATE domain_settings SET status = 2"),
+    _ = test_helper:control("stop", Config),
+    asked_by_the_remover(true),
+    %% Each would wait for the node, which cannot follow, for 15 s.
+    [ok = mongoose_domain_remover:request(?T, ?D) || _ <- lists:seq(1, 20)],
+    #{is_held := true, requested := []} = sys:get_state(mongoose_domain_remover, infinity),
+    ?assertEqual(1, asked_by_the_remover(false)),
+    _ = test_helper:control("start", Config),
+    pong = test_helper:loaded(),
+    %% As the timer does.
+    mongoose_domain_remover ! retry,
+    gone(?D).
+
 a_removal_that_is_requested_twice_runs_once_at_a_time(_Config) ->
     ok = hang_for("a."),
     insert(?D),
@@ -295,20 +311,22 @@ the_nodes_are_asked_once_for_a_page_of_removals(Config) ->
     Url = ?config(url, Config),
     test_helper:fill(Url, "d", ".example", 1500),
     test_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
-    Remover = whereis(mongoose_domain_remover),
-    1 = erlang:trace(Remover, true, [call]),
-    1 = erlang:trace_pattern({service_domain_db, sync_local, 0}, true),
+    asked_by_the_remover(true),
     ok = mongoose_domain_remover:wake(),
     test_helper:wait_until(fun() -> mongoose_domain_api:get_all_domains() =:= [] end, 300000),
-    Asked = fun Asked() ->
-        receive {trace, Remover, call, {service_domain_db, sync_local, []}} -> 1 + Asked()
-        after 0 -> 0
-        end
-    end,
-    1 = erlang:trace(Remover, false, [call]),
-    1 = erlang:trace_pattern({service_domain_db, sync_local, 0}, false),
     %% Pages of 1,000.
-    ?assertEqual(2, Asked()).
+    ?assertEqual(2, asked_by_the_remover(false)).
+
+%% How often the remover has waited for the nodes, from `true' to `false'.
+asked_by_the_remover(Begins) ->
+    1 = erlang:trace(whereis(mongoose_domain_remover), Begins, [call]),
+    1 = erlang:trace_pattern({service_domain_db, sync_local, 0}, Begins),
+    count_traces().
+
+count_traces() ->
+    receive {trace, _Remover, call, {service_domain_db, sync_local, []}} -> 1 + count_traces()
+    after 0 -> 0
+    end.
 
 %% On the nodes
 

@@ -171,8 +171,10 @@ run_in_time(Fun, Seconds) ->
 
 keep(Caller, Fun, Seconds) ->
     OfCaller = monitor(process, Caller),
-    {Pid, Monitor} = spawn_monitor(fun() -> exit({ended, Fun()}) end),
+    Keeper = self(),
+    {Pid, Monitor} = spawn_monitor(fun() -> Keeper ! {ended, self(), Fun()} end),
     receive
+        {ended, Pid, Result} -> exit({ended, Result});
         {'DOWN', Monitor, process, Pid, Reason} -> exit(Reason);
         {'DOWN', OfCaller, process, Caller, _} -> exit(Pid, kill)
     after timer:seconds(Seconds) ->

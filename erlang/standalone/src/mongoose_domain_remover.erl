@@ -14,9 +14,10 @@
 -include_lib("kernel/include/logger.hrl").
 
 -export([start_link/0, wake/0, request/2, retry_later/0]).
+-export([exit_with_end/2]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2]).
 
--ignore_xref([start_link/0]).
+-ignore_xref([start_link/0, exit_with_end/2]).
 
 %% So many removals run at a time, without those that have run for longer than PATIENCE
 %% (milliseconds); and so many with them.
@@ -42,8 +43,10 @@
                    running := #{domain() => IsToBeDoneAgain :: boolean()},
                    workers := #{pid() => {removal(), quick | slow}},
                    quick := non_neg_integer(),
-                   %% Until the marks are read again after a failure.
+                   %% Until the marks are read again after a failure. When the database failed, or
+                   %% this node could not follow it, nothing is begun until then.
                    timer := reference() | none,
+                   is_held := boolean(),
                    pause := pos_integer()}.
 
 -spec start_link() -> {ok, pid()} | {error, term()}.
@@ -65,6 +68,11 @@ request(HostType, Domain) ->
 retry_later() ->
     gen_server:cast(?MODULE, retry_later).
 
+%% @private
+-spec exit_with_end(host_type(), domain()) -> no_return().
+exit_with_end(HostType, Domain) ->
+    exit({ended, mongoose_domain_removal:finish(HostType, Domain)}).
+
 %% gen_server
 
 %% @private
@@ -75,7 +83,7 @@ init([]) ->
     %% After a crash of this process there may be something left to do.
     ok = wake(),
     {ok, #{requested => [], ready => [], read_after => nothing, running => #{}, workers => #{},
-           quick => 0, timer => none, pause => ?RETRY}}.
+           quick => 0, timer => none, is_held => false, pause => ?RETRY}}.
 
 %% @private
 -spec handle_call(term(), gen_server:from(), state()) -> {reply, ok, state()}.
@@ -86,7 +94,7 @@ handle_call(Request, _From, State) ->
 %% @private
 -spec handle_cast(term(), state()) -> {noreply, state()}.
 handle_cast(wake, State) ->
-    {noreply, go_on(State#{read_after := 0})};
+    {noreply, go_on(State#{read_after := 0, is_held := false})};
 handle_cast({request, Removal}, State) ->
     {noreply, go_on(requested(Removal, State))};
 handle_cast(retry_later, State) ->
@@ -98,7 +106,7 @@ handle_cast(Message, State) ->
 %% @private
 -spec handle_info(term(), state()) -> {noreply, state()}.
 handle_info(retry, State) ->
-    {noreply, go_on(State#{read_after := 0, timer := none})};
+    {noreply, go_on(State#{read_after := 0, is_held := false, timer := none})};
 handle_info({is_slow, Pid}, State) ->
     {noreply, go_on(give_up_place(Pid, State))};
 handle_info({'EXIT', Pid, Reason}, State = #{workers := Workers}) when is_map_key(Pid, Workers) ->
@@ -123,6 +131,8 @@ go_on(State = #{workers := Workers, timer := none}) when map_size(Workers) =:= 0
 go_on(State) ->
     State.
 
+requested(_Removal, State = #{is_held := true}) ->
+    State;
 requested({_, Domain}, State = #{running := Running}) when is_map_key(Domain, Running) ->
     State#{running := Running#{Domain := true}};
 requested(_Removal, State = #{requested := Requested}) when length(Requested) >= ?PAGE ->
@@ -144,8 +154,7 @@ read(Id, State = #{running := Running}) ->
         {error, service_disabled} ->
             State#{read_after := nothing};
         {error, Failure} ->
-            ?LOG_WARNING(#{what => domain_removal_failed, reason => Failure}),
-            read_in(?RETRY, State#{read_after := nothing})
+            hold(Failure, State)
     end.
 
 %% Once for all of them: the nodes are asked for it.
@@ -158,16 +167,19 @@ make_ready(Removals, State) ->
         ok ->
             State#{ready := Removals};
         {error, Failure} ->
-            ?LOG_WARNING(#{what => domain_removal_failed, reason => Failure}),
-            read_in(?RETRY, State#{read_after := nothing})
+            hold(Failure, State)
     end.
+
+%% The marks stay, and are read then.
+hold(Failure, State) ->
+    ?LOG_WARNING(#{what => domain_removal_failed, reason => Failure}),
+    read_in(?RETRY, State#{requested := [], read_after := nothing, is_held := true}).
 
 start({_, Domain}, State = #{running := Running}) when is_map_key(Domain, Running) ->
     State;
 start({HostType, Domain} = Removal, State) ->
     #{running := Running, workers := Workers, quick := Quick} = State,
-    Finish = fun() -> exit({ended, mongoose_domain_removal:finish(HostType, Domain)}) end,
-    Pid = spawn_link(Finish),
+    Pid = spawn_link(?MODULE, exit_with_end, [HostType, Domain]),
     _ = erlang:send_after(?PATIENCE, self(), {is_slow, Pid}),
     State#{running := Running#{Domain => false}, workers := Workers#{Pid => {Removal, quick}},
            quick := Quick + 1}.
