@@ -146,9 +146,6 @@ pub struct Connections {
 /// crate, and not again with each crate that awaits it.
 pub type Operation<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// So many events are read together with the rows of their domains.
-const MANY_EVENTS: i64 = 1_000;
-
 /// A database, by its pool of connections. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store(Kind);
@@ -251,26 +248,6 @@ impl Store {
     /// The first `limit` events with ids of `from` to `upto`, by id.
     pub fn events(&self, from: i64, upto: i64, limit: u32) -> Operation<'_, Vec<Event>> {
         on_database!(self, database => Box::pin(database.events(from, upto, limit)))
-    }
-
-    /// As [`Self::events`], and where one statement can read both cheaply (many events, on PostgreSQL) also
-    /// the rows of their domains at the same moment, some perhaps several times; else `None`.
-    pub fn events_and_settings(
-        &self,
-        from: i64,
-        upto: i64,
-        limit: u32,
-    ) -> Operation<'_, (Vec<Event>, Option<Vec<Setting>>)> {
-        Box::pin(async move {
-            if let Kind::Postgres(database) = &self.0
-                && upto.saturating_sub(from) >= MANY_EVENTS
-                && let Some((events, settings)) =
-                    database.events_and_settings(from, upto, limit).await?
-            {
-                return Ok((events, Some(settings)));
-            }
-            Ok((self.events(from, upto, limit).await?, None))
-        })
     }
 
     /// The rows of these domains, in no order. Domains without a row are left out. On MySQL a domain

@@ -135,30 +135,6 @@ on_every_database!(events_come_by_id_within_bounds_and_limit, db => {
     assert_eq!(db.store.events(i64::MIN, 3, 10).await.unwrap(), [event(3, "a")]);
 });
 
-on_every_database!(many_events_bring_the_rows_of_their_domains_where_that_is_cheap, db => {
-    let named = ["on.example", "off.example", "gone.example", "", "t\tab\\.example", "on.example"];
-    db.store.insert_domain("on.example", "type1").await.unwrap();
-    db.store.insert_domain("off.example", "type1").await.unwrap();
-    db.store.set_status("off.example", false).await.unwrap();
-    db.store.insert_domain("t\tab\\.example", "type\n2").await.unwrap();
-    db.execute("DELETE FROM domain_events").await;
-    for (id, domain) in (0..).step_by(1_000).zip(named) {
-        db.execute(&format!("INSERT INTO domain_events (id, domain) VALUES ({id}, '{}')", {
-            if db.kind == "mysql" { domain.replace('\\', "\\\\") } else { domain.to_owned() }
-        })).await;
-    }
-    let (few, rows) = db.store.events_and_settings(1, 999, 10).await.unwrap();
-    assert_eq!((few.len(), rows), (0, None));
-    let (events, rows) = db.store.events_and_settings(0, 9_000, 5).await.unwrap();
-    assert_eq!(events, db.store.events(0, 9_000, 5).await.unwrap());
-    assert_eq!(rows.is_some(), db.kind == "postgres");
-    let by_id = |mut rows: Vec<Setting>| { rows.sort_by_key(|row| row.id); rows };
-    let domains = named.map(str::to_owned);
-    let expected = by_id(db.store.settings(&domains).await.unwrap());
-    assert_eq!(expected.len(), 3);
-    assert_eq!(rows.map(by_id), (db.kind == "postgres").then_some(expected));
-});
-
 on_every_database!(gaps_are_settled_but_events_are_never_overwritten, db => {
     db.execute("INSERT INTO domain_events (id, domain) VALUES (1,'a'), (3,'b')").await;
     assert_eq!(db.store.settle_gaps(&[2, 3, 4]).await.unwrap(), 2);

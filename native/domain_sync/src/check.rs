@@ -262,11 +262,6 @@ enum Part {
 }
 
 impl ReadEvents {
-    /// Will the rows of the new events' domains be asked for next?
-    pub fn are_domains_looked_up(&self) -> bool {
-        self.walk.task == Task::Follow && !matches!(self.part, Part::Tail)
-    }
-
     /// The events, by id.
     pub fn answer(self, events: Vec<Event>) -> Step {
         match self.part {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Semaphore, mpsc};
 
-/// The most changes in a batch of a load or an audit. Those of a page of events are one batch.
+/// The most changes in a batch of a load. Those of a page of events are one batch.
 pub const BATCH: usize = 1_000;
 /// The most batches that wait to be applied. The next ones are read when there is room again.
 pub const BATCHES_WAITING: usize = 4;
@@ -31,16 +31,6 @@ pub trait Database: Sync {
         upto: i64,
         limit: u32,
     ) -> impl Future<Output = Result<Vec<Event>, Self::Error>> + Send;
-
-    /// See [`Store::events_and_settings`].
-    fn events_and_settings(
-        &self,
-        from: i64,
-        upto: i64,
-        limit: u32,
-    ) -> impl Future<Output = Result<(Vec<Event>, Option<Vec<Setting>>), Self::Error>> + Send {
-        async move { Ok((self.events(from, upto, limit).await?, None)) }
-    }
 
     /// See [`Store::settings`].
     fn settings(
@@ -80,15 +70,6 @@ impl Database for Store {
 
     async fn events(&self, from: i64, upto: i64, limit: u32) -> Result<Vec<Event>, Error> {
         self.events(from, upto, limit).await
-    }
-
-    async fn events_and_settings(
-        &self,
-        from: i64,
-        upto: i64,
-        limit: u32,
-    ) -> Result<(Vec<Event>, Option<Vec<Setting>>), Error> {
-        self.events_and_settings(from, upto, limit).await
     }
 
     async fn settings(&self, domains: &[String]) -> Result<Vec<Setting>, Error> {
@@ -137,8 +118,6 @@ pub async fn run<D: Database, S: Clone + Eq + Hash>(
     let credits = Arc::new(Semaphore::new(BATCHES_WAITING));
     let mut step = check::start(routing.position(), now, max_age);
     let mut out = Out { routing, source, ignored, forgotten, credits, deliver };
-    // The rows that the last page of events brought along.
-    let mut brought = None;
     loop {
         step = match step {
             Step::ReadBounds(step) => {
@@ -148,13 +127,7 @@ pub async fn run<D: Database, S: Clone + Eq + Hash>(
                 step.answer(bounds)
             }
             Step::ReadEvents(step) => {
-                let (from, upto, limit) = (step.from, step.upto, step.limit);
-                let events;
-                (events, brought) = if step.are_domains_looked_up() {
-                    store.events_and_settings(from, upto, limit).await?
-                } else {
-                    (store.events(from, upto, limit).await?, None)
-                };
+                let events = store.events(step.from, step.upto, step.limit).await?;
                 step.answer(events)
             }
             Step::SettleGaps(step) => {
@@ -166,10 +139,7 @@ pub async fn run<D: Database, S: Clone + Eq + Hash>(
                 step.answer()
             }
             Step::ReadSettings(step) => {
-                let settings = match brought.take() {
-                    Some(settings) => settings,
-                    None => store.settings(&step.domains).await?,
-                };
+                let settings = store.settings(&step.domains).await?;
                 step.answer(settings)
             }
             Step::Apply(mut step) => {

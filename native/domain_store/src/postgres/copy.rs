@@ -1,14 +1,13 @@
-//! Reads many rows from PostgreSQL by `COPY`.
+//! Reads all enabled domains from PostgreSQL by `COPY`.
 
 use crate::database::{Database, reading};
 use crate::load::{READY, enabled};
 use crate::pool::{give_back, within};
-use crate::{Enabled, Error, Event, Setting, Status};
+use crate::{Enabled, Error};
 use compact_str::CompactString;
 use futures_util::StreamExt;
 use memchr::memchr;
 use sqlx::Postgres;
-use std::str::FromStr;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -19,76 +18,44 @@ const ENABLED: &str = "SELECT domain, host_type FROM domain_settings WHERE statu
 
 impl Database<Postgres> {
     pub async fn load(&self, batch: usize, to: mpsc::Sender<Vec<Enabled>>) -> Result<(), Error> {
-        if self.copy(COPY_ENABLED, enabled_of, batch, &to).await? {
+        if self.load_by_copy(batch, &to).await? {
             return Ok(());
         }
         self.load_by_query(ENABLED, batch, to, |row| enabled::<Postgres>(row).map(Some)).await
     }
 
-    /// `None`: the database cannot do this.
-    ///
-    /// One statement reads both at one moment: a row is as new as every event. Its hash join takes half
-    /// as long as to look for so many domains one by one.
-    pub async fn events_and_settings(
+    /// Returns whether the database can do this.
+    async fn load_by_copy(
         &self,
-        from: i64,
-        upto: i64,
-        limit: u32,
-    ) -> Result<Option<(Vec<Event>, Vec<Setting>)>, Error> {
-        let text = format!(
-            "COPY (SELECT event.id, event.domain, row.id, row.host_type, row.status FROM \
-             (SELECT id, domain FROM domain_events WHERE id BETWEEN {from} AND {upto} \
-             ORDER BY id LIMIT {limit}) AS event \
-             LEFT JOIN domain_settings AS row ON row.domain = event.domain) TO STDOUT"
-        );
-        let (to, mut all) = mpsc::channel(1);
-        if !self.copy(&text, event_of, usize::MAX, &to).await? {
-            return Ok(None);
-        }
-        drop(to);
-        let mut rows = all.recv().await.unwrap_or_default();
-        rows.sort_unstable_by_key(|(event, _)| event.id);
-        let (events, settings): (_, Vec<_>) = rows.into_iter().unzip();
-        Ok(Some((events, settings.into_iter().flatten().collect())))
-    }
-
-    /// Sends what `parse` makes of the lines, in batches. Returns whether the database can do this.
-    async fn copy<T>(
-        &self,
-        text: &str,
-        parse: impl Fn(&[u8]) -> Option<T>,
         batch: usize,
-        to: &mpsc::Sender<Vec<T>>,
+        to: &mpsc::Sender<Vec<Enabled>>,
     ) -> Result<bool, Error> {
         let mut lease = self.lease().await?;
         let mut scope = within(self.limit, reading(&mut lease)).await?;
-        let copy = timeout(self.limit, scope.connection().copy_out_raw(text)).await;
+        let copy = timeout(self.limit, scope.connection().copy_out_raw(COPY_ENABLED)).await;
         let mut chunks = match copy.map_err(|_| Error::timeout(self.limit))? {
             // A message per row: what has come already is taken together.
             Ok(chunks) => chunks.ready_chunks(READY),
             Err(error) if is_refusal_to_copy(&error) => return Ok(false),
             Err(error) => return Err(error.into()),
         };
-        let (mut lines, mut rows) = (Lines::default(), Vec::new());
+        let mut rows = CopyRows::default();
         loop {
             let next = timeout(self.limit, chunks.next()).await;
             let Some(ready) = next.map_err(|_| Error::timeout(self.limit))? else { break };
             for chunk in ready {
-                lines.push(&chunk?, |line| rows.extend(parse(line)));
-                if rows.len() >= batch {
-                    let next = Vec::with_capacity(rows.len());
-                    if to.send(std::mem::replace(&mut rows, next)).await.is_err() {
-                        return Ok(true);
-                    }
+                rows.push(&chunk?);
+                if rows.enabled.len() >= batch && to.send(rows.take()).await.is_err() {
+                    return Ok(true);
                 }
             }
         }
         drop(chunks);
         within(self.limit, scope.end()).await?;
         give_back(lease);
-        if !rows.is_empty() {
+        if !rows.enabled.is_empty() {
             // Nobody there to take it: nobody to tell either.
-            let _ = to.send(rows).await;
+            let _ = to.send(rows.take()).await;
         }
         Ok(true)
     }
@@ -100,53 +67,38 @@ fn is_refusal_to_copy(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code == "0A000" || code == "42601")
 }
 
-/// Takes apart the text format of `COPY`: lines of columns with tabs between, backslash escapes
+/// Takes apart the text format of `COPY`: lines of two columns with a tab between, backslash escapes
 /// (PostgreSQL's manual, COPY, "Text Format"). A message may end anywhere in a line.
 #[derive(Default)]
-struct Lines {
+struct CopyRows {
+    enabled: Vec<Enabled>,
     partial: Vec<u8>,
 }
 
-impl Lines {
-    fn push(&mut self, mut chunk: &[u8], mut visit: impl FnMut(&[u8])) {
+impl CopyRows {
+    fn push(&mut self, mut chunk: &[u8]) {
         while let Some(end) = memchr(b'\n', chunk) {
             if self.partial.is_empty() {
-                visit(&chunk[..end]);
+                self.enabled.extend(row(&chunk[..end]));
             } else {
                 self.partial.extend_from_slice(&chunk[..end]);
-                visit(&self.partial);
+                self.enabled.extend(row(&self.partial));
                 self.partial.clear();
             }
             chunk = &chunk[end + 1..];
         }
         self.partial.extend_from_slice(chunk);
     }
+
+    fn take(&mut self) -> Vec<Enabled> {
+        let capacity = self.enabled.len();
+        std::mem::replace(&mut self.enabled, Vec::with_capacity(capacity))
+    }
 }
 
-fn enabled_of(line: &[u8]) -> Option<Enabled> {
+fn row(line: &[u8]) -> Option<Enabled> {
     let tab = memchr(b'\t', line)?;
     Some((column(&line[..tab]), column(&line[tab + 1..])))
-}
-
-/// An event and, if there is one, the row of its domain.
-fn event_of(line: &[u8]) -> Option<(Event, Option<Setting>)> {
-    let mut columns = line.split(|byte| *byte == b'\t');
-    let id = number(columns.next()?)?;
-    let domain = String::from(column(columns.next()?));
-    let setting = number(columns.next()?).zip(columns.next()).zip(columns.next()).map(
-        |((id, host_type), status)| Setting {
-            id,
-            domain: domain.clone(),
-            host_type: column(host_type).into(),
-            status: Status::from_column(number(status).unwrap_or_default()),
-        },
-    );
-    Some((Event { id, domain }, setting))
-}
-
-/// A whole number, or `None` for NULL (`\N`).
-fn number<T: FromStr>(column: &[u8]) -> Option<T> {
-    std::str::from_utf8(column).ok()?.parse().ok()
 }
 
 /// Text that is not UTF-8 reads as the empty name, as everywhere.
@@ -176,7 +128,7 @@ fn column(escaped: &[u8]) -> CompactString {
 
 #[cfg(test)]
 mod tests {
-    use super::{COPY_ENABLED, ENABLED, Lines, enabled_of, is_refusal_to_copy};
+    use super::{CopyRows, ENABLED, is_refusal_to_copy};
     use crate::Config;
     use crate::database::Database;
     use crate::load::enabled;
@@ -189,12 +141,11 @@ mod tests {
     fn copied_rows_are_found_wherever_the_messages_end() {
         let text = b"one.example\ttype1\nback\\\\slash\\t.example\ttype\\n2\n";
         for cut in 0..=text.len() {
-            let (mut lines, mut rows) = (Lines::default(), Vec::new());
-            for part in [&text[..cut], &text[cut..]] {
-                lines.push(part, |line| rows.extend(enabled_of(line)));
-            }
+            let mut rows = CopyRows::default();
+            rows.push(&text[..cut]);
+            rows.push(&text[cut..]);
             let expected = [("one.example", "type1"), ("back\\slash\t.example", "type\n2")];
-            assert_eq!(rows, expected.map(|(a, b)| (a.into(), b.into())));
+            assert_eq!(rows.take(), expected.map(|(a, b)| (a.into(), b.into())));
         }
     }
 
@@ -217,7 +168,7 @@ mod tests {
             by_query.extend(batch);
         }
         let (to, mut from) = mpsc::channel(10);
-        assert!(database.copy(COPY_ENABLED, enabled_of, 1_000, &to).await.unwrap());
+        assert!(database.load_by_copy(1_000, &to).await.unwrap());
         let mut by_copy = from.recv().await.unwrap();
         by_copy.sort();
         by_query.sort();
