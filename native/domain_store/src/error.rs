@@ -366,7 +366,6 @@ mod tests {
     use crate::ErrorKind;
     use std::io;
 
-
     #[test]
     fn the_places_in_the_source_of_sqlx_are_left_out() {
         for (text, expected) in [
