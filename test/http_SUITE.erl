@@ -592,9 +592,9 @@ lists_of_one_request_have_one_budget(Config) ->
                                       "(hostType: \"type1\") } }"))),
     %% What is asked for of each domain counts, too.
     ?assertEqual({0, 1}, lists_of(["a"], 60)),
-    ?assertEqual({20001, 0}, lists_of(["a"], 30)),
+    ?assertEqual({20001, 0}, lists_of(["a"], 36)),
     %% Each of them would be fine alone.
-    ?assertEqual({20001, 1}, lists_of(["a", "b"], 30)).
+    ?assertEqual({20001, 1}, lists_of(["a", "b"], 36)).
 
 long_names_take_more_of_the_budget(Config) ->
     fill(["." | lists:join($., lists:duplicate(4, lists:duplicate(55, $x)))], Config),
