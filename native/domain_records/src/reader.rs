@@ -104,7 +104,9 @@ impl Reader {
 
     /// The next item. `None`: more of the file is needed; or, when it is finished, that was all.
     pub fn next_item(&mut self) -> Result<Option<Item>, Unreadable> {
-        self.check_encoding()?;
+        if !self.check_encoding()? {
+            return Ok(None);
+        }
         while let Some(first) = self.first_line()? {
             if is_passed_over(&self.rest()[..first.text]) {
                 self.pass(first);
@@ -126,12 +128,14 @@ impl Reader {
         Ok(None)
     }
 
-    /// Text that is not UTF-8 is found where it stands; but UTF-16 has other ends of lines.
-    fn check_encoding(&mut self) -> Result<(), Unreadable> {
+    /// Text that is not UTF-8 is found where it stands; but UTF-16 has other ends of lines. Returns whether
+    /// enough of the file has come to tell.
+    fn check_encoding(&mut self) -> Result<bool, Unreadable> {
         if self.position.bytes > 0 {
-            return Ok(());
+            return Ok(true);
         }
         match self.rest() {
+            rest if rest.len() < BYTE_ORDER_MARK.len() && !self.is_finished => return Ok(false),
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, ..] | [_, 0, ..] => {
                 return Err(Unreadable("the file is UTF-16: save it as UTF-8".to_owned()));
             }
@@ -141,7 +145,7 @@ impl Reader {
             }
             _ => {}
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The line that a record would begin in, if it has come.
