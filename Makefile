@@ -161,7 +161,7 @@ sim-mutants:
 	@cargo run --release --quiet --locked -p simulator --bin mutants -- $(if $(CHECK),check) $(if $(MUTANT),"$(MUTANT)")
 
 # Real faults on real servers, on each database in turn.
-chaos: build
+chaos:
 	@script/install-deps test </dev/null
 	@script/chaos $(CHAOS_DATABASES) </dev/null
 

@@ -21,7 +21,6 @@ use futures_util::future::BoxFuture;
 use scopeguard::ScopeGuard;
 use sqlx::{ConnectOptions, Connection};
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -33,12 +32,12 @@ const GOODBYE: Duration = Duration::from_secs(2);
 type Prepare<C> =
     Box<dyn for<'c> Fn(&'c mut C) -> BoxFuture<'c, Result<(), sqlx::Error>> + Send + Sync>;
 
-/// A pool of connections. Cheap to clone.
+/// A pool of connections.
 pub(crate) struct Pool<DB: Peer> {
     connections: managed::Pool<Manager<DB>>,
     most: u32,
     limit: Duration,
-    closed: Arc<watch::Sender<bool>>,
+    closed: watch::Sender<bool>,
 }
 
 pub(crate) struct Manager<DB: Peer> {
@@ -93,7 +92,7 @@ impl<DB: Peer> Pool<DB> {
             .queue_mode(QueueMode::Lifo)
             .build()
             .map_err(|error| Error::bad_option(error.to_string()))?;
-        let closed = Arc::new(watch::Sender::new(false));
+        let closed = watch::Sender::new(false);
         tokio::spawn(close_idle(connections.weak(), closed.subscribe(), config.idle_timeout));
         let (most, limit) = (config.max_connections, config.query_timeout);
         Ok(Pool { connections, most, limit, closed })
@@ -169,19 +168,7 @@ async fn say_goodbye<C: Connection>(connections: Vec<C>) {
     }
 }
 
-// Derived, they would ask the same of `DB`.
-
-impl<DB: Peer> Clone for Pool<DB> {
-    fn clone(&self) -> Self {
-        Pool {
-            connections: self.connections.clone(),
-            most: self.most,
-            limit: self.limit,
-            closed: self.closed.clone(),
-        }
-    }
-}
-
+// Derived, it would ask the same of `DB`.
 impl<DB: Peer> fmt::Debug for Pool<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.connections().fmt(f)
