@@ -113,7 +113,7 @@ bench: build
 	@mkdir -p _build/bench
 	@cargo build --release --quiet --locked -p bench_driver
 	@cp $${CARGO_TARGET_DIR:-target}/release/libbench_driver.so _build/bench/bench_driver.so
-	@erlc -o _build/bench test/test_helper.erl bench/bench*.erl
+	@erlc -o _build/bench test/*_helper.erl bench/bench*.erl
 	@erl -noshell $(EBIN) -pa _build/bench -run bench main "$(QUICK)" "$(ONLY)"
 
 # The crates below, by Criterion; the table beside DashMap.
@@ -125,28 +125,28 @@ bench-native:
 bench-follow: build
 	@script/install-deps test </dev/null
 	@mkdir -p _build/bench
-	@erlc -o _build/bench test/test_helper.erl bench/bench_pairs.erl bench/follow.erl
+	@erlc -o _build/bench test/*_helper.erl bench/bench_pairs.erl bench/follow.erl
 	@erl -noshell $(EBIN) -pa _build/bench -run follow main
 
 # The start of the service and a change after a quiet time, with TLS to the database and without.
 bench-start: build
 	@script/install-deps test </dev/null
 	@mkdir -p _build/bench
-	@erlc -o _build/bench test/test_helper.erl bench/bench_pairs.erl bench/start.erl
+	@erlc -o _build/bench test/*_helper.erl bench/bench_pairs.erl bench/start.erl
 	@erl -noshell $(EBIN) -pa _build/bench -run start main
 
 # 1,000,000 domains by /api/import into PostgreSQL, and how a second node follows.
 bench-import: build
 	@script/install-deps test </dev/null
 	@mkdir -p _build/bench
-	@erlc -o _build/bench test/test_helper.erl test/http_helper.erl bench/bench_pairs.erl bench/import.erl
+	@erlc -o _build/bench test/*_helper.erl bench/bench_pairs.erl bench/import.erl
 	@erl -noshell $(EBIN) -pa _build/bench -run import main
 
 # The HTTP server under load, alone and beside imports and exports, and how soon it is back.
 bench-http: build
 	@script/install-deps load </dev/null
 	@mkdir -p _build/bench
-	@erlc -o _build/bench test/test_helper.erl test/http_helper.erl bench/bench_pairs.erl bench/http_load.erl
+	@erlc -o _build/bench test/*_helper.erl bench/bench_pairs.erl bench/http_load.erl
 	@erl -noshell $(EBIN) -pa _build/bench -run http_load main
 
 # The follower of production in simulated worlds: SEEDS of them, or the one of a SEED.

@@ -34,6 +34,6 @@ measure(Url, Cycles) ->
 cycle(Url) ->
     ok = bench_node:start(ours, Url, [], nobody),
     ok = bench_node:load(ours, Url),
-    ok = test_helper:stop_standalone(),
+    ok = node_helper:stop_standalone(),
     ok = bench_node:settle(),
     bench_node:resident() / 1048576.

@@ -13,22 +13,22 @@
 
 -spec start([kind()]) -> servers().
 start(Kinds) ->
-    maps:from_list([{Kind, test_helper:init_database(Kind, [])} || Kind <- Kinds]).
+    maps:from_list([{Kind, db_helper:init_database(Kind, [])} || Kind <- Kinds]).
 
 -spec stop(servers()) -> ok.
 stop(Servers) ->
-    lists:foreach(fun test_helper:end_database/1, maps:values(Servers)).
+    lists:foreach(fun db_helper:end_database/1, maps:values(Servers)).
 
 %% @doc The URL of a new database with so many domains, all enabled. On MariaDB it has MongooseIM's
 %% schema as it is, without any index on the domain.
 -spec fill(kind(), pos_integer(), servers()) -> string().
 fill(Kind, Count, Servers) ->
-    Url = test_helper:fresh_url(maps:get(Kind, Servers)),
-    _ = test_helper:sql(Url, [
+    Url = db_helper:fresh_url(maps:get(Kind, Servers)),
+    _ = db_helper:sql(Url, [
         "INSERT INTO domain_settings (domain, host_type) SELECT ",
         "CONCAT('d', LPAD(CONCAT('', n.seq), 11, '0'), '.example.com'), ",
         io_lib:format("CASE WHEN n.seq % ~b = 0 THEN 'hundred' ELSE 'type1' END ", [Count div 100]),
-        "FROM ", test_helper:numbers(Url, Count), " ORDER BY n.seq; ", analyze(Kind)]),
+        "FROM ", db_helper:numbers(Url, Count), " ORDER BY n.seq; ", analyze(Kind)]),
     Url.
 
 %% @doc The name of a domain, by its number from 1 on.

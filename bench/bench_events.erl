@@ -45,7 +45,7 @@ pair(Number, Url, Events, Database) ->
     %% The next check that nobody asks for is 30 s away then.
     ok = follow_ours(),
     Position = (Number - 1) * Events,
-    _ = test_helper:sql(Url, change(Position)),
+    _ = db_helper:sql(Url, change(Position)),
     Reference = bench_pairs:timed(fun() -> bench_reference_loader:follow(Database, Position) end),
     Ours = bench_pairs:timed(fun follow_ours/0),
     true = lists:sort(bench_reference:get_all_dynamic())
@@ -54,7 +54,7 @@ pair(Number, Url, Events, Database) ->
 
 follow_ours() ->
     ok = service_domain_db:force_check_for_updates(),
-    pong = test_helper:loaded(),
+    pong = node_helper:loaded(),
     ok.
 
 %% The ids of the events are given: MariaDB leaves out thousands when it numbers so many rows

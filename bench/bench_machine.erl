@@ -22,7 +22,7 @@ describe(Databases) ->
 
 %% MariaDB's ends with the distribution's package, PostgreSQL's goes on with its compiler.
 server_version(Url) ->
-    [Version | _] = string:split(test_helper:sql(Url, "SELECT version()"), " on "),
+    [Version | _] = string:split(db_helper:sql(Url, "SELECT version()"), " on "),
     iolist_to_binary(Version).
 
 command(Command) ->

@@ -20,12 +20,12 @@
 %% @doc Applies the function in a node of its own, which is gone when this returns.
 -spec in_fresh_node(module(), atom(), [term()]) -> term().
 in_fresh_node(Module, Function, Args) ->
-    {Peer, _} = Node = test_helper:start_peer(bench),
+    {Peer, _} = Node = node_helper:start_peer(bench),
     try
         ok = peer:call(Peer, ?MODULE, prepare, []),
         peer:call(Peer, Module, Function, Args, infinity)
     after
-        test_helper:stop_node(Node)
+        node_helper:stop_node(Node)
     end.
 
 %% @private
@@ -48,7 +48,7 @@ start(reference, _Url, Pairs, Listening) ->
 start(ours, Url, Pairs, Listening) ->
     ok = bench_listener:reset(),
     Listeners = [{bench_listener, notified} || Listening =:= notified],
-    {ok, _} = test_helper:start_standalone(#{database => Url, static_domains => Pairs,
+    {ok, _} = node_helper:start_standalone(#{database => Url, static_domains => Pairs,
                                              host_types => bench_database:host_types(),
                                              listeners => Listeners}),
     ok.
@@ -58,7 +58,7 @@ start(ours, Url, Pairs, Listening) ->
 load(reference, Url) ->
     bench_reference_loader:load(bench_driver:open(list_to_binary(Url)));
 load(ours, _Url) ->
-    pong = test_helper:loaded(),
+    pong = node_helper:loaded(),
     ok.
 
 %% @doc Starts both sides, with the same domains.

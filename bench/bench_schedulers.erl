@@ -123,7 +123,7 @@ round(Size, Watch) ->
 %% Takes what the calls have inserted, too.
 load_again() ->
     ok = service_domain_db:restart(),
-    pong = test_helper:loaded().
+    pong = node_helper:loaded().
 
 functions() ->
     [{Module, Function, Arity} || Module <- [mongoose_domain_core, mongoose_domain_nif],
@@ -183,7 +183,7 @@ reload(Restart, Size, Watch) ->
     lists:foreach(fun(Name) -> Watch ! {who, whereis(Name), atom_to_binary(Name)} end,
                   ?OUR_PROCESSES),
     Restart(),
-    pong = test_helper:loaded(),
+    pong = node_helper:loaded(),
     bench_node:wait_until(fun() -> mongoose_domain_core:domains_count() =:= Size + ?STATIC end),
     stop(Reader).
 

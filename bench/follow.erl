@@ -20,11 +20,11 @@ main() ->
     halt(0).
 
 run(Kind) ->
-    Config = test_helper:init_database(Kind, []),
-    Url = test_helper:fresh_url(Config),
-    _ = test_helper:fill(Url, "d", ".example.com", ?DOMAINS),
-    {ok, _} = test_helper:start_standalone(#{database => Url}),
-    pong = test_helper:loaded(),
+    Config = db_helper:init_database(Kind, []),
+    Url = db_helper:fresh_url(Config),
+    _ = db_helper:fill(Url, "d", ".example.com", ?DOMAINS),
+    {ok, _} = node_helper:start_standalone(#{database => Url}),
+    pong = node_helper:loaded(),
     io:format("~n~ts, ~b domains, ~b new events, ~b rounds~n",
               [string:uppercase(atom_to_list(Kind)), ?DOMAINS, ?EVENTS, ?ROUNDS]),
     #{Kind := Joined} = ?JOINED,
@@ -37,13 +37,13 @@ run(Kind) ->
               "(median; ~.1f to ~.1f)~n",
               [Joined, bench_pairs:median(Joins), bench_pairs:median(Ratios), lists:min(Ratios),
                lists:max(Ratios)]),
-    test_helper:stop_standalone(),
-    test_helper:end_database(Config).
+    node_helper:stop_standalone(),
+    db_helper:end_database(Config).
 
 %% Milliseconds: the whole, the server's and the node's processor time; an audit; the join.
 round(N, Joined, Url, Config) ->
     Before = mongoose_domain_core:domains_count(),
-    _ = test_helper:sql(Url, change(N)),
+    _ = db_helper:sql(Url, change(N)),
     #{position := Position} = service_domain_db:status(),
     Cpu0 = {server_cpu(Config), cpu(os:getpid())},
     T0 = erlang:monotonic_time(microsecond),
@@ -55,10 +55,10 @@ round(N, Joined, Url, Config) ->
     true = Events =:= ?EVENTS,
     ok = service_domain_db:verify(),
     T2 = erlang:monotonic_time(microsecond),
-    _ = test_helper:sql(Url, join(Position, Joined)),
+    _ = db_helper:sql(Url, join(Position, Joined)),
     T3 = erlang:monotonic_time(microsecond),
     %% What starting the client takes.
-    _ = test_helper:sql(Url, "SELECT 1"),
+    _ = db_helper:sql(Url, "SELECT 1"),
     T4 = erlang:monotonic_time(microsecond),
     Row = {milliseconds(T0, T1), element(1, Cpu1) - element(1, Cpu0),
            element(2, Cpu1) - element(2, Cpu0), milliseconds(T1, T2),
@@ -83,11 +83,11 @@ join(Position, Joined) ->
 
 %% Milliseconds of processor time that the server has used so far.
 server_cpu(Config) ->
-    lists:sum([cpu(Pid) || Pid <- test_helper:server_processes(Config)]).
+    lists:sum([cpu(Pid) || Pid <- db_helper:server_processes(Config)]).
 
 %% utime and stime of /proc/PID/stat, in hundredths of a second.
 cpu(Pid) ->
-    case test_helper:process_stat(filename:join(["/proc", Pid, "stat"])) of
+    case program_helper:process_stat(filename:join(["/proc", Pid, "stat"])) of
         {_Pid, Fields} ->
             10 * lists:sum([binary_to_integer(lists:nth(N, Fields)) || N <- [12, 13]]);
         gone ->

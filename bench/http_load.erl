@@ -25,14 +25,14 @@
 
 main() ->
     ok = logger:set_primary_config(level, none),
-    Config = test_helper:init_database(postgres, []),
-    try run(test_helper:fresh_url(Config))
-    after test_helper:end_database(Config)
+    Config = db_helper:init_database(postgres, []),
+    try run(db_helper:fresh_url(Config))
+    after db_helper:end_database(Config)
     end,
     halt(0).
 
 run(Url) ->
-    test_helper:fill(Url, "d", ".example", ?DOMAINS),
+    db_helper:fill(Url, "d", ".example", ?DOMAINS),
     {ok, _} = http_helper:start(#{database => Url}, #{}),
     pong = service_domain_db:sync_local(),
     _ = [io:format("~ts: ~b requests per second~n", [Path, round(median(Path, rate))])
@@ -48,7 +48,7 @@ run(Url) ->
             back("killed (-9)", "KILL", ?KILLS),
             back("stopped (-STOP)", "STOP", ?STOPS)
         end,
-    test_helper:stop_standalone().
+    node_helper:stop_standalone().
 
 say(What, Samples) ->
     Median = fun(Key) -> bench_pairs:median([maps:get(Key, Sample) || Sample <- Samples]) end,

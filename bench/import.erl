@@ -16,15 +16,15 @@
 
 main() ->
     ok = logger:set_primary_config(level, error),
-    Config = test_helper:init_database(postgres, []),
-    try run(test_helper:fresh_url(Config))
-    after test_helper:end_database(Config)
+    Config = db_helper:init_database(postgres, []),
+    try run(db_helper:fresh_url(Config))
+    after db_helper:end_database(Config)
     end,
     halt(0).
 
 run(Url) ->
     %% Starts epmd, too.
-    Follower = test_helper:start_node(follower, #{database => Url}),
+    Follower = node_helper:start_node(follower, #{database => Url}),
     {ok, _} = net_kernel:start(['import@127.0.0.1', longnames]),
     true = erlang:set_cookie(domains),
     {ok, _} = http_helper:start(#{database => Url}, #{}),
@@ -47,8 +47,8 @@ run(Url) ->
               "the same file again, nothing to change: ~.1f s, ~b per second~n",
               [?COUNT, Seconds, round(?COUNT / Seconds), round(bench_pairs:median(Lags)),
                lists:max(Lags), Converged, RepeatSeconds, round(?COUNT / RepeatSeconds)]),
-    test_helper:stop_node(Follower),
-    test_helper:stop_standalone().
+    node_helper:stop_node(Follower),
+    node_helper:stop_standalone().
 
 %% How long it took, and how far the second node was behind while it ran.
 import(File, Url, Follower) ->
@@ -77,10 +77,10 @@ look_later(Port) ->
     erlang:send_after(?LOOK, self(), {look, Port}).
 
 lag(Url, Follower) ->
-    #{position := Position} = test_helper:call(Follower, service_domain_db, status, []),
-    Newest = test_helper:sql(Url, "SELECT COALESCE(MAX(id), 0) FROM domain_events"),
+    #{position := Position} = node_helper:call(Follower, service_domain_db, status, []),
+    Newest = db_helper:sql(Url, "SELECT COALESCE(MAX(id), 0) FROM domain_events"),
     list_to_integer(Newest) - Position.
 
 %% Without the static one.
 routed(Follower) ->
-    test_helper:call(Follower, mongoose_domain_core, domains_count, []) - 1.
+    node_helper:call(Follower, mongoose_domain_core, domains_count, []) - 1.

@@ -19,15 +19,15 @@
 -spec main() -> no_return().
 main() ->
     ok = logger:set_primary_config(level, error),
-    Config = test_helper:make_certificates([{priv_dir, filename:absname("_build/bench")}]),
+    Config = tls_helper:make_certificates([{priv_dir, filename:absname("_build/bench")}]),
     lists:foreach(fun(Kind) -> run(Kind, Config) end, [postgres, mysql]),
     halt(0).
 
 run(Kind, Config) ->
-    Server = test_helper:init_tls_database(Kind, ?config(certificates, Config), Config),
-    Url = test_helper:fresh_url(Server),
-    "" = test_helper:fill(Url, "d", ".example", 3),
-    Encrypted = Url ++ verified(Kind, test_helper:certificate("ca", Config)),
+    Server = db_helper:init_tls_database(Kind, ?config(certificates, Config), Config),
+    Url = db_helper:fresh_url(Server),
+    "" = db_helper:fill(Url, "d", ".example", 3),
+    Encrypted = Url ++ verified(Kind, tls_helper:certificate("ca", Config)),
     Pairs = bench_pairs:samples(?ROUNDS, fun() -> start_time(Url ++ plain(Kind)) end,
                                 fun() -> start_time(Encrypted) end),
     {Plain, Tls} = lists:unzip(Pairs),
@@ -35,15 +35,15 @@ run(Kind, Config) ->
               "start until three domains route: ~.1f ms without TLS, ~.1f ms with; ~.1f ms more~n",
               [Kind, ?ROUNDS, bench_pairs:median(Plain), bench_pairs:median(Tls),
                bench_pairs:median([B - A || {A, B} <- Pairs])]),
-    {ok, _} = test_helper:start_standalone(#{database => Encrypted}),
+    {ok, _} = node_helper:start_standalone(#{database => Encrypted}),
     Changes = [{change_time(Url), quiet(fun() -> change_time(Url) end)}
                || _ <- lists:seq(1, ?QUIET_ROUNDS)],
     {Busy, Quiet} = lists:unzip(Changes),
     io:format("a change, with TLS: ~.1f ms after another one, ~.1f ms after ~.1f s of quiet "
               "(medians of ~b)~n",
               [bench_pairs:median(Busy), bench_pairs:median(Quiet), ?QUIET / 1000, ?QUIET_ROUNDS]),
-    test_helper:stop_standalone(),
-    test_helper:end_database(Server).
+    node_helper:stop_standalone(),
+    db_helper:end_database(Server).
 
 verified(postgres, Ca) -> "?sslmode=verify-full&sslrootcert=" ++ Ca;
 verified(mysql, Ca) -> "?ssl-mode=VERIFY_IDENTITY&ssl-ca=" ++ Ca.
@@ -53,12 +53,12 @@ plain(mysql) -> "?ssl-mode=DISABLED".
 
 %% Milliseconds.
 start_time(Url) ->
-    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    {ok, _} = node_helper:start_standalone(#{database => Url}),
     ok = service_domain_db:stop(),
     ok = service_domain_db:restart(),
     Time = milliseconds(fun() -> ok = service_domain_db:start(#{}) end),
     4 = mongoose_domain_core:domains_count(),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     Time.
 
 %% The change before it has just arrived.
@@ -68,9 +68,9 @@ change_time(Url) ->
 
 routed(Url) ->
     Domain = test_helper:data_name("d") ++ ".example",
-    _ = test_helper:sql(Url, ["BEGIN; INSERT INTO domain_settings (domain, host_type) VALUES ('",
-                              Domain, "', 'type1'); INSERT INTO domain_events (domain) VALUES ('",
-                              Domain, "'); COMMIT;"]),
+    _ = db_helper:sql(Url, ["BEGIN; INSERT INTO domain_settings (domain, host_type) VALUES ('",
+                            Domain, "', 'type1'); INSERT INTO domain_events (domain) VALUES ('",
+                            Domain, "'); COMMIT;"]),
     milliseconds(fun() ->
         ok = service_domain_db:force_check_for_updates(),
         wait_for(list_to_binary(Domain))

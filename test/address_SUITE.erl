@@ -26,18 +26,18 @@ groups() ->
 init_per_group(http, Config) ->
     Config;
 init_per_group(Kind, Config) ->
-    WithCertificates = test_helper:make_certificates(Config),
+    WithCertificates = tls_helper:make_certificates(Config),
     Dir = ?config(certificates, WithCertificates),
-    test_helper:init_tls_database(Kind, Dir, WithCertificates).
+    db_helper:init_tls_database(Kind, Dir, WithCertificates).
 
 end_per_group(_Kind, Config) ->
-    test_helper:end_database(Config).
+    db_helper:end_database(Config).
 
 init_per_testcase(_Case, Config) ->
     Config.
 
 end_per_testcase(_Case, _Config) ->
-    test_helper:stop_standalone().
+    node_helper:stop_standalone().
 
 %% Databases
 
@@ -56,7 +56,7 @@ a_pool_may_have_an_ipv6_address(Config) ->
     ?assertEqual(ok, connect(#{host => <<"::1">>}, Config)).
 
 tls_verifies_an_ipv6_address(Config) ->
-    Tls = fun(Ca) -> #{verify_mode => peer, cacertfile => test_helper:certificate(Ca, Config)} end,
+    Tls = fun(Ca) -> #{verify_mode => peer, cacertfile => tls_helper:certificate(Ca, Config)} end,
     ?assertEqual(ok, connect(#{host => "::1", tls => Tls("ca")}, Config)),
     ?assertMatch({error, {tls_failed, _}},
                  connect(#{host => "::1", tls => Tls("other-ca")}, Config)),
@@ -65,9 +65,9 @@ tls_verifies_an_ipv6_address(Config) ->
                      mysql -> {"?ssl-mode=VERIFY_IDENTITY", "&ssl-ca="}
                  end,
     Url = fresh_url("127.0.0.1", "[::1]", Config) ++ Mode ++ Ca,
-    ?assertEqual(ok, connect_url(Url ++ test_helper:certificate("ca", Config))),
+    ?assertEqual(ok, connect_url(Url ++ tls_helper:certificate("ca", Config))),
     ?assertMatch({error, {tls_failed, _}},
-                 connect_url(Url ++ test_helper:certificate("other-ca", Config))).
+                 connect_url(Url ++ tls_helper:certificate("other-ca", Config))).
 
 an_address_that_is_not_known_is_named(Config) ->
     [begin
@@ -91,14 +91,14 @@ a_failed_login_shows_no_password(Config) ->
 
 a_socket_is_found_as_by_libpq(Config) ->
     Dir = filename:dirname(?config(control, Config)),
-    Url = test_helper:fresh_url(Config),
+    Url = db_helper:fresh_url(Config),
     #{port := Port, path := Path} = uri_string:parse(Url),
     PortText = integer_to_list(Port),
     Directory = "?host=" ++ Dir,
     Encoded = lists:flatten(string:replace(Dir, "/", "%2F", all)),
     %% libpq says whether we understood it right.
     [begin
-         ?assertEqual({Same, "1"}, {Same, test_helper:sql(Same, "SELECT 1")}),
+         ?assertEqual({Same, "1"}, {Same, db_helper:sql(Same, "SELECT 1")}),
          ?assertEqual({Same, ok}, {Same, connect_url(Same)})
      end || Same <- ["postgres://domains:secret@" ++ Path ++ Directory ++ "&port=" ++ PortText,
                      "postgres://domains:secret@:" ++ PortText ++ Path ++ Directory,
@@ -111,18 +111,18 @@ a_socket_is_found_as_by_libpq(Config) ->
                  connect_url("postgres://domains:secret@" ++ Path ++ "?host=/nowhere")).
 
 a_socket_may_be_a_parameter(Config) ->
-    Fresh = test_helper:fresh_url(Config),
+    Fresh = db_helper:fresh_url(Config),
     #{path := Path} = uri_string:parse(Fresh),
     Socket = filename:join(filename:dirname(?config(control, Config)), "socket"),
-    test_helper:sql(Fresh, "CREATE USER IF NOT EXISTS domains@localhost IDENTIFIED BY 'secret';"
-                         "GRANT ALL ON *.* TO domains@localhost"),
+    db_helper:sql(Fresh, "CREATE USER IF NOT EXISTS domains@localhost IDENTIFIED BY 'secret';"
+                       "GRANT ALL ON *.* TO domains@localhost"),
     Url = fun(User) -> "mysql://" ++ User ++ Path ++ "?socket=" ++ Socket end,
     [?assertEqual({User, ok}, {User, connect_url(Url(User))})
      || User <- ["domains:secret@", "domains:secret@localhost"]].
 
 %% libpq takes such a password as it is.
 a_password_that_scram_does_not_allow_is_said(Config) ->
-    test_helper:sql(?config(server_url, Config), "ALTER ROLE certified PASSWORD 'geheim'"),
+    db_helper:sql(?config(server_url, Config), "ALTER ROLE certified PASSWORD 'geheim'"),
     {error, {access_denied, Text}} = connect(#{password => "geheim\x{1}"}, Config),
     ?assertNotEqual({Text, nomatch}, {Text, string:find(Text, "SASLprep")}),
     ?assertEqual({Text, nomatch}, {Text, string:find(Text, "geheim")}),
@@ -136,7 +136,7 @@ the_http_server_may_listen_on_ipv6(_Config) ->
          {Address, Port} = listening(),
          [?assertEqual({Host, "{\"status\":\"ok\"}200"}, {Host, curl(Host, Port)})
           || Host <- Hosts],
-         test_helper:stop_standalone()
+         node_helper:stop_standalone()
      end || {Address, Http, Hosts} <- [{"::1", #{}, ["[::1]"]},
                                        {"::", #{username => "admin", password => "geheim"},
                                         ["[::1]", "127.0.0.1"]}]].
@@ -156,10 +156,10 @@ an_address_that_is_none_is_refused(_Config) ->
 %% Helpers
 
 fresh_url(Address, Instead, Config) ->
-    lists:flatten(string:replace(test_helper:fresh_url(Config), Address, Instead)).
+    lists:flatten(string:replace(db_helper:fresh_url(Config), Address, Instead)).
 
 connect(Changes, Config) ->
-    #{port := Port, path := "/" ++ Name} = uri_string:parse(test_helper:fresh_url(Config)),
+    #{port := Port, path := "/" ++ Name} = uri_string:parse(db_helper:fresh_url(Config)),
     Driver = case ?config(kind, Config) of postgres -> pgsql; mysql -> mysql end,
     Opts = #{driver => Driver, host => "127.0.0.1", port => Port, database => Name,
              username => "domains", password => "secret", query_timeout => 60000},

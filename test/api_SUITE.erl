@@ -14,8 +14,11 @@
 -define(T9, <<"type9">>).
 -define(API, mongoose_domain_api).
 
+suite() ->
+    [{ct_hooks, [db_cth]}].
+
 all() ->
-    test_helper:databases().
+    db_helper:databases().
 
 groups() ->
     Cases = [
@@ -79,27 +82,20 @@ groups() ->
         old_events_are_deleted_and_the_newest_is_kept,
         no_event_is_deleted_before_its_age,
         following_goes_on_over_a_cleaned_log],
-    [{Kind, [], Cases} || {group, Kind} <- test_helper:databases()].
-
-init_per_group(Kind, Config) ->
-    test_helper:init_database(Kind, Config).
-
-end_per_group(_Kind, Config) ->
-    test_helper:end_database(Config).
+    [{Kind, [], Cases} || {group, Kind} <- db_helper:databases()].
 
 init_per_testcase(_Case, Config) ->
-    Url = test_helper:fresh_url(Config),
-    start(Url, #{}),
-    [{url, Url} | Config].
+    start(?config(url, Config), #{}),
+    Config.
 
 end_per_testcase(Case, Config) when
         Case =:= bad_names_are_refused_before_any_sql_runs;
         Case =:= a_failing_database_is_a_db_error_and_the_table_still_answers ->
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     %% Also when the case has failed.
     mend_database(Config);
 end_per_testcase(_Case, _Config) ->
-    test_helper:stop_standalone().
+    node_helper:stop_standalone().
 
 %% insert_domain
 
@@ -350,7 +346,7 @@ bad_names_are_refused_before_any_sql_runs(Config) ->
 names_of_250_multibyte_characters_pass_through_everything(Config) ->
     Domain = unicode:characters_to_binary(lists:duplicate(250, 16#1F600)),
     HostType = unicode:characters_to_binary(lists:duplicate(250, $é)),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     start(?config(url, Config), #{host_types => [HostType]}),
     ?assertEqual({ok, details(Domain, HostType, enabled)}, ?API:insert_domain(Domain, HostType)),
     sync(),
@@ -359,7 +355,7 @@ names_of_250_multibyte_characters_pass_through_everything(Config) ->
     ?assertEqual({ok, [Domain]}, ?API:check_host_type_and_get_domains(HostType)),
     ?assertMatch({ok, #{status := disabled}}, ?API:disable_domain(Domain)),
     ?assertMatch({ok, #{status := enabled}}, ?API:enable_domain(Domain)),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     start(?config(url, Config), #{host_types => [HostType]}),
     ?assertEqual([{Domain, HostType}], ?API:get_all_dynamic()),
     ?assertEqual([details(Domain, HostType, enabled)], ?API:get_all_domains()),
@@ -376,7 +372,7 @@ names_are_data_and_not_sql(Config) ->
     lists:foreach(fun insert/1, Names),
     Pairs = lists:sort([{Name, ?T} || Name <- Names]),
     ?assertEqual(Pairs, lists:sort(?API:get_all_dynamic())),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     start(?config(url, Config), #{}),
     ?assertEqual(Pairs, lists:sort(?API:get_all_dynamic())),
     %% Capital letters are not nameprepped.
@@ -390,7 +386,7 @@ names_are_data_and_not_sql(Config) ->
     ?assertEqual("", rows(Config)).
 
 names_of_another_form_are_marked_logged_and_removed_as_they_are(Config) ->
-    test_helper:capture_logs(),
+    log_helper:capture_logs(),
     Others = [<<"UPPER.Example">>, <<"stra\x{df}e.example"/utf8>>, <<"no\x{a0}break.example"/utf8>>,
               <<"e\x{301}.example"/utf8>>, <<"\x{e000}.example"/utf8>>],
     %% As nameprep would have them, and some that it leaves alone.
@@ -412,9 +408,9 @@ names_of_another_form_are_marked_logged_and_removed_as_they_are(Config) ->
     [?assertEqual({ok, ?T}, ?API:get_host_type(Name)) || Name <- Others ++ Prepared],
     ?assertEqual(ok, service_domain_db:verify()),
     [#{level := warning, count := 5, domains := Logged, db_host_type := [?T | _]}] =
-        test_helper:logged(ignore_domain_from_db_with_invalid_name),
+        log_helper:logged(ignore_domain_from_db_with_invalid_name),
     ?assertEqual(lists:sort(Others), lists:sort(Logged)),
-    test_helper:release_logs(),
+    log_helper:release_logs(),
     %% Handlers get the name as it is.
     Self = self(),
     ok = mongoose_domain_hooks:add_removal_handler(h, fun(T, D) -> Self ! {T, D}, ok end),
@@ -424,14 +420,14 @@ names_of_another_form_are_marked_logged_and_removed_as_they_are(Config) ->
     ?assertEqual([details(Name, ?T, enabled) || Name <- Prepared], ?API:get_all_domains()).
 
 many_names_of_another_form_are_logged_by_one_event(Config) ->
-    test_helper:fill(?config(url, Config), "UPPER", ".example", 2500),
-    test_helper:capture_logs(),
+    db_helper:fill(?config(url, Config), "UPPER", ".example", 2500),
+    log_helper:capture_logs(),
     ok = service_domain_db:restart(),
     sync(),
     [#{count := 2500, domains := First}] =
-        test_helper:logged(ignore_domain_from_db_with_invalid_name),
+        log_helper:logged(ignore_domain_from_db_with_invalid_name),
     ?assertEqual(10, length(First)),
-    test_helper:release_logs().
+    log_helper:release_logs().
 
 %% Passwords
 
@@ -502,8 +498,8 @@ what_cannot_be_a_password_is_refused(_Config) ->
 %% Failures of the database
 
 without_a_database_the_service_is_disabled(_Config) ->
-    test_helper:stop_standalone(),
-    {ok, _} = test_helper:start_standalone(#{}),
+    node_helper:stop_standalone(),
+    {ok, _} = node_helper:start_standalone(#{}),
     Disabled = {service_disabled, <<"No database is configured">>},
     [?assertEqual({Name, Disabled}, {Name, Call(?D, ?T)}) || {Name, Call} <- database_calls()],
     ?assertEqual({ok, ?T}, ?API:get_host_type(?STATIC)),
@@ -534,7 +530,7 @@ a_failing_database_is_a_db_error_and_the_table_still_answers(Config) ->
         {ok, details(?D, ?T, enabled)} =:= ?API:get_domain_details(?D)
     end),
     %% The service has connections of its own, and may wait for its next try.
-    test_helper:loaded(),
+    node_helper:loaded(),
     insert(<<"b.example">>),
     ?assertEqual({ok, ?T}, ?API:get_host_type(?D)),
     ?assertMatch({ok, _}, ?API:disable_domain(?D)),
@@ -546,7 +542,7 @@ a_database_that_fails_in_the_middle_of_a_removal_is_a_db_error(Config) ->
     Url = ?config(url, Config),
     ok = mongoose_domain_hooks:add_removal_handler(h, fun(_, _) -> hide_tables(Url) end),
     ok = check_db_error(?API:delete_domain(?D, ?T)),
-    test_helper:remover_done(),
+    node_helper:remover_done(),
     ok = mongoose_domain_hooks:delete_removal_handler(h),
     show_tables(Url),
     ?assertEqual("a.example|type1|2", rows(Config)),
@@ -592,7 +588,7 @@ a_failing_handler_leaves_the_domain_deleting(Config) ->
          ?assertEqual({ok, details(?D, ?T, deleting)}, ?API:get_domain_details(?D)),
          ?assertEqual({error, not_found}, ?API:get_host_type(?D))
      end || Fun <- Failures],
-    test_helper:remover_done(),
+    node_helper:remover_done(),
     ok = mongoose_domain_hooks:add_removal_handler(broken, fun(_, _) -> ok end),
     ?assertEqual({ok, details(?D, ?T, deleted)}, ?API:delete_domain(?D, ?T)),
     ?assertEqual("", rows(Config)).
@@ -637,9 +633,9 @@ a_listener_is_told_of_changes_in_their_order(_Config) ->
 a_listener_is_told_of_a_new_host_type_as_removed_and_added(Config) ->
     insert(?D),
     listen(),
-    test_helper:sql(?config(url, Config),
-                    "UPDATE domain_settings SET host_type = 'type2';"
-                    "INSERT INTO domain_events (domain) VALUES ('a.example');"),
+    db_helper:sql(?config(url, Config),
+                  "UPDATE domain_settings SET host_type = 'type2';"
+                  "INSERT INTO domain_events (domain) VALUES ('a.example');"),
     service_domain_db:force_check_for_updates(),
     sync(),
     ?assertEqual([{removed, ?T, ?D}, {added, ?T2, ?D}], told(2)).
@@ -671,7 +667,7 @@ a_deleted_listener_is_not_told(_Config) ->
 %% The cleaner
 
 old_events_are_deleted_and_the_newest_is_kept(Config) ->
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     start(?config(url, Config), cleaning(1, 1)),
     [begin
          lists:foreach(fun insert/1, Domains),
@@ -685,7 +681,7 @@ old_events_are_deleted_and_the_newest_is_kept(Config) ->
     ?assertEqual(6, length(?API:get_all_dynamic())).
 
 no_event_is_deleted_before_its_age(Config) ->
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     start(?config(url, Config), cleaning(1, 3600)),
     lists:foreach(fun insert/1, [?D, <<"b.example">>, <<"c.example">>]),
     meck:new(mongoose_domain_sql, [passthrough, no_link]),
@@ -701,7 +697,7 @@ no_event_is_deleted_before_its_age(Config) ->
                  sql("SELECT domain FROM domain_events ORDER BY id", Config)).
 
 following_goes_on_over_a_cleaned_log(Config) ->
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     start(?config(url, Config), cleaning(1, 1)),
     lists:foreach(fun insert/1, [?D, <<"b.example">>]),
     test_helper:wait_until(fun() -> all_events(Config) =:= 1 end),
@@ -717,8 +713,8 @@ following_goes_on_over_a_cleaned_log(Config) ->
 %% Helpers
 
 start(Url, Env) ->
-    {ok, _} = test_helper:start_standalone(Env#{database => Url}),
-    test_helper:remover_done(),
+    {ok, _} = node_helper:start_standalone(Env#{database => Url}),
+    node_helper:remover_done(),
     sync().
 
 sync() ->
@@ -831,7 +827,7 @@ in_parallel(Funs) ->
 %% SQL beside our own code
 
 sql(Statements, Config) ->
-    test_helper:sql(?config(url, Config), Statements).
+    db_helper:sql(?config(url, Config), Statements).
 
 rows(Config) ->
     sql("SELECT domain || '|' || host_type || '|' || status FROM domain_settings ORDER BY id",
@@ -861,34 +857,34 @@ add_rows(Rows, Config) ->
 break_database(Config) ->
     case ?config(kind, Config) of
         sqlite -> hide_tables(?config(url, Config));
-        _Server -> test_helper:control("stop", Config)
+        _Server -> db_helper:control("stop", Config)
     end.
 
 mend_database(Config) ->
     case ?config(kind, Config) of
         sqlite -> show_tables(?config(url, Config));
-        _Server -> test_helper:control("start", Config)
+        _Server -> db_helper:control("start", Config)
     end.
 
 hide_tables(Url) ->
-    "" = test_helper:sql(Url, "BEGIN;"
-                              "ALTER TABLE domain_settings RENAME TO hidden_settings;"
-                              "CREATE TABLE domain_settings (other INTEGER);"
-                              "ALTER TABLE domain_events RENAME TO hidden_events;"
-                              "CREATE TABLE domain_events (other INTEGER);"
-                              "COMMIT;"),
+    "" = db_helper:sql(Url, "BEGIN;"
+                            "ALTER TABLE domain_settings RENAME TO hidden_settings;"
+                            "CREATE TABLE domain_settings (other INTEGER);"
+                            "ALTER TABLE domain_events RENAME TO hidden_events;"
+                            "CREATE TABLE domain_events (other INTEGER);"
+                            "COMMIT;"),
     ok.
 
 %% Without effect on tables that are not hidden.
 show_tables(Url) ->
-    try test_helper:sql(Url, "BEGIN;"
-                             "ALTER TABLE hidden_settings RENAME TO shown_settings;"
-                             "DROP TABLE domain_settings;"
-                             "ALTER TABLE shown_settings RENAME TO domain_settings;"
-                             "ALTER TABLE hidden_events RENAME TO shown_events;"
-                             "DROP TABLE domain_events;"
-                             "ALTER TABLE shown_events RENAME TO domain_events;"
-                             "COMMIT;") of
+    try db_helper:sql(Url, "BEGIN;"
+                           "ALTER TABLE hidden_settings RENAME TO shown_settings;"
+                           "DROP TABLE domain_settings;"
+                           "ALTER TABLE shown_settings RENAME TO domain_settings;"
+                           "ALTER TABLE hidden_events RENAME TO shown_events;"
+                           "DROP TABLE domain_events;"
+                           "ALTER TABLE shown_events RENAME TO domain_events;"
+                           "COMMIT;") of
         "" -> ok
     catch
         error:{sql_failed, _, _} -> ok

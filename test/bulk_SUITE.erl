@@ -11,8 +11,11 @@
 -define(CSV, "text/csv").
 -define(NDJSON, "application/x-ndjson").
 
+suite() ->
+    [{ct_hooks, [db_cth]}].
+
 all() ->
-    test_helper:databases().
+    db_helper:databases().
 
 groups() ->
     Cases = [lines_of_csv_are_imported,
@@ -40,22 +43,15 @@ groups() ->
     %% On the others the domain is a key.
     OfMysql = [of_duplicates_the_row_that_counts_is_exported],
     [{Kind, [], Cases ++ [Case || Case <- OfMysql, Kind =:= mysql]}
-     || {group, Kind} <- test_helper:databases()].
-
-init_per_group(Kind, Config) ->
-    test_helper:init_database(Kind, Config).
-
-end_per_group(_Kind, Config) ->
-    test_helper:end_database(Config).
+     || {group, Kind} <- db_helper:databases()].
 
 init_per_testcase(_Case, Config) ->
-    Url = test_helper:fresh_url(Config),
-    {ok, _} = http_helper:start(#{database => Url}, #{}),
+    {ok, _} = http_helper:start(#{database => ?config(url, Config)}, #{}),
     pong = service_domain_db:sync_local(),
-    [{url, Url} | Config].
+    Config.
 
 end_per_testcase(_Case, _Config) ->
-    test_helper:stop_standalone().
+    node_helper:stop_standalone().
 
 %% Imports
 
@@ -169,7 +165,7 @@ another_encoding_is_said_in_one_answer(Config) ->
 names_that_the_database_cannot_hold_are_rejected(Config) ->
     Url = narrow(?config(kind, Config), Config),
     Narrow = [{url, Url} | lists:keydelete(url, 1, Config)],
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     {ok, _} = http_helper:start(#{database => Url}, #{}),
     Name = <<"日本.example"/utf8>>,
     Body = ["a.example,type1\n", Name, ",type1\nb.example,type1\n"],
@@ -207,7 +203,7 @@ narrow(postgres, Config) ->
     sql(["CREATE DATABASE ", Name, " TEMPLATE template0 ENCODING LATIN1 LOCALE 'C'"], Config),
     {ok, Schema} = file:read_file(filename:join(test_helper:root_dir(),
                                                 "priv/schema/postgres.sql")),
-    test_helper:sql(Url, Schema),
+    db_helper:sql(Url, Schema),
     Url.
 
 what_cannot_be_imported_is_rejected_with_its_reason(Config) ->
@@ -271,17 +267,17 @@ many_lines_are_done_in_transactions_and_other_nodes_follow(Config) ->
     ?assertEqual("5500", events(Config)),
     %% Of two other nodes one imports, and the other looks by itself only every 30 s.
     [One, Other] = Nodes =
-        [test_helper:start_node(Name, #{database => ?config(url, Config), http => #{port => 0}})
+        [node_helper:start_node(Name, #{database => ?config(url, Config), http => #{port => 0}})
          || Name <- [importer, follower]],
-    {ok, _} = test_helper:call(One, application, ensure_all_started, [inets]),
-    true = test_helper:call(One, net_kernel, connect_node, [element(2, Other)]),
+    {ok, _} = node_helper:call(One, application, ensure_all_started, [inets]),
+    true = node_helper:call(One, net_kernel, connect_node, [element(2, Other)]),
     test_helper:wait_until(fun() ->
-        length(test_helper:call(One, pg, get_members, [mim_scope, service_domain_db_group])) =:= 2
+        length(node_helper:call(One, pg, get_members, [mim_scope, service_domain_db_group])) =:= 2
     end),
-    {200, _} = test_helper:call(One, http_helper, post, ["/api/import", ?CSV, "e.example,type2\n"]),
-    pong = test_helper:call(Other, service_domain_db, sync_local, []),
-    ?assertEqual(5502, test_helper:call(Other, mongoose_domain_core, domains_count, [])),
-    [test_helper:stop_node(Node) || Node <- Nodes].
+    {200, _} = node_helper:call(One, http_helper, post, ["/api/import", ?CSV, "e.example,type2\n"]),
+    pong = node_helper:call(Other, service_domain_db, sync_local, []),
+    ?assertEqual(5502, node_helper:call(Other, mongoose_domain_core, domains_count, [])),
+    [node_helper:stop_node(Node) || Node <- Nodes].
 
 a_body_that_breaks_off_changes_nothing(Config) ->
     {_, Port} = mongoose_domain_http:address(),
@@ -440,4 +436,4 @@ events(Config) ->
     sql("SELECT COUNT(*) FROM domain_events WHERE domain <> ''", Config).
 
 sql(Statement, Config) ->
-    test_helper:sql(?config(url, Config), Statement).
+    db_helper:sql(?config(url, Config), Statement).

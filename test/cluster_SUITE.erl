@@ -8,8 +8,11 @@
 
 -define(T1, <<"type1">>).
 
+suite() ->
+    [{ct_hooks, [db_cth]}].
+
 all() ->
-    test_helper:databases().
+    db_helper:databases().
 
 groups() ->
     Cases = [a_change_reaches_the_other_nodes,
@@ -22,27 +25,20 @@ groups() ->
              nodes_with_other_host_types_route_only_theirs],
     %% Takes 30 s, and is the same on every database.
     Slow = #{postgres => [nodes_that_are_not_connected_converge_by_the_database]},
-    [{Kind, [], Cases ++ maps:get(Kind, Slow, [])} || {group, Kind} <- test_helper:databases()].
-
-init_per_group(Kind, Config) ->
-    test_helper:init_database(Kind, Config).
-
-end_per_group(_Kind, Config) ->
-    test_helper:end_database(Config).
+    [{Kind, [], Cases ++ maps:get(Kind, Slow, [])} || {group, Kind} <- db_helper:databases()].
 
 init_per_testcase(_Case, Config) ->
-    Url = test_helper:fresh_url(Config),
-    Nodes = [start(Url) || _ <- [1, 2]],
-    [{url, Url}, {nodes, Nodes} | Config].
+    Nodes = [start(?config(url, Config)) || _ <- [1, 2]],
+    [{nodes, Nodes} | Config].
 
 end_per_testcase(_Case, Config) ->
-    lists:foreach(fun test_helper:stop_node/1, ?config(nodes, Config)).
+    lists:foreach(fun node_helper:stop_node/1, ?config(nodes, Config)).
 
 start(Url) ->
     start(Url, #{}).
 
 start(Url, Env) ->
-    Node = test_helper:start_node(node, Env#{database => Url}),
+    Node = node_helper:start_node(node, Env#{database => Url}),
     pong = call(Node, service_domain_db, sync_local, []),
     Node.
 
@@ -107,10 +103,10 @@ a_node_that_is_killed_and_started_again_catches_up(Config) ->
     {ok, _} = call(A, mongoose_domain_api, delete_domain, [<<"before.example">>, ?T1]),
     C = start(?config(url, Config)),
     ?assertEqual([{<<"meanwhile.example">>, ?T1}], dynamic(C)),
-    test_helper:connect([A, C]),
+    node_helper:connect([A, C]),
     insert(A, <<"after.example">>),
     has(C, <<"after.example">>, {ok, ?T1}),
-    test_helper:stop_node(C).
+    node_helper:stop_node(C).
 
 sync_local_does_not_wait_for_a_node_that_is_gone(Config) ->
     [A, B] = connected(Config),
@@ -147,7 +143,7 @@ nodes_with_other_host_types_route_only_theirs(Config) ->
     ok = call(C, service_domain_db, force_check_for_updates, []),
     pong = call(C, service_domain_db, sync_local, []),
     ?assertEqual([{<<"two.example">>, <<"type2">>}], dynamic(C)),
-    test_helper:stop_node(C).
+    node_helper:stop_node(C).
 
 nodes_that_are_not_connected_converge_by_the_database(Config) ->
     [A, B] = ?config(nodes, Config),
@@ -184,7 +180,7 @@ end_waiting_handler() ->
 
 connected(Config) ->
     Nodes = ?config(nodes, Config),
-    test_helper:connect(Nodes),
+    node_helper:connect(Nodes),
     Nodes.
 
 insert(Node, Domain) ->
@@ -207,7 +203,7 @@ domain(N) ->
 kill(Node) ->
     Pid = call(Node, os, getpid, []),
     _ = os:cmd("kill -9 " ++ Pid),
-    test_helper:stop_node(Node).
+    node_helper:stop_node(Node).
 
 call(Node, Module, Function, Args) ->
-    test_helper:call(Node, Module, Function, Args).
+    node_helper:call(Node, Module, Function, Args).

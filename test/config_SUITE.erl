@@ -55,18 +55,18 @@ all() ->
 
 %% PostgreSQL, unless a case asks for the others, too.
 init_per_suite(Config) ->
-    Mysql = test_helper:init_database(mysql, Config),
-    [{mysql, Mysql} | test_helper:init_database(postgres, Config)].
+    Mysql = db_helper:init_database(mysql, Config),
+    [{mysql, Mysql} | db_helper:init_database(postgres, Config)].
 
 end_per_suite(Config) ->
-    test_helper:end_database(Config),
-    test_helper:end_database(?config(mysql, Config)).
+    db_helper:end_database(Config),
+    db_helper:end_database(?config(mysql, Config)).
 
 init_per_testcase(_Case, Config) ->
     [{log, collect_log()} | Config].
 
 end_per_testcase(_Case, Config) ->
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     stop_collecting(?config(log, Config)).
 
 %% Wrong in itself
@@ -226,7 +226,7 @@ the_first_wrong_option_stops_the_start_and_nothing_runs(Config) ->
          ?assertNot(lists:keymember(?APP, 1, application:which_applications()))
      end || Env <- [#{static_domains => wrong}, #{host_types => wrong}, #{service => wrong},
                     #{listeners => wrong}, #{removal_handlers => wrong}, #{database => "wrong"}]],
-    {ok, _} = test_helper:start_standalone(#{database => sqlite_url(Config), service => #{},
+    {ok, _} = node_helper:start_standalone(#{database => sqlite_url(Config), service => #{},
                                              listeners => [], removal_handlers => []}),
     ?assertEqual(Names -- [mongoose_domain_db_cleaner], Running()).
 
@@ -234,7 +234,7 @@ the_first_wrong_option_stops_the_start_and_nothing_runs(Config) ->
 
 a_wrong_password_is_named_but_not_shown(Config) ->
     [begin
-         Url = test_helper:fresh_url(Server),
+         Url = db_helper:fresh_url(Server),
          Wrong = string:replace(Url, ":secret@", ":my-secret-password@"),
          fails_at_run_time(lists:flatten(Wrong), access_denied, Text, Url, Config)
      end || {Server, Text} <- [{Config, "password authentication failed"},
@@ -242,12 +242,12 @@ a_wrong_password_is_named_but_not_shown(Config) ->
 
 missing_tables_are_named(Config) ->
     [fails_at_run_time(other_database(empty_database(Server), Server), missing_tables,
-                       "make schema", test_helper:fresh_url(Server), Config)
+                       "make schema", db_helper:fresh_url(Server), Config)
      || Server <- [Config, ?config(mysql, Config)]].
 
 a_database_that_does_not_exist_is_named(Config) ->
     [fails_at_run_time(other_database("there_is_none", Server), access_denied, Text,
-                       test_helper:fresh_url(Server), Config)
+                       db_helper:fresh_url(Server), Config)
      || {Server, Text} <- [{Config, "database \"there_is_none\" does not exist"},
                            {?config(mysql, Config), "Unknown database 'there_is_none'"}]].
 
@@ -255,7 +255,7 @@ a_refused_connection_is_named(Config) ->
     %% Nobody listens there, nor will.
     Address = "://domains:secret@127.0.0.1:1/domains",
     [fails_at_run_time(Scheme ++ Address, database_unavailable, "Connection refused",
-                       test_helper:fresh_url(Server), Config)
+                       db_helper:fresh_url(Server), Config)
      || {Server, Scheme} <- [{Config, "postgres"}, {?config(mysql, Config), "mysql"}]].
 
 a_file_that_is_no_database_is_named(Config) ->
@@ -283,7 +283,7 @@ a_file_that_must_exist_is_not_made(Config) ->
 a_database_opened_read_only_is_read_but_not_written(Config) ->
     Url = sqlite_url(Config),
     add_row(Url, ?D),
-    {ok, _} = test_helper:start_standalone(#{database => Url ++ "?mode=ro",
+    {ok, _} = node_helper:start_standalone(#{database => Url ++ "?mode=ro",
                                              service => #{event_cleaning_interval => 1,
                                                           event_max_age => 1}}),
     pong = service_domain_db:sync_local(),
@@ -305,19 +305,19 @@ a_database_opened_read_only_is_read_but_not_written(Config) ->
 a_database_that_becomes_right_loads_by_itself(Config) ->
     Name = empty_database(Config),
     Url = other_database(Name, Config),
-    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    {ok, _} = node_helper:start_standalone(#{database => Url}),
     wait_for_log(missing_tables, Config),
     File = filename:join(test_helper:root_dir(), "priv/schema/postgres.sql"),
     {ok, Schema} = file:read_file(File),
     %% At once: a load between the tables and the row would look again only after 30 s.
-    "" = test_helper:sql(Url, ["BEGIN;", Schema, insert_row(?D), "COMMIT;"]),
+    "" = db_helper:sql(Url, ["BEGIN;", Schema, insert_row(?D), "COMMIT;"]),
     test_helper:wait_until(fun() -> {ok, ?T} =:= mongoose_domain_core:get_host_type(?D) end),
     no_secret(logged(Config)).
 
 %% Right
 
 without_a_database_static_domains_route(Config) ->
-    {ok, _} = test_helper:start_standalone(#{}),
+    {ok, _} = node_helper:start_standalone(#{}),
     ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?STATIC)),
     ?assertMatch({service_disabled, _}, mongoose_domain_api:insert_domain(?D, ?T)),
     ?assertEqual(undefined, whereis(service_domain_db)),
@@ -329,7 +329,7 @@ without_any_option_it_starts_and_nothing_routes(_Config) ->
     ?assertEqual([[], []], mongoose_domain_core:get_start_args()).
 
 urls_may_be_strings_and_binaries(Config) ->
-    Postgres = test_helper:fresh_url(Config),
+    Postgres = db_helper:fresh_url(Config),
     "postgres:" ++ OfPostgres = Postgres,
     Mysql = indexed_url(?config(mysql, Config)),
     "mysql:" ++ OfMysql = Mysql,
@@ -342,11 +342,11 @@ urls_may_be_strings_and_binaries(Config) ->
             "sqlite:" ++ filename:join(?config(priv_dir, Config), "прüfung_"
                                        ++ filename:basename(data_file(Config)))],
     [begin
-         {ok, _} = test_helper:start_standalone(#{database => As}),
+         {ok, _} = node_helper:start_standalone(#{database => As}),
          {ok, _} = mongoose_domain_api:insert_domain(?D, ?T),
          pong = service_domain_db:sync_local(),
          ?assertEqual({As, {ok, ?T}}, {As, mongoose_domain_core:get_host_type(?D)}),
-         test_helper:stop_standalone()
+         node_helper:stop_standalone()
      end || Url <- Urls ++ [Chardata], As <- [Url, unicode:characters_to_binary(Url)]],
     ?assert(filelib:is_regular(File)),
     ?assertEqual([], problems(Config)),
@@ -360,7 +360,7 @@ special_characters_of_a_password_are_written_with_percent(Config) ->
                                         "GRANT ALL ON *.* TO 'us@er'@'127.0.0.1'"/utf8>>}],
     [begin
          Url = indexed_url(Server),
-         "" = test_helper:sql(Url, Create),
+         "" = db_helper:sql(Url, Create),
          Encoded = "us%40er:s%40%3A%2F%3F%23%25%C3%A9%20secret@",
          Special = lists:flatten(string:replace(Url, "domains:secret@", Encoded)),
          ?assertNotEqual(Url, Special),
@@ -373,7 +373,7 @@ static_domains_are_nameprepped_and_may_be_there_twice(_Config) ->
     Other = <<"Not allowed">>,
     Pairs = [{<<"Static.EXAMPLE">>, Other}, {?STATIC, Other}, {?D, ?T},
              {<<"stra\x{df}e.example"/utf8>>, ?T}],
-    {ok, _} = test_helper:start_standalone(#{static_domains => Pairs}),
+    {ok, _} = node_helper:start_standalone(#{static_domains => Pairs}),
     ?assertEqual([{?D, ?T}, {?STATIC, Other}, {<<"strasse.example">>, ?T}],
                  lists:sort(mongoose_domain_core:get_all_static())),
     ?assertEqual({ok, Other}, mongoose_domain_api:get_host_type(?STATIC)),
@@ -381,7 +381,7 @@ static_domains_are_nameprepped_and_may_be_there_twice(_Config) ->
 
 handlers_and_listeners_of_the_configuration_are_called(Config) ->
     true = register(config_witness, self()),
-    {ok, _} = test_helper:start_standalone(#{database => sqlite_url(Config),
+    {ok, _} = node_helper:start_standalone(#{database => sqlite_url(Config),
                                              removal_handlers => [{?MODULE, witness_removal}],
                                              listeners => [{?MODULE, witness_change}]}),
     {ok, _} = mongoose_domain_api:insert_domain(?D, ?T),
@@ -410,7 +410,7 @@ the_example_configuration_has_every_option_and_starts(Config) ->
         pong = service_domain_db:sync_local(),
         ?assertEqual({ok, <<"type2">>}, mongoose_domain_core:get_host_type(?D)),
         ?assertEqual({ok, <<"type1">>}, mongoose_domain_core:get_host_type(<<"localhost">>)),
-        test_helper:stop_standalone()
+        node_helper:stop_standalone()
     after
         ok = file:set_cwd(Directory)
     end,
@@ -418,8 +418,8 @@ the_example_configuration_has_every_option_and_starts(Config) ->
     ?assertEqual([], problems(Config)).
 
 it_starts_and_stops_many_times_with_other_databases_and_arguments(Config) ->
-    Urls = [test_helper:fresh_url(Config), sqlite_url(Config),
-            test_helper:fresh_url(?config(mysql, Config)), sqlite_url(Config)],
+    Urls = [db_helper:fresh_url(Config), sqlite_url(Config),
+            db_helper:fresh_url(?config(mysql, Config)), sqlite_url(Config)],
     Databases = lists:zip(Urls, [<<"w.example">>, <<"x.example">>, <<"y.example">>,
                                  <<"z.example">>]),
     [add_row(Url, Domain) || {Url, Domain} <- Databases],
@@ -431,7 +431,7 @@ it_starts_and_stops_many_times_with_other_databases_and_arguments(Config) ->
                                     0 -> {[<<"type2">>], []};
                                     _ -> {[<<"type2">>, ?T], [{Domain, ?T}]}
                                 end,
-         {ok, _} = test_helper:start_standalone(#{static_domains => [{Static, ?T}],
+         {ok, _} = node_helper:start_standalone(#{static_domains => [{Static, ?T}],
                                                   host_types => HostTypes, database => Url}),
          pong = service_domain_db:sync_local(),
          ?assertEqual({N, [{Static, ?T}]}, {N, mongoose_domain_core:get_all_static()}),
@@ -446,19 +446,19 @@ it_starts_and_stops_many_times_with_other_databases_and_arguments(Config) ->
     no_secret(logged(Config)).
 
 it_stops_while_the_database_is_out_of_reach(Config) ->
-    Url = test_helper:fresh_url(Config),
+    Url = db_helper:fresh_url(Config),
     %% It takes connections and never says a word.
     {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),
     {ok, Port} = inet:port(Socket),
     Silent = "://domains:secret@127.0.0.1:" ++ integer_to_list(Port) ++ "/domains",
     [begin
-         {ok, _} = test_helper:start_standalone(#{database => Scheme ++ Silent}),
+         {ok, _} = node_helper:start_standalone(#{database => Scheme ++ Silent}),
          {ok, Connection} = gen_tcp:accept(Socket, 60000),
          ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?STATIC)),
          ok = application:stop(?APP),
          ok = gen_tcp:close(Connection),
          start_again_well(Url),
-         test_helper:stop_standalone()
+         node_helper:stop_standalone()
      end || Scheme <- ["postgres", "mysql", "postgres"]],
     ok = gen_tcp:close(Socket),
     no_secret(logged(Config)).
@@ -492,7 +492,7 @@ refused(Option, WrongValues, Config) ->
 
 start_error(Env) ->
     nothing_runs(),
-    {error, _} = Error = test_helper:start_standalone(Env),
+    {error, _} = Error = node_helper:start_standalone(Env),
     nothing_runs(),
     ok = application:unload(?APP),
     Error.
@@ -502,8 +502,8 @@ nothing_runs() ->
 
 %% Stops, and starts with a database that has the domain and works.
 start_again_well(Url) ->
-    test_helper:stop_standalone(),
-    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    node_helper:stop_standalone(),
+    {ok, _} = node_helper:start_standalone(#{database => Url}),
     {ok, _} = mongoose_domain_api:insert_domain(?D, ?T),
     pong = service_domain_db:sync_local(),
     ?assertEqual([{?STATIC, ?T}], mongoose_domain_core:get_all_static()),
@@ -513,7 +513,7 @@ start_again_well(Url) ->
 %% good one, whose domain then routes.
 fails_at_run_time(Wrong, Reason, Text, Good, Config) ->
     add_row(Good, ?D),
-    {ok, _} = test_helper:start_standalone(#{database => Wrong}),
+    {ok, _} = node_helper:start_standalone(#{database => Wrong}),
     ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?STATIC)),
     ?assertEqual([], mongoose_domain_core:get_all_dynamic()),
     [begin
@@ -526,10 +526,10 @@ fails_at_run_time(Wrong, Reason, Text, Good, Config) ->
     wait_for_log(Reason, Config),
     ?assert(lists:keymember(?APP, 1, application:which_applications())),
     ok = application:stop(?APP),
-    {ok, _} = test_helper:start_standalone(#{database => Good}),
+    {ok, _} = node_helper:start_standalone(#{database => Good}),
     pong = service_domain_db:sync_local(),
     ?assertEqual([{?D, ?T}], mongoose_domain_core:get_all_dynamic()),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     no_secret(logged(Config)).
 
 witness_removal(HostType, Domain) ->
@@ -553,18 +553,18 @@ data_file(Config) ->
 sqlite_url(Config) ->
     Url = "sqlite:" ++ data_file(Config),
     {ok, Schema} = file:read_file(filename:join(test_helper:root_dir(), "priv/schema/sqlite.sql")),
-    "" = test_helper:sql(Url, Schema),
+    "" = db_helper:sql(Url, Schema),
     Url.
 
 %% Nothing is to be said about a database that has the index on the domain.
 indexed_url(Config) ->
-    Url = test_helper:fresh_url(Config),
-    "" = test_helper:sql(Url, "CREATE INDEX i ON domain_settings (domain)"),
+    Url = db_helper:fresh_url(Config),
+    "" = db_helper:sql(Url, "CREATE INDEX i ON domain_settings (domain)"),
     Url.
 
 empty_database(Config) ->
     Name = test_helper:data_name(empty),
-    "" = test_helper:sql(?config(server_url, Config), "CREATE DATABASE " ++ Name),
+    "" = db_helper:sql(?config(server_url, Config), "CREATE DATABASE " ++ Name),
     Name.
 
 other_database(Name, Config) ->
@@ -572,7 +572,7 @@ other_database(Name, Config) ->
     Address ++ "/" ++ Name.
 
 add_row(Url, Domain) ->
-    "" = test_helper:sql(Url, insert_row(Domain)).
+    "" = db_helper:sql(Url, insert_row(Domain)).
 
 insert_row(Domain) ->
     ["INSERT INTO domain_settings (domain, host_type) VALUES ('", Domain, "', 'type1');"

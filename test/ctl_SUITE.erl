@@ -13,6 +13,9 @@
 -define(NO_HTTP, ": does the node run, with its HTTP interface (`make serve`, or the section "
                  "`http` of its configuration)?\n").
 
+suite() ->
+    [{ct_hooks, [db_cth]}].
+
 all() ->
     [{group, sqlite}, {group, postgres}].
 
@@ -60,25 +63,18 @@ groups() ->
     [{sqlite, [], [an_import_waits_for_the_server_for_a_minute | Cases]}, {postgres, [], Cases}].
 
 init_per_suite(Config) ->
-    [{program, program()} | test_helper:make_certificates(Config)].
+    [{program, program()} | tls_helper:make_certificates(Config)].
 
 end_per_suite(_Config) ->
     ok.
 
-init_per_group(Kind, Config) ->
-    test_helper:init_database(Kind, Config).
-
-end_per_group(_Kind, Config) ->
-    test_helper:end_database(Config).
-
 init_per_testcase(Case, Config) ->
-    Url = test_helper:fresh_url(Config),
     Dir = filename:join(?config(priv_dir, Config), test_helper:data_name(Case)),
     ok = file:make_dir(Dir),
-    start([{url, Url}, {dir, Dir} | Config], #{}).
+    start([{dir, Dir} | Config], #{}).
 
 end_per_testcase(_Case, _Config) ->
-    test_helper:stop_standalone().
+    node_helper:stop_standalone().
 
 %% GraphQL
 
@@ -179,7 +175,7 @@ each_refusal_of_graphql_is_printed_and_ends_with_1(Config) ->
     being_removed(Config),
     [Refused(deleted, "Domain has been deleted", Command, Name)
      || Command <- ["enableDomain", "disableDomain"]],
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     _ = start(lists:keydelete(url, 1, Config), #{port => port(Config)}),
     Refused(service_disabled, "No database is configured", "addDomain", Name ++ Type1).
 
@@ -385,12 +381,12 @@ the_list_of_processes_has_no_password(Config) ->
     ok = file:close(Input).
 
 the_server_is_verified_by_its_certificate(Config) ->
-    Tls = #{certfile => test_helper:certificate("server", Config),
-            keyfile => test_helper:certificate("server-key", Config)},
+    Tls = #{certfile => tls_helper:certificate("server", Config),
+            keyfile => tls_helper:certificate("server-key", Config)},
     Secure = restart(#{tls => Tls}, Config),
     Server = "https" ++ string:prefix(?config(server, Secure), "http"),
     Verify = fun(Args) -> ctl(["verify", "--server", Server | Args], Secure) end,
-    Ca = fun(Name) -> ["--ca-file", test_helper:certificate(Name, Config)] end,
+    Ca = fun(Name) -> ["--ca-file", tls_helper:certificate(Name, Config)] end,
     Ok = {0, <<"the table is as the database says\n">>, <<>>},
     NoTls = fun(Text) ->
         {1, <<>>, iolist_to_binary(["Error: no TLS with ", Server, ": ", Text])}
@@ -551,7 +547,7 @@ an_import_outlives_the_server(Config) ->
     File = write("domains.csv", lines(1, Count, ",type1\n"), Config),
     Run = start_ctl(["import", File], [], Config),
     test_helper:wait_until(fun() -> filelib:is_file(File ++ ".progress") end),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     wait_until_said("; once more in 1 s\n", Run),
     _ = start(Config, #{port => port(Config)}),
     {0, Summary, _Said} = result_of(Run),
@@ -564,7 +560,7 @@ an_import_waits_for_the_server_for_a_minute(Config) ->
     File = write("domains.csv", lines(1, Count, ",type1\n"), Config),
     Run = start_ctl(["import", File], [], Config),
     test_helper:wait_until(fun() -> filelib:is_file(File ++ ".progress") end),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     {1, <<>>, Said} = result_of(Run),
     {match, [Done]} = re:run(Said, "\n(\\d+) lines of .* are done: repeat the command to go on "
                                    "behind them\n$", [{capture, [1], list}]),
@@ -629,7 +625,7 @@ exports_have_filters(Config) ->
                             {["--status", "deleting"], <<>>}]].
 
 an_export_that_is_refused_leaves_no_file(Config) ->
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     WithoutDatabase = start(lists:keydelete(url, 1, Config), #{}),
     File = filename:join(?config(dir, Config), "a.csv"),
     ?assertEqual({1, <<>>, <<"Error: service disabled\n">>},
@@ -666,7 +662,7 @@ start(Config, Http) ->
     [{server, http_helper:url()} | lists:keydelete(server, 1, Config)].
 
 restart(Http, Config) ->
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     start(Config, Http).
 
 port(Config) ->
@@ -774,7 +770,7 @@ rows(Config) ->
     lists:sort(string:lexemes(Rows, "\n")).
 
 sql(Statement, Config) ->
-    test_helper:sql(?config(url, Config), Statement).
+    db_helper:sql(?config(url, Config), Statement).
 
 %% Results of GraphQL, as the program prints them
 

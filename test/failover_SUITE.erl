@@ -13,6 +13,9 @@
 -define(T1, <<"type1">>).
 -define(NAME, "db.test").
 
+suite() ->
+    [{ct_hooks, [db_cth]}].
+
 all() ->
     [{group, postgres}, {group, mysql}, {group, replica}].
 
@@ -23,28 +26,18 @@ groups() ->
                     a_node_follows_on_when_the_primary_ends,
                     what_the_replica_lost_is_gone_from_the_table]}].
 
-init_per_group(replica, Config) ->
-    Config;
-init_per_group(Kind, Config) ->
-    test_helper:init_database(Kind, Config).
-
-end_per_group(replica, _Config) ->
-    ok;
-end_per_group(_Kind, Config) ->
-    test_helper:end_database(Config).
-
 init_per_testcase(connections_to_a_read_only_server_are_not_kept, Config) ->
-    {ok, _} = test_helper:start_standalone(#{database => test_helper:fresh_url(Config)}),
+    {ok, _} = node_helper:start_standalone(#{database => ?config(url, Config)}),
     pong = service_domain_db:sync_local(),
     Config;
 init_per_testcase(_Case, Config) ->
     start_replicated(Config).
 
 end_per_testcase(connections_to_a_read_only_server_are_not_kept, _Config) ->
-    test_helper:stop_standalone();
+    node_helper:stop_standalone();
 end_per_testcase(_Case, Config) ->
-    test_helper:stop_node(?config(node, Config)),
-    [test_helper:end_database([{owner, Owner}]) || Owner <- ?config(owners, Config)].
+    node_helper:stop_node(?config(node, Config)),
+    [db_helper:end_database([{owner, Owner}]) || Owner <- ?config(owners, Config)].
 
 %% Cases
 
@@ -118,20 +111,21 @@ what_the_replica_lost_is_gone_from_the_table(Config) ->
 %% A primary, its replica, and a node that knows them by one name
 
 start_replicated(Config) ->
-    {Primary, _, Url} = test_helper:start_script("throwaway-postgres", []),
+    {Primary, _, Url} = program_helper:start_script("throwaway-postgres", []),
     {ok, Schema} = file:read_file(filename:join(test_helper:root_dir(),
                                                 "priv/schema/postgres.sql")),
-    test_helper:sql(Url, Schema),
-    {Replica, _, ReplicaUrl} = test_helper:start_script("throwaway-postgres", ["--replica", Url]),
+    db_helper:sql(Url, Schema),
+    {Replica, _, ReplicaUrl} =
+        program_helper:start_script("throwaway-postgres", ["--replica", Url]),
     Hosts = filename:join(?config(priv_dir, Config), test_helper:data_name(hosts)),
     Started = [{owners, [Primary, Replica]}, {primary, Url}, {replica, ReplicaUrl},
                {hosts, Hosts} | Config],
     point_name_to("127.0.0.1", Started),
     [Wrapper] = filelib:wildcard("/usr/lib/*/libnss_wrapper.so"),
-    Node = test_helper:start_peer(node, [{"LD_PRELOAD", Wrapper}, {"NSS_WRAPPER_HOSTS", Hosts}]),
+    Node = node_helper:start_peer(node, [{"LD_PRELOAD", Wrapper}, {"NSS_WRAPPER_HOSTS", Hosts}]),
     Named = lists:flatten(string:replace(Url, "127.0.0.1", ?NAME)),
-    {ok, _} = test_helper:call(Node, test_helper, start_standalone, [#{database => Named}]),
-    pong = test_helper:call(Node, service_domain_db, sync_local, []),
+    {ok, _} = node_helper:call(Node, test_helper, start_standalone, [#{database => Named}]),
+    pong = node_helper:call(Node, service_domain_db, sync_local, []),
     [{node, Node} | Started].
 
 point_name_to(Address, Config) ->
@@ -164,7 +158,7 @@ promote(Config) ->
 
 end_primary(Config) ->
     [Primary, _] = ?config(owners, Config),
-    test_helper:end_database([{owner, Primary}]),
+    db_helper:end_database([{owner, Primary}]),
     %% The script ends it when its input ends.
     test_helper:wait_until(fun() ->
         try sql(primary, "SELECT 1", Config), false
@@ -196,10 +190,10 @@ wait_for(Domain, Expected, Config) ->
     end, 120000).
 
 call(M, F, A, Config) ->
-    test_helper:call(?config(node, Config), M, F, A).
+    node_helper:call(?config(node, Config), M, F, A).
 
 sql(Server, Statements, Config) ->
-    test_helper:sql(?config(Server, Config), Statements).
+    db_helper:sql(?config(Server, Config), Statements).
 
 %% After a check: the connections that are there.
 check(Config) ->
@@ -209,7 +203,7 @@ check(Config) ->
     connections(Config).
 
 connections(Config) ->
-    Ids = test_helper:sql(?config(server_url, Config), sessions(Config)),
+    Ids = db_helper:sql(?config(server_url, Config), sessions(Config)),
     lists:sort(string:lexemes(Ids, "\n")).
 
 sessions(Config) ->
@@ -223,12 +217,12 @@ read_only(On, Config) ->
     case ?config(kind, Config) of
         postgres ->
             Value = case On of true -> "on"; false -> "off" end,
-            test_helper:sql(Server, "ALTER SYSTEM SET default_transaction_read_only = " ++ Value),
-            test_helper:sql(Server, "SELECT pg_reload_conf()"),
+            db_helper:sql(Server, "ALTER SYSTEM SET default_transaction_read_only = " ++ Value),
+            db_helper:sql(Server, "SELECT pg_reload_conf()"),
             test_helper:wait_until(fun() ->
-                test_helper:sql(Server, "SHOW default_transaction_read_only") =:= Value
+                db_helper:sql(Server, "SHOW default_transaction_read_only") =:= Value
             end);
         mysql ->
             Value = case On of true -> "1"; false -> "0" end,
-            test_helper:sql(Server, "SET GLOBAL read_only = " ++ Value)
+            db_helper:sql(Server, "SET GLOBAL read_only = " ++ Value)
     end.

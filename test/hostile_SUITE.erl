@@ -38,30 +38,30 @@ all() ->
 
 init_per_suite(Config) ->
     [{ok, _} = application:ensure_all_started(App) || App <- [inets, ssl]],
-    test_helper:make_certificates(Config).
+    tls_helper:make_certificates(Config).
 
 end_per_suite(_Config) ->
     ok.
 
 init_per_testcase(every_beginning_of_tls, Config) ->
-    Tls = #{certfile => test_helper:certificate("server", Config),
-            keyfile => test_helper:certificate("server-key", Config)},
+    Tls = #{certfile => tls_helper:certificate("server", Config),
+            keyfile => tls_helper:certificate("server-key", Config)},
     started(#{tls => Tls}, Config);
 init_per_testcase(_Case, Config) ->
     started(#{}, Config).
 
 started(Http, Config) ->
-    test_helper:capture_logs(),
-    Url = test_helper:fresh_url([{kind, sqlite} | Config]),
+    log_helper:capture_logs(),
+    Url = db_helper:fresh_url([{kind, sqlite} | Config]),
     {ok, _} = http_helper:start(#{database => Url}, Http),
     pong = service_domain_db:sync_local(),
     [{program, http_helper:programs()}, {secure, is_map_key(tls, Http)} | Config].
 
 end_per_testcase(_Case, Config) ->
-    Lives = {http_helper:programs(), test_helper:logged(domain_http_ended),
-             test_helper:logged(domain_http_panicked), health(Config)},
-    test_helper:stop_standalone(),
-    test_helper:release_logs(),
+    Lives = {http_helper:programs(), log_helper:logged(domain_http_ended),
+             log_helper:logged(domain_http_panicked), health(Config)},
+    node_helper:stop_standalone(),
+    log_helper:release_logs(),
     case {?config(program, Config), [], [], 200} of
         Lives -> ok;
         Expected -> {fail, {Expected, Lives}}

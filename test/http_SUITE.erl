@@ -18,8 +18,11 @@
 -define(ENABLE, "{\"enabled\": true}").
 -define(DISABLE, "{\"enabled\": false}").
 
+suite() ->
+    [{ct_hooks, [db_cth]}].
+
 all() ->
-    test_helper:databases().
+    db_helper:databases().
 
 groups() ->
     Cases = [a_domain_is_added_shown_disabled_enabled_and_removed,
@@ -70,22 +73,15 @@ groups() ->
              a_node_is_ready_while_its_database_is_away_but_not_without_its_table,
              changes_by_many_at_once_are_all_made,
              removals_that_take_long_keep_no_change_waiting],
-    [{Kind, [], Cases} || {group, Kind} <- test_helper:databases()].
-
-init_per_group(Kind, Config) ->
-    test_helper:init_database(Kind, Config).
-
-end_per_group(_Kind, Config) ->
-    test_helper:end_database(Config).
+    [{Kind, [], Cases} || {group, Kind} <- db_helper:databases()].
 
 init_per_testcase(_Case, Config) ->
-    Url = test_helper:fresh_url(Config),
-    {ok, _} = http_helper:start(#{database => Url}, #{}),
+    {ok, _} = http_helper:start(#{database => ?config(url, Config)}, #{}),
     pong = service_domain_db:sync_local(),
-    [{url, Url} | Config].
+    Config.
 
 end_per_testcase(_Case, _Config) ->
-    test_helper:stop_standalone().
+    node_helper:stop_standalone().
 
 a_domain_is_added_shown_disabled_enabled_and_removed(_Config) ->
     ?assertEqual(204, put(?A, ?TYPE1)),
@@ -329,7 +325,7 @@ what_is_not_known_is_refused_and_named(Config) ->
     ?assertEqual("", rows(Config)).
 
 a_failing_database_is_said_so_everywhere(Config) ->
-    test_helper:capture_logs(),
+    log_helper:capture_logs(),
     ?assertEqual(204, put(?A, ?TYPE1)),
     ?assertEqual({ok, <<"type1">>}, routes(<<"a.example">>)),
     %% A new connection to SQLite makes the tables that are missing.
@@ -347,9 +343,9 @@ a_failing_database_is_said_so_everywhere(Config) ->
     ?assertEqual({ok, <<"type1">>}, mongoose_domain_core:get_host_type(<<"a.example">>)),
     %% And it is noted: what was read, and what was changed.
     ?assertMatch([#{level := error, reason := missing_tables, text := _} | _],
-                 test_helper:logged(domain_http_database_failed)),
-    ?assertMatch([#{level := error} | _], test_helper:logged(domain_change_failed)),
-    test_helper:release_logs(),
+                 log_helper:logged(domain_http_database_failed)),
+    ?assertMatch([#{level := error} | _], log_helper:logged(domain_change_failed)),
+    log_helper:release_logs(),
     {200, Metrics} = get("/metrics"),
     [?assertMatch({Type, {_, _}},
                   {Type, binary:match(Metrics, <<"mongoose_domain_database_errors_total{kind=\"",
@@ -513,7 +509,7 @@ graphql_that_is_not_executed_is_a_bad_request(_Config) ->
                  'query'("domainDetails(domain: \"\") {domain}")).
 
 passwords_are_set_deleted_and_go_with_their_domain(Config) ->
-    test_helper:capture_logs(),
+    log_helper:capture_logs(),
     #{level := Level} = logger:get_primary_config(),
     ok = logger:set_primary_config(level, all),
     Set = fun(Domain) ->
@@ -538,12 +534,12 @@ passwords_are_set_deleted_and_go_with_their_domain(Config) ->
     ?assertMatch({_, _}, binary:match(graphql(Empty), <<"\"code\":\"invalid_password\"">>)),
     ?assertEqual(204, delete(?A, ?TYPE1)),
     ?assertEqual("0", sql("SELECT COUNT(*) FROM domain_admins", Config)),
-    Logged = test_helper:logged(domain_changed_by_http),
+    Logged = log_helper:logged(domain_changed_by_http),
     ?assertMatch([_ | _], [Change || #{change := {set_domain_password, _} = Change} <- Logged]),
     ok = logger:set_primary_config(level, Level),
     Log = io_lib:format("~0tp", [ets:tab2list(test_helper)]),
     ?assertEqual(nomatch, string:find(Log, "s3cret")),
-    test_helper:release_logs().
+    log_helper:release_logs().
 
 a_refusal_has_the_text_of_the_node(_Config) ->
     ?assertEqual(204, put(?A, ?TYPE1)),
@@ -602,7 +598,7 @@ long_names_take_more_of_the_budget(Config) ->
     ?assertEqual({0, 1}, lists_of(["a"], 25)).
 
 fill(Suffix, Config) ->
-    test_helper:fill(?config(url, Config), "filled", Suffix, 20000),
+    db_helper:fill(?config(url, Config), "filled", Suffix, 20000),
     ok = service_domain_db:restart(),
     test_helper:wait_until(fun() -> mongoose_domain_core:domains_count() =:= 20001 end).
 
@@ -807,4 +803,4 @@ rows(Config) ->
         Config).
 
 sql(Statement, Config) ->
-    test_helper:sql(?config(url, Config), Statement).
+    db_helper:sql(?config(url, Config), Statement).

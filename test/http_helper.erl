@@ -10,7 +10,7 @@
 %% @doc Starts a standalone node with the HTTP server on a free port.
 start(Env, Http) ->
     {ok, _} = application:ensure_all_started(inets),
-    test_helper:start_standalone(Env#{http => maps:merge(#{port => 0}, Http)}).
+    node_helper:start_standalone(Env#{http => maps:merge(#{port => 0}, Http)}).
 
 url() ->
     {IpAddress, Port} = mongoose_domain_http:address(),

@@ -44,12 +44,12 @@ end_per_suite(_Config) ->
     ok.
 
 init_per_testcase(_Case, Config) ->
-    test_helper:capture_logs(),
-    [{url, test_helper:fresh_url([{kind, sqlite} | Config])} | Config].
+    log_helper:capture_logs(),
+    [{url, db_helper:fresh_url([{kind, sqlite} | Config])} | Config].
 
 end_per_testcase(_Case, _Config) ->
-    test_helper:stop_standalone(),
-    test_helper:release_logs().
+    node_helper:stop_standalone(),
+    log_helper:release_logs().
 
 %% Its end
 
@@ -64,7 +64,7 @@ killed_under_load_it_comes_back_and_nothing_else_notices(Config) ->
          ?assertEqual({ok, <<"type1">>}, mongoose_domain_core:get_host_type(<<"static.example">>))
      end || _ <- lists:seq(1, 5)],
     ?assert(stop_load(Load) > 0),
-    Ends = test_helper:logged(domain_http_ended),
+    Ends = log_helper:logged(domain_http_ended),
     %% The second: a ping was just being written.
     Killed = [Reason || #{level := error, reason := Reason, retry_after_milliseconds := _} <- Ends,
                         lists:member(Reason, [{signal, 9}, {port_closed, epipe}])],
@@ -81,19 +81,19 @@ stopped_under_load_it_is_killed_and_comes_back(Config) ->
     Pid = http_helper:kill_program("STOP"),
     await_other_than(Pid),
     ?assert(stop_load(Load) > 0),
-    ?assertMatch([#{reason := unresponsive}], test_helper:logged(domain_http_ended)),
+    ?assertMatch([#{reason := unresponsive}], log_helper:logged(domain_http_ended)),
     ?assertNot(filelib:is_dir("/proc/" ++ Pid)).
 
 %% The answer would be many megabytes more than it may have.
 without_memory_it_ends_and_comes_back(Config) ->
     start(#{memory_limit => 32}, Config),
     [Pid] = http_helper:programs(),
-    test_helper:fill(?config(url, Config), lists:duplicate(150, $d), ".example", 150000),
+    db_helper:fill(?config(url, Config), lists:duplicate(150, $d), ".example", 150000),
     pong = service_domain_db:sync_local(),
     Query = "{\"query\": \"{ domain { allDomains {domain hostType status type} } }\"}",
     ?assertError({no_answer, _}, http_helper:post("/api/graphql", Query)),
     await_other_than(Pid),
-    [#{reason := Reason} | _] = test_helper:logged(domain_http_ended),
+    [#{reason := Reason} | _] = log_helper:logged(domain_http_ended),
     ?assert(element(1, Reason) =:= signal orelse Reason =:= {port_closed, epipe}),
     ?assertEqual({ok, <<"type1">>}, mongoose_domain_core:get_host_type(<<"static.example">>)),
     ?assertMatch({200, _}, http_helper:get("/api/domains?limit=10")).
@@ -107,7 +107,7 @@ signals_to_end_are_for_the_node(Config) ->
          ?assertMatch({200, _}, http_helper:get("/readyz"))
      end || Signal <- ["TERM", "INT", "HUP"]],
     ?assertEqual(Programs, http_helper:programs()),
-    ?assertEqual([], test_helper:logged(domain_http_ended)).
+    ?assertEqual([], log_helper:logged(domain_http_ended)).
 
 a_change_that_was_begun_goes_on_when_the_program_ends(Config) ->
     start(#{}, Config),
@@ -137,11 +137,11 @@ one_that_ends_again_and_again_is_started_ever_later(Config) ->
          test_helper:wait_until(fun() -> http_helper:programs() =/= [] end),
          _ = http_helper:kill_program("KILL"),
          test_helper:wait_until(fun() ->
-             length(test_helper:logged(domain_http_ended)) >= Time
+             length(log_helper:logged(domain_http_ended)) >= Time
          end)
      end || Time <- lists:seq(1, 4)],
     Pauses = [Pause || #{retry_after_milliseconds := Pause}
-                           <- test_helper:logged(domain_http_ended)],
+                           <- log_helper:logged(domain_http_ended)],
     ?assertEqual([2 * Pause || Pause <- lists:droplast(Pauses)], tl(Pauses)),
     test_helper:wait_until(fun is_back/0).
 
@@ -166,15 +166,15 @@ is_free(Port) ->
 
 %% Kills a node that has an HTTP server, and waits for the end of its program.
 killed_node(Before, Config) ->
-    Env = test_helper:node_env(?config(url, Config), #{http => #{port => 0}}),
-    Node = test_helper:start_node(victim, Env),
-    Address = test_helper:call(Node, mongoose_domain_http, address, []),
-    [Program] = test_helper:call(Node, http_helper, programs, []),
-    NodePid = test_helper:call(Node, os, getpid, []),
+    Env = node_helper:node_env(?config(url, Config), #{http => #{port => 0}}),
+    Node = node_helper:start_node(victim, Env),
+    Address = node_helper:call(Node, mongoose_domain_http, address, []),
+    [Program] = node_helper:call(Node, http_helper, programs, []),
+    NodePid = node_helper:call(Node, os, getpid, []),
     ok = Before(Program),
     "" = os:cmd("kill -9 " ++ NodePid),
     test_helper:wait_until(fun() -> not is_running(Program) end),
-    test_helper:stop_node(Node),
+    node_helper:stop_node(Node),
     Address.
 
 what_was_asked_is_answered_before_it_stops(Config) ->
@@ -226,7 +226,7 @@ frames_that_the_program_does_not_understand_end_it(Config) ->
     true = port_command(Port, <<4:32, "what">>),
     await_other_than(Pid),
     %% The second: a ping was just being written.
-    [#{reason := Reason}] = test_helper:logged(domain_http_ended),
+    [#{reason := Reason}] = log_helper:logged(domain_http_ended),
     ?assert(lists:member(Reason, [{exit_status, 1}, {port_closed, epipe}])).
 
 how_it_ends(Bytes) ->
@@ -276,7 +276,7 @@ compressed_frames_are_refused_before_they_are_large(_Config) ->
 
 long_answers_come_in_parts(Config) ->
     start(#{}, Config),
-    test_helper:fill(?config(url, Config), "d", ".example", 12345),
+    db_helper:fill(?config(url, Config), "d", ".example", 12345),
     ok = service_domain_db:restart(),
     test_helper:wait_until(fun() -> mongoose_domain_core:domains_count() =:= 12346 end),
     {200, Body} = http_helper:post("/api/graphql",
@@ -337,7 +337,7 @@ is_back() ->
     end.
 
 is_running(Pid) ->
-    case test_helper:process_stat("/proc/" ++ Pid ++ "/stat") of
+    case program_helper:process_stat("/proc/" ++ Pid ++ "/stat") of
         {_, [<<"Z">> | _]} -> false;
         {_, _} -> true;
         gone -> false
@@ -396,32 +396,32 @@ in_its_place(Script, What, Config) ->
             ok = file:write_file(Program, ["#!/bin/sh\n", Script, "\n"]),
             ok = file:change_mode(Program, 8#755)
         end,
-    Node = test_helper:start_peer(place),
+    Node = node_helper:start_peer(place),
     try
-        true = test_helper:call(Node, code, add_patha, [filename:join(Dir, "ebin")]),
-        _ = test_helper:call(Node, ?MODULE, keep_logs, []),
-        Before = test_helper:call(Node, erlang, memory, [total]),
-        {ok, _} = test_helper:call(Node, test_helper, start_standalone,
+        true = node_helper:call(Node, code, add_patha, [filename:join(Dir, "ebin")]),
+        _ = node_helper:call(Node, ?MODULE, keep_logs, []),
+        Before = node_helper:call(Node, erlang, memory, [total]),
+        {ok, _} = node_helper:call(Node, test_helper, start_standalone,
                                    [#{http => #{port => 0}}]),
         test_helper:wait_until(fun() -> logged(Node, What) =/= [] end),
         ?assertEqual({ok, <<"type1">>},
-                     test_helper:call(Node, mongoose_domain_core, get_host_type,
+                     node_helper:call(Node, mongoose_domain_core, get_host_type,
                                       [<<"static.example">>])),
-        After = test_helper:call(Node, erlang, memory, [total]),
+        After = node_helper:call(Node, erlang, memory, [total]),
         ?assert(After - Before < 100000000),
         hd(logged(Node, What))
     after
-        test_helper:stop_node(Node)
+        node_helper:stop_node(Node)
     end.
 
 logged(Node, What) ->
-    test_helper:call(Node, test_helper, logged, [What]).
+    node_helper:call(Node, test_helper, logged, [What]).
 
 %% The table of the logs needs an owner that stays.
 keep_logs() ->
     Self = self(),
     _ = spawn(fun() ->
-        test_helper:capture_logs(),
+        log_helper:capture_logs(),
         Self ! captured,
         timer:sleep(infinity)
     end),

@@ -49,18 +49,18 @@ all() ->
 
 init_per_suite(Config) ->
     {ok, _} = application:ensure_all_started(ssl),
-    test_helper:make_certificates(Config).
+    tls_helper:make_certificates(Config).
 
 end_per_suite(_Config) ->
     ok.
 
 init_per_testcase(_Case, Config) ->
-    test_helper:capture_logs(),
-    [{url, test_helper:fresh_url([{kind, sqlite} | Config])} | Config].
+    log_helper:capture_logs(),
+    [{url, db_helper:fresh_url([{kind, sqlite} | Config])} | Config].
 
 end_per_testcase(_Case, _Config) ->
-    test_helper:stop_standalone(),
-    test_helper:release_logs().
+    node_helper:stop_standalone(),
+    log_helper:release_logs().
 
 %% Credentials
 
@@ -120,7 +120,7 @@ a_password_comes_from_a_file_or_a_function(Config) ->
     [begin
          start(Given#{username => "admin"}, Config),
          ?assertEqual({Given, [200, 401]}, {Given, [Code(Password), Code("second line")]}),
-         test_helper:stop_standalone()
+         node_helper:stop_standalone()
      end || {Given, Password} <- Ways],
     Refused = fun(Given, Text) -> refused(Given#{username => "admin"}, Text, Config) end,
     Refused(#{password_file => File, password => "a"}, "only one of them can be set"),
@@ -136,17 +136,17 @@ a_password_comes_from_a_file_or_a_function(Config) ->
 a_password_in_clear_is_warned_of(Config) ->
     [begin
          start((secret())#{ip_address => Address}, Config),
-         ?assertEqual([], test_helper:logged(domain_http_without_tls)),
-         test_helper:stop_standalone()
+         ?assertEqual([], log_helper:logged(domain_http_without_tls)),
+         node_helper:stop_standalone()
      end || Address <- ["127.0.0.1", "::1"]],
-    Files = #{certfile => test_helper:certificate("server", Config),
-              keyfile => test_helper:certificate("server-key", Config)},
+    Files = #{certfile => tls_helper:certificate("server", Config),
+              keyfile => tls_helper:certificate("server-key", Config)},
     start((secret())#{ip_address => "0.0.0.0", tls => Files}, Config),
-    ?assertEqual([], test_helper:logged(domain_http_without_tls)),
-    test_helper:stop_standalone(),
+    ?assertEqual([], log_helper:logged(domain_http_without_tls)),
+    node_helper:stop_standalone(),
     start((secret())#{ip_address => "0.0.0.0"}, Config),
     ?assertMatch([#{text := _, ip_address := <<"0.0.0.0">>}],
-                 test_helper:logged(domain_http_without_tls)).
+                 log_helper:logged(domain_http_without_tls)).
 
 %% Other origins
 
@@ -256,12 +256,12 @@ slow_request() ->
 %% TLS
 
 with_files_it_speaks_https(Config) ->
-    Files = #{certfile => test_helper:certificate("server", Config),
-              keyfile => test_helper:certificate("server-key", Config)},
+    Files = #{certfile => tls_helper:certificate("server", Config),
+              keyfile => tls_helper:certificate("server-key", Config)},
     start((secret())#{tls => Files}, Config),
     {_, Port} = mongoose_domain_http:address(),
     Url = "https://127.0.0.1:" ++ integer_to_list(Port) ++ "/healthz",
-    Options = [{verify, verify_peer}, {cacertfile, test_helper:certificate("ca", Config)},
+    Options = [{verify, verify_peer}, {cacertfile, tls_helper:certificate("ca", Config)},
                %% httpc takes the address for a name.
                {server_name_indication, disable}],
     ?assertMatch({200, _, <<"{\"status\":\"ok\"}">>},
@@ -272,8 +272,8 @@ with_files_it_speaks_https(Config) ->
     ?assertEqual(closed, how_it_ends(connect())).
 
 wrong_files_are_refused(Config) ->
-    Good = #{certfile => test_helper:certificate("server", Config),
-             keyfile => test_helper:certificate("server-key", Config)},
+    Good = #{certfile => tls_helper:certificate("server", Config),
+             keyfile => tls_helper:certificate("server-key", Config)},
     [refused(#{tls => maps:merge(Good, Wrong)}, Text, Config)
      || {Wrong, Text} <- [{#{certfile => "/nowhere.pem"}, "/nowhere.pem"},
                           {#{keyfile => "/nowhere.pem"}, "/nowhere.pem"},
@@ -285,7 +285,7 @@ certificates_are_read_again_when_they_change(Config) ->
     [Cert, Key] = Files = [filename:join(?config(priv_dir, Config), Name)
                            || Name <- ["reload.pem", "reload-key.pem"]],
     Put = fun(Names) ->
-              [{ok, _} = file:copy(test_helper:certificate(Name, Config), File)
+              [{ok, _} = file:copy(tls_helper:certificate(Name, Config), File)
                || {Name, File} <- lists:zip(Names, Files)]
           end,
     Put(["server", "server-key"]),
@@ -293,7 +293,7 @@ certificates_are_read_again_when_they_change(Config) ->
     ?assertEqual(der("server", Config), served()),
     %% A pair that does not fit together is logged, once, and the old one is kept.
     Put(["client", "server-key"]),
-    Logged = fun(What) -> length(test_helper:logged(What)) end,
+    Logged = fun(What) -> length(log_helper:logged(What)) end,
     test_helper:wait_until(fun() -> Logged(domain_http_certificates_broken) =:= 1 end),
     ?assertEqual(der("server", Config), served()),
     %% A file that is gone, too.
@@ -315,7 +315,7 @@ served() ->
     Der.
 
 der(Name, Config) ->
-    {ok, Pem} = file:read_file(test_helper:certificate(Name, Config)),
+    {ok, Pem} = file:read_file(tls_helper:certificate(Name, Config)),
     [{'Certificate', Der, not_encrypted} | _] = public_key:pem_decode(Pem),
     Der.
 
@@ -344,7 +344,7 @@ what_is_open_to_others_needs_a_password(Config) ->
      || Address <- ["0.0.0.0", "::", "192.0.2.1"]],
     start(#{ip_address => "::1"}, Config),
     {<<"::1">>, _} = mongoose_domain_http:address(),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     start((secret())#{ip_address => "0.0.0.0"}, Config),
     ?assertMatch({<<"0.0.0.0">>, _}, mongoose_domain_http:address()).
 
@@ -365,15 +365,15 @@ without_a_database_only_static_domains_are_there(_Config) ->
 
 disabled_no_port_is_open(Config) ->
     Before = listening(),
-    {ok, _} = test_helper:start_standalone(#{database => ?config(url, Config), http => disabled}),
+    {ok, _} = node_helper:start_standalone(#{database => ?config(url, Config), http => disabled}),
     ?assertEqual(undefined, whereis(mongoose_domain_http)),
     ?assertEqual(Before, listening()),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     start(#{}, Config),
     ?assertMatch([_], listening() -- Before).
 
 the_server_of_a_service_goes_with_its_section(Config) ->
-    {ok, _} = test_helper:start_standalone(#{database => ?config(url, Config), http => disabled}),
+    {ok, _} = node_helper:start_standalone(#{database => ?config(url, Config), http => disabled}),
     Http = #{http => #{port => 0}},
     [begin
          ok = service_domain_db:start(Http),
@@ -390,7 +390,7 @@ a_port_that_is_taken_does_not_keep_the_node_from_routing(Config) ->
     {ok, Port} = inet:port(Taken),
     start(#{port => Port}, Config),
     ?assertEqual(undefined, mongoose_domain_http:address()),
-    ?assertMatch([#{text := _, reason := http_failed}], test_helper:logged(domain_http_failed)),
+    ?assertMatch([#{text := _, reason := http_failed}], log_helper:logged(domain_http_failed)),
     ?assertEqual({ok, <<"type1">>}, mongoose_domain_core:get_host_type(<<"static.example">>)),
     ok = gen_tcp:close(Taken),
     test_helper:wait_until(fun() -> mongoose_domain_http:address() =/= undefined end),
@@ -399,7 +399,7 @@ a_port_that_is_taken_does_not_keep_the_node_from_routing(Config) ->
 a_server_that_is_killed_comes_back_on_its_port(Config) ->
     start(#{}, Config),
     {_, Port} = mongoose_domain_http:address(),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     %% Somebody else may have the port for a moment: then it is tried again.
     Listens = fun() ->
                   case mongoose_domain_http:address() of
@@ -437,7 +437,7 @@ stopped_its_port_is_free(Config) ->
     ?assertMatch([_], listening() -- Before),
     %% One that waits does not hold it up.
     _Socket = connect(),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     ?assertEqual(Before, listening()).
 
 a_server_full_of_connections_answers_and_stops_all_the_same(Config) ->
@@ -453,7 +453,7 @@ a_server_full_of_connections_answers_and_stops_all_the_same(Config) ->
                  Socket
              end || _ <- lists:seq(1, 260)],
     Server = monitor(process, mongoose_domain_http),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     ?assertEqual(shutdown, receive {'DOWN', Server, process, _, Reason} -> Reason end),
     ?assertEqual({error, econnrefused}, gen_tcp:connect("127.0.0.1", Port, [])),
     [gen_tcp:close(Socket) || Socket <- Silent ++ Begun].
@@ -478,7 +478,7 @@ start(Http, Config) ->
 
 refused(Http, Expected, Config) ->
     {error, {mongoose_domain_standalone, {{bad_option, http, {bad_http_option, Text}}, _}}} =
-        test_helper:start_standalone(#{database => ?config(url, Config), http => Http}),
+        node_helper:start_standalone(#{database => ?config(url, Config), http => Http}),
     ?assertMatch({_, {_, _}}, {Text, binary:match(Text, list_to_binary(Expected))}).
 
 connect() ->

@@ -10,6 +10,9 @@
 -define(T1, <<"type1">>).
 -define(ROUNDS, 15).
 
+suite() ->
+    [{ct_hooks, [db_cth]}].
+
 all() ->
     [{group, postgres}, {group, mysql}].
 
@@ -25,7 +28,7 @@ groups() ->
         ++ Levels.
 
 init_per_group(Kind, Config) when Kind =:= postgres; Kind =:= mysql ->
-    test_helper:init_database(Kind, Config);
+    Config;
 init_per_group(Level, Config) ->
     Name = string:replace(string:uppercase(atom_to_list(Level)), "_", " "),
     Statement = case ?config(kind, Config) of
@@ -33,25 +36,22 @@ init_per_group(Level, Config) ->
                                  "'"];
                     mysql -> ["SET GLOBAL TRANSACTION ISOLATION LEVEL ", Name]
                 end,
-    "" = test_helper:sql(?config(server_url, Config), Statement),
+    "" = db_helper:sql(?config(server_url, Config), Statement),
     Config.
 
-end_per_group(Kind, Config) when Kind =:= postgres; Kind =:= mysql ->
-    test_helper:end_database(Config);
-end_per_group(_Level, _Config) ->
+end_per_group(_Group, _Config) ->
     ok.
 
 init_per_testcase(_Case, Config) ->
-    Url = test_helper:fresh_url(Config),
-    {ok, _} = http_helper:start(#{database => Url}, #{}),
-    Nodes = [test_helper:start_node(node, #{database => Url}) || _ <- [1, 2]],
-    test_helper:connect(Nodes),
+    {ok, _} = http_helper:start(#{database => ?config(url, Config)}, #{}),
+    Nodes = [node_helper:start_node(node, #{database => ?config(url, Config)}) || _ <- [1, 2]],
+    node_helper:connect(Nodes),
     [pong = call(Node, service_domain_db, sync_local, []) || Node <- Nodes],
-    [{url, Url}, {nodes, Nodes} | Config].
+    [{nodes, Nodes} | Config].
 
 end_per_testcase(_Case, Config) ->
-    lists:foreach(fun test_helper:stop_node/1, ?config(nodes, Config)),
-    test_helper:stop_standalone().
+    lists:foreach(fun node_helper:stop_node/1, ?config(nodes, Config)),
+    node_helper:stop_standalone().
 
 %% Cases
 
@@ -210,10 +210,10 @@ agreed(Config) ->
     Expected.
 
 call(here, M, F, A) -> apply(M, F, A);
-call(Node, M, F, A) -> test_helper:call(Node, M, F, A).
+call(Node, M, F, A) -> node_helper:call(Node, M, F, A).
 
 sql(Statements, Config) ->
-    test_helper:sql(?config(url, Config), Statements).
+    db_helper:sql(?config(url, Config), Statements).
 
 name(Prefix, N) ->
     Number = case N of _ when is_integer(N) -> N; _ -> erlang:phash2(N) end,

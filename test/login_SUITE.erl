@@ -14,7 +14,7 @@ all() ->
      an_expired_password_is_named,
      a_refused_login_is_counted_and_works_when_it_is_mended,
      a_server_of_another_kind_is_named
-     | of_server(test_helper:mysql_server())].
+     | of_server(db_helper:mysql_server())].
 
 of_server(mariadb) ->
     [a_password_of_ed25519_is_named,
@@ -30,17 +30,17 @@ of_server(mysql) ->
      a_server_that_demands_tls_is_named].
 
 init_per_suite(Config) ->
-    test_helper:init_database(mysql, Config).
+    db_helper:init_database(mysql, Config).
 
 end_per_suite(Config) ->
-    test_helper:end_database(Config).
+    db_helper:end_database(Config).
 
 init_per_testcase(_Case, Config) ->
-    Url = test_helper:fresh_url(Config),
+    Url = db_helper:fresh_url(Config),
     [{url, Url}, {user, test_helper:data_name(user)} | Config].
 
 end_per_testcase(_Case, _Config) ->
-    test_helper:stop_standalone().
+    node_helper:stop_standalone().
 
 %% Both
 
@@ -65,13 +65,13 @@ an_expired_password_is_named(Config) ->
     user("IDENTIFIED BY 'secret' PASSWORD EXPIRE", Config),
     %% MySQL's default.
     [sql("SET GLOBAL disconnect_on_expired_password = ON", Config)
-     || test_helper:mysql_server() =:= mariadb],
+     || db_helper:mysql_server() =:= mariadb],
     refused(["Your password has expired", "give the user a new one"], logins("secret", Config)).
 
 a_refused_login_is_counted_and_works_when_it_is_mended(Config) ->
     user("IDENTIFIED BY 'secret' ACCOUNT LOCK", Config),
     sql("INSERT INTO domain_settings (domain, host_type) VALUES ('a.example', 'type1')", Config),
-    {ok, _} = test_helper:start_standalone(#{database => url(":secret@", Config)}),
+    {ok, _} = node_helper:start_standalone(#{database => url(":secret@", Config)}),
     test_helper:wait_until(fun() ->
         case service_domain_db:status() of
             #{errors := #{access_denied := Count}} -> Count >= 2;
@@ -113,7 +113,7 @@ an_expired_password_is_named_when_the_server_lets_the_user_change_it(Config) ->
 %% Both, each in its own way
 
 a_user_that_is_blocked_for_wrong_passwords_is_named(Config) ->
-    case test_helper:mysql_server() of
+    case db_helper:mysql_server() of
         mariadb ->
             user("IDENTIFIED BY 'secret'", Config),
             sql("SET GLOBAL max_password_errors = 2", Config);
@@ -162,15 +162,15 @@ an_empty_password_of_sha256_password_is_named(Config) ->
     refused(["Access denied for user"], logins("", Config)).
 
 a_server_that_demands_tls_is_named(Config) ->
-    Certificates = test_helper:make_certificates(Config),
-    Server = test_helper:init_tls_database(mysql, ?config(certificates, Certificates), Config),
-    Other = lists:keystore(url, 1, Server, {url, test_helper:fresh_url(Server)}),
+    Certificates = tls_helper:make_certificates(Config),
+    Server = db_helper:init_tls_database(mysql, ?config(certificates, Certificates), Config),
+    Other = lists:keystore(url, 1, Server, {url, db_helper:fresh_url(Server)}),
     user("IDENTIFIED BY 'secret'", Other),
     sql("SET GLOBAL require_secure_transport = ON", Other),
     {error, {tls_failed, Said}} = login(pool("secret", Other)),
     says(["Connections using insecure transport are prohibited", "Turn on TLS"], Said),
     ?assertEqual(ok, login(url(":secret@", Other))),
-    test_helper:end_database(Server).
+    db_helper:end_database(Server).
 
 %% Helpers
 
@@ -185,7 +185,7 @@ plugin(Library, Config) ->
     sql(["INSTALL SONAME '", Library, "'"], Config).
 
 sql(Statements, Config) ->
-    "" = test_helper:sql(?config(url, Config), Statements),
+    "" = db_helper:sql(?config(url, Config), Statements),
     ok.
 
 %% What becomes of a login of the user of the test by a URL and by a pool.

@@ -21,7 +21,7 @@ no_recipe_names_the_database(_Config) ->
 
 a_node_takes_its_database_from_the_environment(Config) ->
     File = filename:join(?config(priv_dir, Config), "a-very-secret-one"),
-    Paths = lists:append([["-pa", Path] || Path <- test_helper:code_paths()]),
+    Paths = lists:append([["-pa", Path] || Path <- node_helper:code_paths()]),
     Port = open_port({spawn_executable, os:find_executable("erl")},
                      [{args, ["-noinput" | Paths]
                              ++ ["-run", "mongoose_domain_shell", "serve", "0"]},

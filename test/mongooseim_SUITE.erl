@@ -99,13 +99,13 @@ init_per_suite(Config0) ->
     Root = test_helper:root_dir(),
     [load(filename:join([Root, "test/mongooseim", Name])) || Name <- ["stand_in", "installer"]],
     Config = [{root, Root}, {built, filename:join(Dir, "stand_in")},
-              {ours, filename:join(Dir, "ours")}, {asker, test_helper:start_peer(asker)} | Config0],
+              {ours, filename:join(Dir, "ours")}, {asker, node_helper:start_peer(asker)} | Config0],
     stand_in:build(?config(built, Config), "6.4.0"),
     make_ours(?config(ours, Config)),
     Config.
 
 end_per_suite(Config) ->
-    test_helper:stop_node(?config(asker, Config)).
+    node_helper:stop_node(?config(asker, Config)).
 
 %% Not compiled with the suites.
 load(File) ->
@@ -113,13 +113,13 @@ load(File) ->
     {module, Module} = code:load_binary(Module, File, Code).
 
 init_per_group(Kind, Config) when Kind =:= postgres; Kind =:= mysql ->
-    Certified = test_helper:make_certificates(Config),
-    test_helper:init_tls_database(Kind, ?config(certificates, Certified), Certified);
+    Certified = tls_helper:make_certificates(Config),
+    db_helper:init_tls_database(Kind, ?config(certificates, Certified), Certified);
 init_per_group(Group, Config) ->
     [{group, Group} | Config].
 
 end_per_group(_Group, Config) ->
-    test_helper:end_database(Config).
+    db_helper:end_database(Config).
 
 init_per_testcase(Case, Config) ->
     Dir = filename:join(?config(priv_dir, Config), Case),
@@ -687,14 +687,14 @@ a_changed_script_of_ours_is_refused(Config) ->
 
 %% By a file of authorities, and by those of the system.
 domains_are_loaded_and_followed_by_the_pool_of_mongooseim(Config) ->
-    Ca = test_helper:certificate("ca", Config),
+    Ca = tls_helper:certificate("ca", Config),
     [domains_are_loaded_and_followed(Tls, Env, Config)
      || {Tls, Env} <- [{#{cacertfile => Ca}, #{}}, {#{}, #{authorities => Ca}}]].
 
 domains_are_loaded_and_followed(Tls, MoreEnv, Config) ->
     Before = snapshot(Config),
-    Url = test_helper:fresh_url(Config),
-    test_helper:fill(Url, "d", ".example", 1000),
+    Url = db_helper:fresh_url(Config),
+    db_helper:fill(Url, "d", ".example", 1000),
     {0, _} = script("install", Config),
     Pool = stand_in:pool(?config(kind, Config), Url, Tls),
     Env = MoreEnv#{service_domain_db => #{}, config => #{outgoing_pools => [Pool]}},
@@ -708,8 +708,8 @@ domains_are_loaded_and_followed(Tls, MoreEnv, Config) ->
         ?assertEqual(1001, call(Node, mongoose_domain_core, domains_count, [])),
         ?assertEqual({ok, <<"type1">>},
                      call(Node, mongoose_domain_core, get_host_type, [<<"d1000.example">>])),
-        test_helper:sql(Url, "DELETE FROM domain_settings WHERE domain = 'd7.example'; "
-                             "INSERT INTO domain_events (domain) VALUES ('d7.example')"),
+        db_helper:sql(Url, "DELETE FROM domain_settings WHERE domain = 'd7.example'; "
+                           "INSERT INTO domain_events (domain) VALUES ('d7.example')"),
         ok = call(Node, service_domain_db, force_check_for_updates, []),
         pong = call(Node, service_domain_db, sync_local, []),
         ?assertEqual({error, not_found},
@@ -728,12 +728,12 @@ domains_are_loaded_and_followed(Tls, MoreEnv, Config) ->
 
 domains_are_changed_by_http_through_the_api_of_mongooseim(Config) ->
     {ok, _} = application:ensure_all_started(inets),
-    Url = test_helper:fresh_url(Config),
+    Url = db_helper:fresh_url(Config),
     {0, _} = script("install", Config),
     %% As MongooseIM makes it of the section [services.service_domain_db.http].
     Http = #{ip_address => <<"127.0.0.1">>, port => 0, username => <<"admin">>,
              password => <<"secret">>},
-    Tls = #{cacertfile => test_helper:certificate("ca", Config)},
+    Tls = #{cacertfile => tls_helper:certificate("ca", Config)},
     Pool = stand_in:pool(?config(kind, Config), Url, Tls),
     Env = #{service_domain_db => #{http => Http}, config => #{outgoing_pools => [Pool]},
             database_url => Url},
@@ -819,9 +819,9 @@ the_metrics_of_mongooseim_have_the_state_of_the_service(Config) ->
     [metrics_have_the_state(ProbeArity, Config) || ProbeArity <- [2, 3]].
 
 metrics_have_the_state(ProbeArity, Config) ->
-    Url = test_helper:fresh_url(Config),
-    test_helper:fill(Url, "d", ".example", 20),
-    Pool = stand_in:pool(postgres, Url, #{cacertfile => test_helper:certificate("ca", Config)}),
+    Url = db_helper:fresh_url(Config),
+    db_helper:fill(Url, "d", ".example", 20),
+    Pool = stand_in:pool(postgres, Url, #{cacertfile => tls_helper:certificate("ca", Config)}),
     Env = #{service_domain_db => #{}, config => #{outgoing_pools => [Pool]},
             probe_arity => ProbeArity},
     with_node(Env, Config, fun(Node) ->
@@ -836,8 +836,8 @@ metrics_have_the_state(ProbeArity, Config) ->
                        "service_domain_db_dummies_written" := 0,
                        "service_domain_db_errors" := 0}, Values()),
         ?assertEqual(12, map_size(Values())),
-        test_helper:sql(Url, "DELETE FROM domain_settings WHERE domain = 'd1.example'; "
-                             "INSERT INTO domain_events (domain) VALUES ('d1.example')"),
+        db_helper:sql(Url, "DELETE FROM domain_settings WHERE domain = 'd1.example'; "
+                           "INSERT INTO domain_events (domain) VALUES ('d1.example')"),
         ok = call(Node, service_domain_db, force_check_for_updates, []),
         pong = call(Node, service_domain_db, sync_local, []),
         ?assertMatch(#{"service_domain_db_domains" := 20, "service_domain_db_position" := 1},

@@ -428,9 +428,9 @@ no_error_of_opening_shows_a_password(Config) ->
 
 no_error_of_a_request_shows_a_password(Config) ->
     [begin
-         Server = test_helper:init_database(Kind, Config),
+         Server = db_helper:init_database(Kind, Config),
          Failures = failures_of_wrong_urls(?config(server_url, Server), Config),
-         test_helper:end_database(Server),
+         db_helper:end_database(Server),
          ?assertEqual([access_denied, access_denied, access_denied, missing_tables,
                        database_unavailable, database_unavailable], Failures)
      end || Kind <- [postgres, mysql]].
@@ -485,9 +485,9 @@ bulk_changes_are_told_by_the_core_once_and_in_order(Config) ->
         ok = check(Following),
         ?assertEqual([{maybe_remove_domain, ?T1, First, Core, Gone},
                       {remove_domain, ?T1, First, Core, Gone}], told()),
-        "" = test_helper:sql(Url, ["UPDATE domain_settings SET host_type = 'type2' ",
-                                   "WHERE domain = '", Second, "'; ",
-                                   "INSERT INTO domain_events (domain) VALUES ('", Second, "');"]),
+        "" = db_helper:sql(Url, ["UPDATE domain_settings SET host_type = 'type2' ",
+                                 "WHERE domain = '", Second, "'; ",
+                                 "INSERT INTO domain_events (domain) VALUES ('", Second, "');"]),
         ok = check(Following),
         ?assertMatch([{maybe_remove_domain, ?T1, Second, Core, _},
                       {remove_domain, ?T1, Second, Core, _},
@@ -501,13 +501,13 @@ rows_that_are_ignored_are_logged_once_per_kind(Config) ->
     Statics = [{Domain, ?T1} || {_, Domain} <- Numbered],
     fill(Url, 12),
     InDb = fun(N) when N =< 11 -> ?T1; (_) -> ?T2 end,
-    "" = test_helper:sql(Url, [["INSERT INTO domain_settings (domain, host_type) VALUES ('", D,
-                                "', '", InDb(N), "');"] || {N, D} <- Numbered]),
-    "" = test_helper:sql(Url, "UPDATE domain_settings SET host_type = 'unknown' "
-                              "WHERE domain LIKE 'many%'"),
+    "" = db_helper:sql(Url, [["INSERT INTO domain_settings (domain, host_type) VALUES ('", D,
+                              "', '", InDb(N), "');"] || {N, D} <- Numbered]),
+    "" = db_helper:sql(Url, "UPDATE domain_settings SET host_type = 'unknown' "
+                            "WHERE domain LIKE 'many%'"),
     on_peer(Config, fun() ->
         ok = logger:add_handler(?MODULE, ?MODULE, #{config => #{to => self()}, level => all}),
-        {ok, _} = test_helper:start_standalone(#{database => Url, static_domains => Statics}),
+        {ok, _} = node_helper:start_standalone(#{database => Url, static_domains => Statics}),
         pong = service_domain_db:sync_local(),
         ?assertEqual(lists:sort(Statics), lists:sort(?CORE:get_all_static())),
         ?assertEqual([], ?CORE:get_all_dynamic()),
@@ -525,9 +525,9 @@ rows_that_are_ignored_are_logged_once_per_kind(Config) ->
         ?assertEqual({[?T1], [?T2]}, {lists:usort(OfCore), lists:usort(OfDb)}),
         %% It was in the database, and is no more.
         {Static, _} = hd(Statics),
-        "" = test_helper:sql(Url, ["DELETE FROM domain_settings WHERE domain = '", Static,
-                                   "'; INSERT INTO domain_events (domain) VALUES ('", Static,
-                                   "');"]),
+        "" = db_helper:sql(Url, ["DELETE FROM domain_settings WHERE domain = '", Static,
+                                 "'; INSERT INTO domain_events (domain) VALUES ('", Static,
+                                 "');"]),
         service_domain_db:force_check_for_updates(),
         pong = service_domain_db:sync_local(),
         ?assertMatch([#{what := domain_static_but_was_in_db, count := 1, domains := [Static]}],
@@ -647,11 +647,11 @@ no_more_messages() ->
 %% A database with this many domains.
 fill(Url, Count) ->
     {ok, Schema} = file:read_file(filename:join(schema_dir(), "sqlite.sql")),
-    "" = test_helper:sql(Url, [Schema,
-                               "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
-                               "WHERE i < ", integer_to_list(Count), ") "
-                               "INSERT INTO domain_settings (domain, host_type) "
-                               "SELECT 'many' || i, 'type1' FROM n;"]).
+    "" = db_helper:sql(Url, [Schema,
+                             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+                             "WHERE i < ", integer_to_list(Count), ") "
+                             "INSERT INTO domain_settings (domain, host_type) "
+                             "SELECT 'many' || i, 'type1' FROM n;"]).
 
 schema_dir() ->
     filename:join(code:priv_dir(mongoose_domain_native), "schema").

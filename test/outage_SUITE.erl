@@ -8,8 +8,11 @@
 
 -define(T1, <<"type1">>).
 
+suite() ->
+    [{ct_hooks, [db_cth]}].
+
 all() ->
-    test_helper:databases() -- [{group, sqlite}].
+    db_helper:databases() -- [{group, sqlite}].
 
 groups() ->
     Cases = [a_refused_connection_is_said_at_once_and_why,
@@ -21,36 +24,29 @@ groups() ->
              requests_by_http_say_in_time_that_the_database_failed],
     [{Kind, [], Cases} || {group, Kind} <- all()].
 
-init_per_group(Kind, Config) ->
-    test_helper:init_database(Kind, Config).
-
-end_per_group(_Kind, Config) ->
-    test_helper:end_database(Config).
-
 init_per_testcase(_Case, Config) ->
-    Url = test_helper:fresh_url(Config),
-    test_helper:capture_logs(),
-    {ok, _} = http_helper:start(#{database => Url}, #{}),
+    log_helper:capture_logs(),
+    {ok, _} = http_helper:start(#{database => ?config(url, Config)}, #{}),
     {ok, _} = mongoose_domain_api:insert_domain(<<"a.example">>, ?T1),
     pong = service_domain_db:sync_local(),
-    [{url, Url} | Config].
+    Config.
 
 end_per_testcase(_Case, Config) ->
-    test_helper:stop_standalone(),
-    test_helper:release_logs(),
-    _ = test_helper:control("start", Config).
+    node_helper:stop_standalone(),
+    log_helper:release_logs(),
+    _ = db_helper:control("start", Config).
 
 %% Cases
 
 %% And not when a time limit is over, which would be all that could be said then.
 a_refused_connection_is_said_at_once_and_why(Config) ->
-    _ = test_helper:control("stop", Config),
+    _ = db_helper:control("stop", Config),
     ok = service_domain_db:force_check_for_updates(),
-    test_helper:wait_until(fun() -> test_helper:logged(domain_check_failed) =/= [] end),
+    test_helper:wait_until(fun() -> log_helper:logged(domain_check_failed) =/= [] end),
     ?assertMatch(#{state := retrying}, service_domain_db:status()),
     ok = service_domain_db:force_check_for_updates(),
-    test_helper:wait_until(fun() -> length(test_helper:logged(domain_check_failed)) >= 2 end),
-    [Last | _] = lists:reverse(test_helper:logged(domain_check_failed)),
+    test_helper:wait_until(fun() -> length(log_helper:logged(domain_check_failed)) >= 2 end),
+    [Last | _] = lists:reverse(log_helper:logged(domain_check_failed)),
     ?assertMatch(#{reason := database_unavailable}, Last),
     ?assertNotEqual({Last, nomatch}, {Last, string:find(maps:get(text, Last), "refused")}),
     {db_error, Text} = mongoose_domain_api:get_domain_details(<<"b.example">>),
@@ -59,19 +55,19 @@ a_refused_connection_is_said_at_once_and_why(Config) ->
 routing_goes_on_and_a_change_made_meanwhile_arrives_by_itself(Config) ->
     Reader = start_reader(<<"a.example">>),
     Service = whereis(service_domain_db),
-    test_helper:kill_server(Config),
+    db_helper:kill_server(Config),
     ok = service_domain_db:force_check_for_updates(),
-    test_helper:wait_until(fun() -> test_helper:logged(domain_check_failed) =/= [] end),
+    test_helper:wait_until(fun() -> log_helper:logged(domain_check_failed) =/= [] end),
     ?assertMatch({db_error, _}, mongoose_domain_api:disable_domain(<<"a.example">>)),
-    _ = test_helper:control("start", Config),
+    _ = db_helper:control("start", Config),
     sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ('b.example', 'type1');",
                  "INSERT INTO domain_events (domain) VALUES ('b.example');"]),
     wait_for(<<"b.example">>, {ok, ?T1}),
     ?assert(stop_reader(Reader) > 0),
     ?assertEqual(Service, whereis(service_domain_db)),
-    ?assertEqual(1, length(test_helper:logged(domains_loaded))),
+    ?assertEqual(1, length(log_helper:logged(domains_loaded))),
     [?assertEqual(nomatch, string:find(Text, "secret"))
-     || #{text := Text} <- test_helper:logged(domain_check_failed)].
+     || #{text := Text} <- log_helper:logged(domain_check_failed)].
 
 a_server_that_hangs_does_not_block_the_node(Config) ->
     Reader = start_reader(<<"a.example">>),
@@ -81,7 +77,7 @@ a_server_that_hangs_does_not_block_the_node(Config) ->
     %% While the check waits for its answer.
     ok = mongoose_domain_core:insert(<<"other.example">>, ?T1, somebody_else),
     ok = mongoose_domain_core:delete(<<"other.example">>),
-    test_helper:wait_until(fun() -> test_helper:logged(domain_check_failed) =/= [] end),
+    test_helper:wait_until(fun() -> log_helper:logged(domain_check_failed) =/= [] end),
     signal("CONT", Suspended),
     sql(Config, ["INSERT INTO domain_settings (domain, host_type) VALUES ('b.example', 'type1');",
                  "INSERT INTO domain_events (domain) VALUES ('b.example');"]),
@@ -89,12 +85,12 @@ a_server_that_hangs_does_not_block_the_node(Config) ->
     ?assert(stop_reader(Reader) > 0).
 
 a_node_that_starts_without_its_database_loads_when_it_comes(Config) ->
-    test_helper:stop_standalone(),
-    _ = test_helper:control("stop", Config),
-    {ok, _} = test_helper:start_standalone(#{database => ?config(url, Config)}),
+    node_helper:stop_standalone(),
+    _ = db_helper:control("stop", Config),
+    {ok, _} = node_helper:start_standalone(#{database => ?config(url, Config)}),
     ?assertEqual({ok, ?T1}, mongoose_domain_core:get_host_type(<<"static.example">>)),
     ?assertMatch({db_error, _}, mongoose_domain_api:get_domain_details(<<"a.example">>)),
-    _ = test_helper:control("start", Config),
+    _ = db_helper:control("start", Config),
     wait_for(<<"a.example">>, {ok, ?T1}).
 
 an_open_transaction_holds_up_nobody_else(Config) ->
@@ -123,11 +119,11 @@ requests_by_http_say_in_time_that_the_database_failed(Config) ->
     Clients = [start_client(N, Answers) || N <- lists:seq(1, 8)],
     Failed = {500, <<"{\"what\":\"database error\"}">>},
     wait_for_answer(204, Answers),
-    test_helper:kill_server(Config),
+    db_helper:kill_server(Config),
     wait_for_answer(Failed, Answers),
-    _ = test_helper:control("start", Config),
+    _ = db_helper:control("start", Config),
     wait_for_answer(204, Answers),
-    Frozen = lists:join("\n", test_helper:server_processes(Config)),
+    Frozen = lists:join("\n", db_helper:server_processes(Config)),
     signal("STOP", Frozen),
     %% It comes from the time limit of a statement. What took 15 s would be answered by 503.
     wait_for_answer(Failed, Answers),
@@ -180,7 +176,7 @@ stop_client(Client) ->
 %% Helpers
 
 sql(Config, Statements) ->
-    test_helper:sql(?config(url, Config), Statements).
+    db_helper:sql(?config(url, Config), Statements).
 
 %% The next try may come after 30 s.
 wait_for(Domain, Expected) ->
@@ -211,7 +207,7 @@ serving(Config) ->
             sql(Config, "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
                         "AND pid <> pg_backend_pid()");
         mysql ->
-            test_helper:control("pid", Config)
+            db_helper:control("pid", Config)
     end.
 
 signal(Signal, Pids) ->

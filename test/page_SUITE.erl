@@ -18,17 +18,17 @@ init_per_testcase(Case, Config) ->
     Dir = filename:join(?config(priv_dir, Config), Case),
     ok = file:make_dir(Dir),
     %% Starts epmd, too.
-    Other = test_helper:start_peer(other),
+    Other = node_helper:start_peer(other),
     ok = application:set_env(kernel, inet_dist_use_interface, {127, 0, 0, 1}),
     {ok, _} = net_kernel:start([list_to_atom(test_helper:data_name(page) ++ "@127.0.0.1"),
                                 longnames]),
     true = erlang:set_cookie(domains),
-    Url = test_helper:fresh_url([{kind, sqlite} | Config]),
+    Url = db_helper:fresh_url([{kind, sqlite} | Config]),
     [{dir, Dir}, {other, Other}, {url, Url} | Config].
 
 end_per_testcase(_Case, Config) ->
-    test_helper:stop_standalone(),
-    test_helper:stop_node(?config(other, Config)),
+    node_helper:stop_standalone(),
+    node_helper:stop_node(?config(other, Config)),
     net_kernel:stop().
 
 a_person_does_everything_on_the_page(Config) ->
@@ -93,18 +93,18 @@ control("start", _Config) ->
 %% Another node of the cluster. One that hangs answers nothing, and is still known.
 control("add_node", Config) ->
     {_, Name} = Other = ?config(other, Config),
-    {ok, _} = test_helper:call(Other, test_helper, start_standalone, [env(Config)]),
+    {ok, _} = node_helper:call(Other, test_helper, start_standalone, [env(Config)]),
     true = net_kernel:connect_node(Name),
-    pong = test_helper:call(Other, service_domain_db, sync_local, []),
-    put(other_pid, test_helper:call(Other, os, getpid, []));
+    pong = node_helper:call(Other, service_domain_db, sync_local, []),
+    put(other_pid, node_helper:call(Other, os, getpid, []));
 control("hang_node", _Config) ->
     "" = os:cmd("kill -STOP " ++ get(other_pid));
 control("remove_node", Config) ->
     "" = os:cmd("kill -CONT " ++ get(other_pid)),
-    ok = test_helper:call(?config(other, Config), test_helper, stop_standalone, []);
+    ok = node_helper:call(?config(other, Config), test_helper, stop_standalone, []);
 control("write_row", Config) ->
-    "" = test_helper:sql(?config(url, Config), "INSERT INTO domain_settings (domain, host_type) "
-                                               "VALUES ('UPPER.Example', 'type1')");
+    "" = db_helper:sql(?config(url, Config), "INSERT INTO domain_settings (domain, host_type) "
+                                             "VALUES ('UPPER.Example', 'type1')");
 %% Without the event log every check fails.
 control("break_database", Config) ->
     put(broken, true),
@@ -115,7 +115,7 @@ control("mend_database", Config) ->
     await_state(following).
 
 rename_events(From, To, Config) ->
-    "" = test_helper:sql(?config(url, Config), ["ALTER TABLE ", From, " RENAME TO ", To]),
+    "" = db_helper:sql(?config(url, Config), ["ALTER TABLE ", From, " RENAME TO ", To]),
     ok = service_domain_db:force_check_for_updates().
 
 await_state(State) ->

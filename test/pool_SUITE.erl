@@ -51,18 +51,18 @@ all() ->
      a_complete_mongooseim_is_not_mentioned].
 
 init_per_suite(Config) ->
-    test_helper:make_certificates(Config).
+    tls_helper:make_certificates(Config).
 
 end_per_suite(_Config) ->
     ok.
 
 init_per_testcase(_Case, Config) ->
-    test_helper:capture_logs(),
+    log_helper:capture_logs(),
     Config.
 
 end_per_testcase(_Case, _Config) ->
     stop_mongooseim(),
-    test_helper:release_logs().
+    log_helper:release_logs().
 
 %% Which pool
 
@@ -332,14 +332,14 @@ no_refusal_shows_a_password(Config) ->
 what_would_leak_in_from_the_environment_is_refused(Config) ->
     Client = #{verify_mode => none, certfile => file("client-and-key", Config)},
     [begin
-         Node = test_helper:start_peer(environment, [{Variable, "value"}]),
-         Open = fun(Opts) -> test_helper:call(Node, ?MODULE, outcome_of_opening, [Opts]) end,
+         Node = node_helper:start_peer(environment, [{Variable, "value"}]),
+         Open = fun(Opts) -> node_helper:call(Node, ?MODULE, outcome_of_opening, [Opts]) end,
          Text = iolist_to_binary(["the environment variable ", Variable, " would change the "
                                   "connection to the database: start the node without it"]),
          ?assertEqual({error, {bad_database_option, Text}}, Open(Changes)),
          ?assertEqual(ok, Open(#{driver => mysql})),
          _ = [?assertEqual(ok, Open(#{tls => Client})) || Variable =:= "PGSSLCERT"],
-         test_helper:stop_node(Node)
+         node_helper:stop_node(Node)
      end || {Variable, Changes} <- [{"PGOPTIONS", #{}}, {"PGSSLCERT", #{}}, {"PGSSLKEY", #{}},
                                     {"PGPASSWORD", #{password => ""}}]].
 
@@ -384,13 +384,13 @@ another_start_takes_the_new_options(_Config) ->
     ok = service_domain_db:start(#{db_pool => type1}),
     ?assertNotEqual(First, whereis(service_domain_db)),
     ?assertMatch([#{database := <<"one">>}, #{database := <<"two">>}],
-                 test_helper:logged(domain_database)),
+                 log_helper:logged(domain_database)),
     ok = service_domain_db:stop().
 
 a_database_that_is_away_does_not_refuse_the_start(_Config) ->
     start_mongooseim(#{outgoing_pools => [pool(#{host => "127.0.0.1", port => 1})]}),
     ok = service_domain_db:start(#{}),
-    test_helper:wait_until(fun() -> test_helper:logged(domain_check_failed) =/= [] end),
+    test_helper:wait_until(fun() -> log_helper:logged(domain_check_failed) =/= [] end),
     ?assertEqual(1, meck:num_calls(mongoose_domain_sql, start, '_')),
     ?assertEqual(1, meck:num_calls(mongoose_domain_db_cleaner, start, '_')),
     ok = service_domain_db:stop().
@@ -401,9 +401,9 @@ the_start_says_which_database_and_no_password(_Config) ->
     ok = service_domain_db:start(#{}),
     ?assertMatch([#{level := notice, host := <<"127.0.0.1">>, port := 1, database := <<"mim">>,
                     tls := off, notes := [<<"colour: it is not known here">>]}],
-                 test_helper:logged(domain_database)),
-    Everything = io_lib:format("~p", [[test_helper:logged(domain_database),
-                                       test_helper:logged(domain_check_failed)]]),
+                 log_helper:logged(domain_database)),
+    Everything = io_lib:format("~p", [[log_helper:logged(domain_database),
+                                       log_helper:logged(domain_check_failed)]]),
     ?assertEqual(nomatch, string:find(Everything, "secret")),
     ok = service_domain_db:stop().
 
@@ -413,9 +413,9 @@ retries_are_as_far_apart_as_the_pool_says(_Config) ->
                                                  max_start_interval => 1})]}),
     ok = service_domain_db:start(#{}),
     %% By now they would be 4 s apart.
-    test_helper:wait_until(fun() -> length(test_helper:logged(domain_check_failed)) >= 4 end),
+    test_helper:wait_until(fun() -> length(log_helper:logged(domain_check_failed)) >= 4 end),
     Waits = [Wait || #{retry_after_milliseconds := Wait} <-
-                         test_helper:logged(domain_check_failed)],
+                         log_helper:logged(domain_check_failed)],
     ?assert(lists:max(Waits) =< 1000),
     ok = service_domain_db:stop().
 
@@ -426,11 +426,11 @@ missing_functions_are_named_in_one_line_of_the_log(_Config) ->
                                                {mongoose_domain_db_cleaner, stop, 0}]),
     ?assertMatch([#{level := error, functions := [<<"mongoose_lazy_routing:maybe_remove_domain/2">>,
                                                   <<"mongoose_domain_db_cleaner:stop/0">>]}],
-                 test_helper:logged(mongooseim_functions_missing)).
+                 log_helper:logged(mongooseim_functions_missing)).
 
 a_complete_mongooseim_is_not_mentioned(_Config) ->
     start_mongooseim(#{outgoing_pools => []}),
-    ?assertEqual([], test_helper:logged(mongooseim_functions_missing)).
+    ?assertEqual([], log_helper:logged(mongooseim_functions_missing)).
 
 %% Helpers
 
@@ -472,7 +472,7 @@ refused(Option, Answer) ->
     ?assertNotEqual({Start, Text, nomatch}, {Start, Text, string:prefix(Text, Start)}).
 
 file(Name, Config) ->
-    test_helper:certificate(Name, Config).
+    tls_helper:certificate(Name, Config).
 
 opts(DbPool) ->
     #{db_pool => DbPool, max_connections => 2}.

@@ -27,35 +27,35 @@ groups() ->
     [{session, [], Cases}, {transaction, [], Cases ++ [nothing_stays_in_a_session]}].
 
 init_per_suite(Config) ->
-    test_helper:init_database(postgres, Config).
+    db_helper:init_database(postgres, Config).
 
 end_per_suite(Config) ->
-    test_helper:end_database(Config).
+    db_helper:end_database(Config).
 
 init_per_group(Mode, Config) ->
     Server = ?config(server_url, Config),
     {Pooler, _, Url} =
-        test_helper:start_script("throwaway-pgbouncer", [atom_to_list(Mode), Server]),
+        program_helper:start_script("throwaway-pgbouncer", [atom_to_list(Mode), Server]),
     [{pooler, Pooler}, {pooler_url, Url} | Config].
 
 end_per_group(_Mode, Config) ->
-    test_helper:end_database([{owner, ?config(pooler, Config)}]).
+    db_helper:end_database([{owner, ?config(pooler, Config)}]).
 
 init_per_testcase(_Case, Config) ->
-    test_helper:capture_logs(),
-    Url = test_helper:fresh_url(Config),
+    log_helper:capture_logs(),
+    Url = db_helper:fresh_url(Config),
     [Pooler, _] = string:split(?config(pooler_url, Config), "/", trailing),
     [_, Name] = string:split(Url, "/", trailing),
     [{url, Url}, {pooled, Pooler ++ "/" ++ Name} | Config].
 
 end_per_testcase(_Case, _Config) ->
-    test_helper:stop_standalone(),
-    test_helper:release_logs().
+    node_helper:stop_standalone(),
+    log_helper:release_logs().
 
 %% Cases
 
 a_node_loads_and_follows(Config) ->
-    test_helper:fill(?config(url, Config), "d", ".example", 2500),
+    db_helper:fill(?config(url, Config), "d", ".example", 2500),
     start(Config),
     ?assertEqual(2500, length(mongoose_domain_core:get_all_dynamic())),
     [insert(name("new", N)) || N <- lists:seq(1, 20)],
@@ -108,7 +108,7 @@ an_interrupted_removal_is_resumed(Config) ->
     sql(Config, "INSERT INTO domain_settings (domain, host_type, status) "
                 "VALUES ('a.example', 'type1', 2), ('b.example', 'type1', 1)"),
     start(Config),
-    test_helper:remover_done(),
+    node_helper:remover_done(),
     ?assertEqual("b.example", sql(Config, "SELECT domain FROM domain_settings")),
     follows(Config).
 
@@ -168,13 +168,13 @@ the_pool_of_mongooseim_connects(Config) ->
 a_refused_login_is_said(Config) ->
     Url = ?config(pooled, Config),
     [begin
-         {ok, _} = test_helper:start_standalone(#{database => lists:flatten(Wrong)}),
+         {ok, _} = node_helper:start_standalone(#{database => lists:flatten(Wrong)}),
          ?assertMatch({db_error, <<"the database server refuses access: ", _/binary>>},
                       ?API:get_domain_details(<<"a.example">>)),
          test_helper:wait_until(fun() ->
              maps:is_key(access_denied, maps:get(errors, service_domain_db:status()))
          end),
-         test_helper:stop_standalone()
+         node_helper:stop_standalone()
      end || Wrong <- [string:replace(Url, "secret", "geheim"),
                       string:replace(Url, "domains:", "no:")]].
 
@@ -183,7 +183,7 @@ nothing_stays_in_a_session(Config) ->
     start(Config),
     everything_at_the_same_time(Config),
     gaps(Config),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     Sessions = lists:usort([begin
                                 [Pid, Prepared, Locks, Settings] = state_of_a_session(Config),
                                 ?assertEqual({"0", "0", "read committed"},
@@ -199,12 +199,12 @@ gaps(Config) ->
 
 %% By the pooler.
 state_of_a_session(Config) ->
-    Line = test_helper:sql(?config(pooled, Config),
-                           "SELECT pg_backend_pid(), "
-                           "(SELECT count(*) FROM pg_prepared_statements), "
-                           "(SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() "
-                           "AND locktype = 'advisory'), "
-                           "current_setting('default_transaction_isolation')"),
+    Line = db_helper:sql(?config(pooled, Config),
+                         "SELECT pg_backend_pid(), "
+                         "(SELECT count(*) FROM pg_prepared_statements), "
+                         "(SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid() "
+                         "AND locktype = 'advisory'), "
+                         "current_setting('default_transaction_isolation')"),
     string:split(Line, "|", all).
 
 %% Helpers
@@ -213,7 +213,7 @@ start(Config) ->
     start(Config, #{}).
 
 start(Config, Env) ->
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     {ok, _} = http_helper:start(Env#{database => ?config(pooled, Config)}, #{}),
     pong = service_domain_db:sync_local().
 
@@ -233,7 +233,7 @@ follows(Config) ->
                  service_domain_db:status()),
     ?assertEqual([], [Report || What <- [domain_check_failed, domain_audit_failed,
                                          domain_http_database_failed, domain_removal_failed],
-                                Report <- test_helper:logged(What)]),
+                                Report <- log_helper:logged(What)]),
     Rows = sql(Config, "SELECT domain FROM domain_settings WHERE status = 1"),
     ?assertEqual(lists:sort(string:lexemes(Rows, "\n")),
                  lists:sort([binary_to_list(D)
@@ -241,7 +241,7 @@ follows(Config) ->
 
 %% Past the pooler.
 sql(Config, Statements) ->
-    test_helper:sql(?config(url, Config), Statements).
+    db_helper:sql(?config(url, Config), Statements).
 
 name(Prefix, N) ->
     iolist_to_binary([Prefix, integer_to_list(N), ".example"]).

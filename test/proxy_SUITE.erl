@@ -34,7 +34,7 @@ init_per_testcase(Case, Config) ->
     %% As root some of them work as somebody else.
     Dir = filename:join("/tmp", test_helper:data_name(proxy)),
     ok = filelib:ensure_path(Dir),
-    Url = test_helper:fresh_url([{kind, sqlite} | Config]),
+    Url = db_helper:fresh_url([{kind, sqlite} | Config]),
     Env = #{database => Url, host_types => [<<"type1">>, <<"type2">>, <<"<b>type3</b>">>]},
     {ok, _} = http_helper:start(Env, #{username => "admin", password => "secret"}),
     pong = service_domain_db:sync_local(),
@@ -46,7 +46,7 @@ init_per_testcase(Case, Config) ->
 
 end_per_testcase(_Case, Config) ->
     stop_proxy(Config),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     ok = file:del_dir_r(?config(dir, Config)).
 
 every_address_of_the_page_leads_somewhere(Config) ->
@@ -192,7 +192,7 @@ output(Process) ->
 
 stop_proxy(Config) ->
     "" = os:cmd("kill " ++ ?config(pid, Config)),
-    test_helper:wait_until(fun() -> not test_helper:is_running(?config(pid, Config)) end).
+    test_helper:wait_until(fun() -> not program_helper:is_running(?config(pid, Config)) end).
 
 free_port() ->
     {ok, Socket} = gen_tcp:listen(0, [{ip, {127, 0, 0, 1}}]),

@@ -9,8 +9,11 @@
 -define(D, <<"a.example">>).
 -define(T, <<"type1">>).
 
+suite() ->
+    [{ct_hooks, [db_cth]}].
+
 all() ->
-    test_helper:databases().
+    db_helper:databases().
 
 groups() ->
     Cases = [a_node_that_starts_finishes_what_a_crash_left,
@@ -33,28 +36,21 @@ groups() ->
     %% Take 30 s and more.
     Slow = #{postgres => [what_was_given_up_is_tried_again_by_itself,
                           while_the_database_is_away_requests_wait_for_the_next_look]},
-    [{Kind, [], Cases ++ maps:get(Kind, Slow, [])} || {group, Kind} <- test_helper:databases()].
-
-init_per_group(Kind, Config) ->
-    test_helper:init_database(Kind, Config).
-
-end_per_group(_Kind, Config) ->
-    test_helper:end_database(Config).
+    [{Kind, [], Cases ++ maps:get(Kind, Slow, [])} || {group, Kind} <- db_helper:databases()].
 
 init_per_testcase(_Case, Config) ->
-    Url = test_helper:fresh_url(Config),
-    start(Url),
-    [{url, Url} | Config].
+    start(?config(url, Config)),
+    Config.
 
 end_per_testcase(_Case, _Config) ->
-    test_helper:stop_standalone().
+    node_helper:stop_standalone().
 
 start(Url) ->
     start(Url, #{}).
 
 start(Url, Env) ->
-    {ok, _} = test_helper:start_standalone(Env#{database => Url}),
-    test_helper:remover_done(),
+    {ok, _} = node_helper:start_standalone(Env#{database => Url}),
+    node_helper:remover_done(),
     pong = service_domain_db:sync_local().
 
 %% Cases
@@ -62,8 +58,8 @@ start(Url, Env) ->
 a_node_that_starts_finishes_what_a_crash_left(Config) ->
     Url = ?config(url, Config),
     insert(?D),
-    test_helper:stop_standalone(),
-    test_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
+    node_helper:stop_standalone(),
+    db_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
     start(Url),
     gone(?D).
 
@@ -75,7 +71,7 @@ a_failing_handler_leaves_the_domain_deleting_and_it_never_routes_again(Config) -
     ?assertEqual({error, not_found}, mongoose_domain_core:get_host_type(?D)),
     ?assertMatch({deleted, _}, mongoose_domain_api:enable_domain(?D)),
     ?assertMatch({duplicate, _}, mongoose_domain_api:insert_domain(?D, ?T)),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     %% Also after a restart.
     start(?config(url, Config), #{host_types => [<<"type2">>]}),
     ?assertEqual({error, not_found}, mongoose_domain_core:get_host_type(?D)).
@@ -84,7 +80,7 @@ a_removal_is_tried_again_when_the_handler_works(_Config) ->
     insert(?D),
     ok = mongoose_domain_hooks:add_removal_handler(h, fun(_, _) -> error(out_of_order) end),
     ?assertMatch({removal_failed, _}, mongoose_domain_api:delete_domain(?D, ?T)),
-    test_helper:remover_done(),
+    node_helper:remover_done(),
     ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
     ok = mongoose_domain_hooks:add_removal_handler(h, fun(_, _) -> ok end),
     ?assertMatch({ok, #{status := deleted}}, mongoose_domain_api:delete_domain(?D, ?T)),
@@ -93,8 +89,8 @@ a_removal_is_tried_again_when_the_handler_works(_Config) ->
 handlers_of_the_configuration_are_there_when_removals_are_resumed(Config) ->
     Url = ?config(url, Config),
     insert(?D),
-    test_helper:stop_standalone(),
-    test_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
+    node_helper:stop_standalone(),
+    db_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
     true = register(removal_witness, self()),
     start(Url, #{removal_handlers => [{?MODULE, witness_removal}]}),
     receive {removed, ?T, ?D} -> ok after 60000 -> ct:fail(handler_not_called) end,
@@ -104,14 +100,14 @@ handlers_of_the_configuration_are_there_when_removals_are_resumed(Config) ->
 an_unknown_host_type_waits_until_it_is_configured(Config) ->
     Url = ?config(url, Config),
     insert(?D),
-    test_helper:stop_standalone(),
-    test_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
+    node_helper:stop_standalone(),
+    db_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
     start(Url, #{host_types => [<<"type2">>]}),
     ?assertMatch({unknown_host_type, _}, mongoose_domain_api:delete_domain(?D, ?T)),
     mongoose_domain_remover:wake(),
-    test_helper:remover_done(),
+    node_helper:remover_done(),
     ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     start(Url),
     gone(?D).
 
@@ -126,7 +122,7 @@ many_requested_removals_all_end(_Config) ->
 a_node_that_dies_while_a_handler_runs_leaves_the_removal_to_the_next(Config) ->
     Node = node_that_removes(?D, Config),
     _ = os:cmd("kill -9 " ++ call(Node, os, getpid, [])),
-    test_helper:stop_node(Node),
+    node_helper:stop_node(Node),
     ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
     pong = checked(),
     ?assertEqual({error, not_found}, mongoose_domain_core:get_host_type(?D)),
@@ -134,7 +130,7 @@ a_node_that_dies_while_a_handler_runs_leaves_the_removal_to_the_next(Config) ->
     Next = start_node(Config, #{removal_handlers => [{?MODULE, note_removal}]}),
     gone(?D),
     ?assertEqual(?D, call(Next, persistent_term, get, [?MODULE])),
-    test_helper:stop_node(Next).
+    node_helper:stop_node(Next).
 
 two_nodes_that_remove_a_domain_at_once_both_succeed(Config) ->
     Node = start_node(Config),
@@ -152,7 +148,7 @@ two_nodes_that_remove_a_domain_at_once_both_succeed(Config) ->
          ?assert(lists:keymember(ok, 1, Results)),
          gone(?D)
      end || _ <- lists:seq(1, 10)],
-    test_helper:stop_node(Node).
+    node_helper:stop_node(Node).
 
 a_domain_cannot_be_added_again_before_its_removal_is_done(_Config) ->
     insert(?D),
@@ -176,7 +172,7 @@ a_late_removal_spares_a_domain_that_was_added_again(Config) ->
     pong = checked(),
     ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?D)),
     ?assertMatch({ok, #{status := enabled}}, mongoose_domain_api:get_domain_details(?D)),
-    test_helper:stop_node(Node).
+    node_helper:stop_node(Node).
 
 %% Handlers that hang
 
@@ -206,13 +202,13 @@ a_handler_that_hangs_is_given_up_and_the_domain_stays_deleting(Config) ->
     ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
     ?assertEqual({error, not_found}, mongoose_domain_core:get_host_type(?D)),
     %% The same where nobody waits for it.
-    test_helper:capture_logs(),
+    log_helper:capture_logs(),
     {ok, #{status := deleting}} = mongoose_domain_api:request_delete_domain(?D, ?T),
-    test_helper:remover_done(),
+    node_helper:remover_done(),
     ?assertMatch([#{domain := ?D, host_type := ?T, level := error,
                     reason := {handler_failed, {hanging, {no_end_within, 1}}}}],
-                 test_helper:logged(domain_removal_failed)),
-    test_helper:release_logs(),
+                 log_helper:logged(domain_removal_failed)),
+    log_helper:release_logs(),
     ?assertMatch({ok, #{status := deleting}}, mongoose_domain_api:get_domain_details(?D)),
     ok = mongoose_domain_hooks:delete_removal_handler(hanging),
     ?assertMatch({ok, #{status := deleted}}, mongoose_domain_api:delete_domain(?D, ?T)).
@@ -227,15 +223,15 @@ what_was_given_up_is_tried_again_by_itself(Config) ->
 
 while_the_database_is_away_requests_wait_for_the_next_look(Config) ->
     insert(?D),
-    test_helper:sql(?config(url, Config), "UPDATE domain_settings SET status = 2"),
-    _ = test_helper:control("stop", Config),
+    db_helper:sql(?config(url, Config), "UPDATE domain_settings SET status = 2"),
+    _ = db_helper:control("stop", Config),
     asked_by_the_remover(true),
     %% Each would wait for the node, which cannot follow, for 15 s.
     [ok = mongoose_domain_remover:request(?T, ?D) || _ <- lists:seq(1, 20)],
     #{is_held := true, requested := []} = sys:get_state(mongoose_domain_remover, infinity),
     ?assertEqual(1, asked_by_the_remover(false)),
-    _ = test_helper:control("start", Config),
-    pong = test_helper:loaded(),
+    _ = db_helper:control("start", Config),
+    pong = node_helper:loaded(),
     %% As the timer does.
     mongoose_domain_remover ! retry,
     gone(?D).
@@ -264,7 +260,7 @@ a_domain_that_is_removed_again_while_it_is_removed_is_gone(Config) ->
     {ok, _} = mongoose_domain_api:request_delete_domain(?D, ?T),
     [{?D, First}] = hanging(1),
     %% As if another node had removed it meanwhile, and it had been added again.
-    test_helper:sql(?config(url, Config), "DELETE FROM domain_settings"),
+    db_helper:sql(?config(url, Config), "DELETE FROM domain_settings"),
     insert(?D),
     {ok, _} = mongoose_domain_api:request_delete_domain(?D, ?T),
     First ! go_on,
@@ -275,7 +271,7 @@ a_domain_that_is_removed_again_while_it_is_removed_is_gone(Config) ->
 
 the_pause_grows_while_a_handler_fails(_Config) ->
     Pause = fun() ->
-        test_helper:remover_done(),
+        node_helper:remover_done(),
         #{timer := Timer, pause := Next} = sys:get_state(mongoose_domain_remover),
         {is_reference(Timer) andalso erlang:read_timer(Timer) > 0, Next}
     end,
@@ -303,14 +299,14 @@ a_handler_ends_with_the_application(_Config) ->
     {ok, _} = mongoose_domain_api:request_delete_domain(?D, ?T),
     Waiting = spawn(fun() -> mongoose_domain_api:delete_domain(<<"a.b.example">>, ?T) end),
     Handlers = [Handler || {_, Handler} <- hanging(2)],
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     exit(Waiting, kill),
     test_helper:wait_until(fun() -> not lists:any(fun is_process_alive/1, Handlers) end).
 
 the_nodes_are_asked_once_for_a_page_of_removals(Config) ->
     Url = ?config(url, Config),
-    test_helper:fill(Url, "d", ".example", 1500),
-    test_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
+    db_helper:fill(Url, "d", ".example", 1500),
+    db_helper:sql(Url, "UPDATE domain_settings SET status = 2"),
     asked_by_the_remover(true),
     ok = mongoose_domain_remover:wake(),
     test_helper:wait_until(fun() -> mongoose_domain_api:get_all_domains() =:= [] end, 300000),
@@ -350,7 +346,7 @@ note_removal(_HostType, Domain) ->
 %% Helpers
 
 restart(Config, Env) ->
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     start(?config(url, Config), Env).
 
 numbered(Prefix, N) ->
@@ -377,7 +373,7 @@ start_node(Config) ->
     start_node(Config, #{}).
 
 start_node(Config, Env) ->
-    Node = test_helper:start_node(node, Env#{database => ?config(url, Config)}),
+    Node = node_helper:start_node(node, Env#{database => ?config(url, Config)}),
     pong = call(Node, service_domain_db, sync_local, []),
     Node.
 
@@ -394,7 +390,7 @@ node_that_removes(Domain, Config) ->
     Node.
 
 call(Node, Module, Function, Args) ->
-    test_helper:call(Node, Module, Function, Args).
+    node_helper:call(Node, Module, Function, Args).
 
 %% The nodes are connected by the database only.
 checked() ->

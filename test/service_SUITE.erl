@@ -11,8 +11,11 @@
 -define(T1, <<"type1">>).
 -define(T2, <<"type2">>).
 
+suite() ->
+    [{ct_hooks, [db_cth]}].
+
 all() ->
-    [config_spec_is_a_section_of_mongooseim | test_helper:databases()].
+    [config_spec_is_a_section_of_mongooseim | db_helper:databases()].
 
 groups() ->
     Cases = [start_starts_the_sql_then_the_process_then_the_cleaner,
@@ -58,27 +61,20 @@ groups() ->
                           the_start_returns_when_the_first_attempt_fails,
                           the_start_does_not_wait_longer_than_it_is_told],
              mysql => [the_start_returns_when_the_first_attempt_fails]},
-    [{Kind, [], Cases ++ maps:get(Kind, Once, [])} || {group, Kind} <- test_helper:databases()].
-
-init_per_group(Kind, Config) ->
-    test_helper:init_database(Kind, Config).
-
-end_per_group(_Kind, Config) ->
-    test_helper:end_database(Config).
+    [{Kind, [], Cases ++ maps:get(Kind, Once, [])} || {group, Kind} <- db_helper:databases()].
 
 init_per_testcase(config_spec_is_a_section_of_mongooseim, Config) ->
     Config;
 init_per_testcase(_Case, Config) ->
-    Url = test_helper:fresh_url(Config),
-    test_helper:capture_logs(),
-    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    log_helper:capture_logs(),
+    {ok, _} = node_helper:start_standalone(#{database => ?config(url, Config)}),
     pong = service_domain_db:sync_local(),
-    [{url, Url} | Config].
+    Config.
 
 end_per_testcase(_Case, _Config) ->
     test_helper:attempt(fun() -> meck:unload() end),
-    test_helper:stop_standalone(),
-    test_helper:release_logs().
+    node_helper:stop_standalone(),
+    log_helper:release_logs().
 
 %% Cases
 
@@ -111,7 +107,7 @@ http_section() ->
 
 start_starts_the_sql_then_the_process_then_the_cleaner(_Config) ->
     %% It uses the SQL, too, and would be killed in the middle of replaced code.
-    test_helper:remover_done(),
+    node_helper:remover_done(),
     ok = service_domain_db:stop(),
     ok = meck:new([mongoose_domain_sql, mongoose_domain_db_cleaner], [passthrough]),
     Running = fun() -> is_pid(whereis(service_domain_db)) end,
@@ -198,7 +194,7 @@ unknown_messages_are_logged_and_ignored(_Config) ->
     gen_server:cast(Service, hello),
     ok = gen_server:call(Service, hello),
     pong = service_domain_db:ping(Service),
-    [?assertMatch([#{level := warning}], test_helper:logged(What))
+    [?assertMatch([#{level := warning}], log_helper:logged(What))
      || What <- [unexpected_message, unexpected_cast, unexpected_call]].
 
 restart_loads_everything_and_removes_what_is_gone(Config) ->
@@ -230,7 +226,7 @@ sync_local_goes_over_a_restart(_Config) ->
 a_crash_of_the_service_goes_on_from_the_position(Config) ->
     insert(?D, ?T1),
     insert(<<"b.example">>, ?T1),
-    Loads = length(test_helper:logged(domains_loaded)),
+    Loads = length(log_helper:logged(domains_loaded)),
     ok = sys:suspend(service_domain_db),
     %% One change without an event, which only a load would see, and one with.
     sql(Config, ["DELETE FROM domain_settings WHERE domain = 'a.example';",
@@ -240,7 +236,7 @@ a_crash_of_the_service_goes_on_from_the_position(Config) ->
     pong = service_domain_db:sync_local(),
     ?assertEqual({error, not_found}, host_type(<<"b.example">>)),
     ?assertEqual({ok, ?T1}, host_type(?D)),
-    ?assertEqual(Loads, length(test_helper:logged(domains_loaded))).
+    ?assertEqual(Loads, length(log_helper:logged(domains_loaded))).
 
 a_clean_restart_of_the_core_loads_at_once(_Config) ->
     insert(?D, ?T1),
@@ -258,11 +254,11 @@ a_clean_restart_of_the_core_loads_at_once(_Config) ->
 
 a_crash_of_the_core_keeps_the_table_and_goes_on(_Config) ->
     insert(?D, ?T1),
-    Loads = length(test_helper:logged(domains_loaded)),
+    Loads = length(log_helper:logged(domains_loaded)),
     kill(mongoose_domain_core),
     ?assertEqual({ok, ?T1}, host_type(?D)),
     insert(<<"b.example">>, ?T1),
-    ?assertEqual(Loads, length(test_helper:logged(domains_loaded))).
+    ?assertEqual(Loads, length(log_helper:logged(domains_loaded))).
 
 a_log_that_went_backwards_calls_restart_by_name_and_goes_on_serving(Config) ->
     insert(?D, ?T1),
@@ -293,7 +289,7 @@ an_out_of_date_node_reloads_and_writes_nothing(Config) ->
     ?assertEqual({ok, ?T1}, host_type(<<"b.example">>)),
     ?assertEqual({error, not_found}, host_type(?D)),
     ?assertEqual("1", sql(Config, "SELECT COUNT(*) FROM domain_events")),
-    ?assertMatch([#{reason := too_old}], test_helper:logged(domains_must_be_reloaded)).
+    ?assertMatch([#{reason := too_old}], log_helper:logged(domains_must_be_reloaded)).
 
 another_host_type_is_a_removal_and_an_addition(Config) ->
     insert(?D, ?T1),
@@ -344,7 +340,7 @@ a_load_does_not_flood_who_is_notified(Config) ->
     ok = meck:expect(mongoose_subdomain_core, add_domain,
                      fun(_HostType, Domain) -> Slow ! {add_domain, Domain}, ok end),
     Count = 20000,
-    "" = test_helper:fill(?config(url, Config), "d", ".example", Count),
+    "" = db_helper:fill(?config(url, Config), "d", ".example", Count),
     ok = service_domain_db:restart(),
     pong = service_domain_db:sync_local(),
     test_helper:wait_until(fun() -> counters:get(Told, 1) =:= Count end),
@@ -369,7 +365,7 @@ the_table_is_full_before_others_are_notified_and_a_ping_waits_for_both(Config) -
                      fun(_HostType, Domain) -> Waiting ! {add_domain, Domain}, ok end),
     Count = 20000,
     Before = mongoose_domain_core:domains_count(),
-    "" = test_helper:fill(?config(url, Config), "d", ".example", Count),
+    "" = db_helper:fill(?config(url, Config), "d", ".example", Count),
     ok = service_domain_db:restart(),
     {Pinging, Monitor} = spawn_monitor(fun() -> pong = service_domain_db:sync_local() end),
     test_helper:wait_until(fun() -> mongoose_domain_core:domains_count() =:= Before + Count end),
@@ -426,16 +422,16 @@ static_domains_win_and_are_logged_once_per_kind(Config) ->
     pong = service_domain_db:sync_local(),
     ?assertEqual({ok, ?T1}, host_type(?STATIC)),
     ?assertMatch([#{level := warning, count := 1, domains := [?STATIC]}],
-                 test_helper:logged(domain_static_but_in_db)),
+                 log_helper:logged(domain_static_but_in_db)),
     ?assertMatch([#{level := warning, count := 1, core_host_type := [?T1], db_host_type := [?T2]}],
-                 test_helper:logged(ignore_domain_from_db_with_different_host_type)),
+                 log_helper:logged(ignore_domain_from_db_with_different_host_type)),
     sql(Config, ["DELETE FROM domain_settings;",
                  "INSERT INTO domain_events (domain) VALUES ('static.example');"]),
     ok = service_domain_db:force_check_for_updates(),
     pong = service_domain_db:sync_local(),
     ?assertEqual({ok, ?T1}, host_type(?STATIC)),
     ?assertMatch([#{count := 1, domains := [?STATIC]}],
-                 test_helper:logged(domain_static_but_was_in_db)).
+                 log_helper:logged(domain_static_but_was_in_db)).
 
 unknown_host_types_are_logged_with_a_count_and_the_first_ten(Config) ->
     Values = lists:join(",", [io_lib:format("('d~b.example', 'nobody')", [N])
@@ -444,7 +440,7 @@ unknown_host_types_are_logged_with_a_count_and_the_first_ten(Config) ->
     ok = service_domain_db:restart(),
     pong = service_domain_db:sync_local(),
     [#{count := 2500, domains := First}] =
-        test_helper:logged(ignore_domain_from_db_with_unknown_host_type),
+        log_helper:logged(ignore_domain_from_db_with_unknown_host_type),
     ?assertEqual(10, length(First)).
 
 a_missing_id_is_settled_by_a_dummy(Config) ->
@@ -506,7 +502,7 @@ verify_finds_what_changed_without_an_event_and_heals_it(Config) ->
                 | [{Domain, ?T1, undefined} || Domain <- Gone]],
     ?assertEqual([], First -- Expected),
     ?assertMatch([#{level := error, count := 14, domains := [_, _, _, _, _, _, _, _, _, _]}],
-                 test_helper:logged(domains_differ_from_database)),
+                 log_helper:logged(domains_differ_from_database)),
     test_helper:wait_until(fun() -> whereis(service_domain_db) =/= Service end),
     pong = service_domain_db:sync_local(),
     ?assertEqual([{?D, ?T2}, {<<"new.example">>, ?T1}],
@@ -522,7 +518,7 @@ verify_leaves_the_domains_of_others_alone(Config) ->
     ?assertEqual(ok, service_domain_db:verify()),
     ?assertEqual({ok, ?T1}, host_type(<<"foreign.example">>)),
     ?assertEqual({ok, ?T1}, host_type(<<"other.example">>)),
-    ?assertEqual([], test_helper:logged(domains_differ_from_database)).
+    ?assertEqual([], log_helper:logged(domains_differ_from_database)).
 
 verify_knows_pending_events_from_differences(Config) ->
     insert(?D, ?T1),
@@ -531,19 +527,19 @@ verify_knows_pending_events_from_differences(Config) ->
                  "INSERT INTO domain_events (domain) VALUES ('a.example');"]),
     ?assertEqual(ok, service_domain_db:verify()),
     ?assertEqual({error, not_found}, host_type(?D)),
-    ?assertEqual([], test_helper:logged(domains_differ_from_database)).
+    ?assertEqual([], log_helper:logged(domains_differ_from_database)).
 
 audits_run_by_themselves(Config) ->
     Url = ?config(url, Config),
     insert(?D, ?T1),
-    test_helper:stop_standalone(),
-    {ok, _} = test_helper:start_standalone(#{database => Url, service => #{audit_interval => 1}}),
+    node_helper:stop_standalone(),
+    {ok, _} = node_helper:start_standalone(#{database => Url, service => #{audit_interval => 1}}),
     pong = service_domain_db:sync_local(),
     ?assertEqual({ok, ?T1}, host_type(?D)),
     sql(Config, "DELETE FROM domain_settings"),
     test_helper:wait_until(fun() -> host_type(?D) =:= {error, not_found} end),
     ?assertMatch([#{count := 1, domains := [?D]}],
-                 test_helper:logged(domains_differ_from_database)).
+                 log_helper:logged(domains_differ_from_database)).
 
 a_restart_without_effect_leaves_the_differences_for_the_next_check(Config) ->
     insert(?D, ?T1),
@@ -600,7 +596,7 @@ status_says_how_the_node_follows(Config) ->
 
 %% Not a look-up comes between the first start and the last.
 the_start_returns_when_the_domains_route(Config) ->
-    test_helper:fill(?config(url, Config), "d", ".example", 20000),
+    db_helper:fill(?config(url, Config), "d", ".example", 20000),
     [begin
          ok = service_domain_db:stop(),
          {ok, _} = mongoose_domain_sup:restart_core([[{?STATIC, ?T1}], [?T1, ?T2]]),
@@ -612,18 +608,18 @@ the_start_returns_when_the_first_attempt_fails(Config) ->
     sql(Config, "DROP TABLE domain_events; DROP TABLE domain_settings;"),
     ok = service_domain_db:stop(),
     ok = service_domain_db:start((opts())#{initial_load_timeout => 1000000000}),
-    ?assertMatch([#{reason := missing_tables} | _], test_helper:logged(domain_check_failed)),
+    ?assertMatch([#{reason := missing_tables} | _], log_helper:logged(domain_check_failed)),
     ?assertMatch(#{state := retrying}, service_domain_db:status()).
 
 %% The load cannot end while the core does nothing.
 the_start_does_not_wait_longer_than_it_is_told(Config) ->
     ok = service_domain_db:stop(),
-    test_helper:fill(?config(url, Config), "d", ".example", 1),
+    db_helper:fill(?config(url, Config), "d", ".example", 1),
     ok = sys:suspend(mongoose_domain_core),
     try
         ok = service_domain_db:start((opts())#{initial_load_timeout => 1}),
         ?assertMatch([#{level := warning, seconds := 1}],
-                     test_helper:logged(first_load_takes_long)),
+                     log_helper:logged(first_load_takes_long)),
         ?assertMatch(#{state := loading}, service_domain_db:status())
     after
         ok = sys:resume(mongoose_domain_core)
@@ -633,12 +629,12 @@ the_start_does_not_wait_longer_than_it_is_told(Config) ->
 
 %% Once, whatever is restarted; so on a node of its own.
 a_missing_index_is_noticed_at_the_start_with_its_statement(Config) ->
-    Node = test_helper:start_peer(index),
+    Node = node_helper:start_peer(index),
     %% MongooseIM's schema for MySQL has none on the domain.
     Count = case ?config(kind, Config) of mysql -> 1; _ -> 0 end,
-    Noticed = test_helper:call(Node, ?MODULE, notices_of_a_missing_index,
+    Noticed = node_helper:call(Node, ?MODULE, notices_of_a_missing_index,
                                [?config(url, Config), Count]),
-    test_helper:stop_node(Node),
+    node_helper:stop_node(Node),
     case Count of
         1 ->
             [#{statement := Statement}] = Noticed,
@@ -650,20 +646,20 @@ a_missing_index_is_noticed_at_the_start_with_its_statement(Config) ->
 
 %% Waits for so many; were there more, an audit would take longer than the look for the index.
 notices_of_a_missing_index(Url, Count) ->
-    test_helper:capture_logs(),
-    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    log_helper:capture_logs(),
+    {ok, _} = node_helper:start_standalone(#{database => Url}),
     test_helper:wait_until(fun() ->
-        length(test_helper:logged(domain_settings_without_index)) >= Count
+        length(log_helper:logged(domain_settings_without_index)) >= Count
     end),
     ok = service_domain_db:verify(),
     ok = service_domain_db:restart(),
     pong = service_domain_db:sync_local(),
     ok = service_domain_db:verify(),
-    test_helper:stop_standalone(),
-    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    node_helper:stop_standalone(),
+    {ok, _} = node_helper:start_standalone(#{database => Url}),
     ok = service_domain_db:verify(),
-    test_helper:stop_standalone(),
-    test_helper:logged(domain_settings_without_index).
+    node_helper:stop_standalone(),
+    log_helper:logged(domain_settings_without_index).
 
 %% Helpers
 
@@ -671,7 +667,7 @@ opts() ->
     #{db_pool => global, event_cleaning_interval => 1800, event_max_age => 7200}.
 
 sql(Config, Statements) ->
-    test_helper:sql(?config(url, Config), Statements).
+    db_helper:sql(?config(url, Config), Statements).
 
 insert(Domain, HostType) ->
     {ok, _} = mongoose_domain_api:insert_domain(Domain, HostType),

@@ -61,7 +61,7 @@ init_per_suite(Config0) ->
     Root = test_helper:root_dir(),
     [load(filename:join([Root, "test/mongooseim", Name])) || Name <- ["stand_in", "installer"]],
     Dir = ?config(priv_dir, Config0),
-    Config = test_helper:init_database(postgres, Config0),
+    Config = db_helper:init_database(postgres, Config0),
     [First, Second] = Mims = [filename:join(Dir, Name) || Name <- ["mim1", "mim2"]],
     Ours = filename:join(Dir, "ours"),
     stand_in:build(Second, "6.4.0"),
@@ -76,8 +76,8 @@ load(File) ->
     {module, Module} = code:load_binary(Module, File, Code).
 
 end_per_suite(Config) ->
-    test_helper:stop_node(?config(asker, Config)),
-    test_helper:end_database(Config).
+    node_helper:stop_node(?config(asker, Config)),
+    db_helper:end_database(Config).
 
 init_per_group(Group, Config) ->
     [{group, Group} | Config].
@@ -86,11 +86,11 @@ end_per_group(_Group, _Config) ->
     ok.
 
 init_per_testcase(a_removal_reaches_nodes_that_are_no_members_of_one_cluster, Config) ->
-    with_nodes([{url, test_helper:fresh_url(Config)} | Config]);
+    with_nodes([{url, db_helper:fresh_url(Config)} | Config]);
 init_per_testcase(_Case, Config) ->
     case ?config(group, Config) of
         options -> Config;
-        _ -> with_cluster([{url, test_helper:fresh_url(Config)} | Config])
+        _ -> with_cluster([{url, db_helper:fresh_url(Config)} | Config])
     end.
 
 with_cluster(Config0) ->
@@ -105,8 +105,8 @@ with_nodes(Config) ->
     [{nodes, Nodes}, {sidecar, hidden_peer(sidecar)} | Config].
 
 end_per_testcase(_Case, Config) ->
-    test_helper:stop_standalone(),
-    [test_helper:stop_node(Sidecar) || Sidecar <- [?config(sidecar, Config)],
+    node_helper:stop_standalone(),
+    [node_helper:stop_node(Sidecar) || Sidecar <- [?config(sidecar, Config)],
                                        Sidecar =/= undefined],
     %% Also one that hangs.
     [stand_in:signal("KILL", Node) || Node <- proplists:get_value(nodes, Config, []),
@@ -204,10 +204,10 @@ a_refusal_of_the_node_is_that_of_the_sidecar(Config) ->
     [begin
          ?assertEqual({not_found, <<"Given domain does not exist">>},
                       call(Sidecar, ?API, Delete, [<<"b.example">>, ?T])),
-         test_helper:sql(?config(url, Config), "UPDATE domain_settings SET host_type = 'other'"),
+         db_helper:sql(?config(url, Config), "UPDATE domain_settings SET host_type = 'other'"),
          ?assertEqual({wrong_host_type, <<"Wrong host type was provided">>},
                       call(Sidecar, ?API, Delete, [?D, ?T])),
-         test_helper:sql(?config(url, Config), "UPDATE domain_settings SET host_type = 'type1'"),
+         db_helper:sql(?config(url, Config), "UPDATE domain_settings SET host_type = 'type1'"),
          %% The nodes do not have it.
          ?assertEqual({unknown_host_type, <<"Unknown host type">>},
                       call(Sidecar, ?API, Delete, [?D, ?T2]))
@@ -264,10 +264,10 @@ a_password_is_changed_by_a_node_and_not_in_the_sidecar(Config) ->
                    {delete_domain_password, [?D]}], []],
                  [[{Function, Of} || {admins, Function, Of} <- calls(Node)]
                   || Node <- [First, Second]]),
-    ?assertEqual("0", test_helper:sql(?config(url, Config), "SELECT COUNT(*) FROM domain_admins")),
+    ?assertEqual("0", db_helper:sql(?config(url, Config), "SELECT COUNT(*) FROM domain_admins")),
     %% What a node keeps of a password the sidecar cannot read.
-    test_helper:sql(?config(url, Config),
-                    "INSERT INTO domain_admins (domain, pass_details) VALUES ('a.example', 'own')"),
+    db_helper:sql(?config(url, Config),
+                  "INSERT INTO domain_admins (domain, pass_details) VALUES ('a.example', 'own')"),
     {unreadable_password, Text} = call(Sidecar, ?API, check_domain_password, Args),
     says(Text, ["only that can check it"]).
 
@@ -286,16 +286,16 @@ a_removal_reaches_nodes_that_are_no_members_of_one_cluster(Config) ->
     ?assertEqual([], removed_on(First)).
 
 a_removal_right_after_the_start_connects_by_itself(Config) ->
-    test_helper:sql(?config(url, Config), "INSERT INTO domain_settings (domain, host_type)"
-                                          " VALUES ('a.example', 'type1')"),
+    db_helper:sql(?config(url, Config), "INSERT INTO domain_settings (domain, host_type)"
+                                        " VALUES ('a.example', 'type1')"),
     ?assertEqual({ok, details(?D, ?T, deleted)},
                  call(?config(sidecar, Config), ?MODULE, start_and_remove,
                       [sidecar_env(#{}, Config)])).
 
 the_sidecar_leaves_interrupted_removals_alone(Config) ->
-    test_helper:sql(?config(url, Config),
-                    "INSERT INTO domain_settings (domain, host_type, status)"
-                    " VALUES ('a.example', 'type1', 2)"),
+    db_helper:sql(?config(url, Config),
+                  "INSERT INTO domain_settings (domain, host_type, status)"
+                  " VALUES ('a.example', 'type1', 2)"),
     Sidecar = sidecar(Config),
     ok = call(Sidecar, ?MODULE, add_handler, []),
     ?assertEqual(undefined, call(Sidecar, erlang, whereis, [mongoose_domain_remover])),
@@ -432,7 +432,7 @@ nodes_that_cannot_remove_domains_are_passed_over(Config) ->
     {unreachable, Reasons} = call(Sidecar, ?API, delete_domain, [?D, ?T]),
     says(Reasons, ["no service_domain_db:enabled/0; ", "no mongoose_domain_api:delete_domain/2; ",
                    "service_domain_db is not enabled there$"]),
-    [test_helper:stop_node(Node) || Node <- [Peer, Other]].
+    [node_helper:stop_node(Node) || Node <- [Peer, Other]].
 
 a_sidecar_that_crashes_goes_on(Config) ->
     Sidecar = sidecar(Config),
@@ -516,11 +516,11 @@ wrong_options_are_refused(_Config) ->
                    "removal_timeout, in seconds from 1 to 86400">>]],
     %% Without nodes it is a node as any other.
     [begin
-         {ok, _} = test_helper:start_standalone(#{sidecar => Right}),
+         {ok, _} = node_helper:start_standalone(#{sidecar => Right}),
          ?assert(is_pid(whereis(mongoose_domain_remover))),
          ?assertEqual(undefined, whereis(?SIDECAR)),
          ?assertEqual([], ?SIDECAR:status()),
-         test_helper:stop_standalone()
+         node_helper:stop_standalone()
      end || Right <- [#{}, #{nodes => []}, #{nodes => [], removal_timeout => 1}]].
 
 a_sidecar_needs_the_database(_Config) ->
@@ -540,30 +540,30 @@ a_node_that_is_not_distributed_is_refused(_Config) ->
 
 a_node_that_is_not_hidden_is_refused(_Config) ->
     [begin
-         Peer = test_helper:start_peer(visible, [], Args),
+         Peer = node_helper:start_peer(visible, [], Args),
          {sidecar, Text} = refused(Peer, #{nodes => ['mim@127.0.0.1']}),
          says(Text, ["start it with -hidden"]),
-         test_helper:stop_node(Peer)
+         node_helper:stop_node(Peer)
      end || Args <- [[], ["-hidden", "false"]]].
 
 a_sidecar_of_itself_is_refused(_Config) ->
-    {_, Name} = Peer = test_helper:start_peer(hidden, [], ["-hidden", "true"]),
+    {_, Name} = Peer = node_helper:start_peer(hidden, [], ["-hidden", "true"]),
     {sidecar, Text} = refused(Peer, #{nodes => ['mim@127.0.0.1', Name]}),
     ?assertEqual(<<(atom_to_binary(Name))/binary, " is this node itself">>, Text),
     {sidecar, Twice} = refused(Peer, #{nodes => ['mim@127.0.0.1', 'mim@127.0.0.1']}),
     ?assertEqual(<<"a node is there twice">>, Twice),
-    test_helper:stop_node(Peer).
+    node_helper:stop_node(Peer).
 
 long_and_short_names_do_not_mix(_Config) ->
     Peer = hidden_peer(long),
     {sidecar, Text} = refused(Peer, #{nodes => ['mim@127.0.0.1', 'mim@a']}),
     says(Text, ["^mim@a has a short name and this node a long one"]),
-    test_helper:stop_node(Peer).
+    node_helper:stop_node(Peer).
 
 %% On the nodes
 
 start_and_remove(Env) ->
-    {ok, _} = test_helper:start_standalone(Env),
+    {ok, _} = node_helper:start_standalone(Env),
     ?API:delete_domain(?D, ?T).
 
 add_handler() ->
@@ -587,7 +587,7 @@ send_nonsense() ->
 %% Nodes
 
 hidden_peer(Name) ->
-    test_helper:start_peer(Name, [], ["-hidden"]).
+    node_helper:start_peer(Name, [], ["-hidden"]).
 
 start_mim(Dir, Config) ->
     start_mim(Dir, test_helper:data_name(mongooseim) ++ "@127.0.0.1", Config).
@@ -640,7 +640,7 @@ reachable(Sidecar) ->
     [IsReachable || #{reachable := IsReachable} <- status(Sidecar)].
 
 call(Node, Module, Function, Args) ->
-    test_helper:call(Node, Module, Function, Args).
+    node_helper:call(Node, Module, Function, Args).
 
 mim_call(Node, Module, Function, Args) ->
     stand_in:call(Node, Module, Function, Args).
@@ -681,8 +681,8 @@ insert(Sidecar, Domain) ->
 
 %% On the node of the tests.
 refused(Env) ->
-    Result = test_helper:start_standalone(Env),
-    test_helper:stop_standalone(),
+    Result = node_helper:start_standalone(Env),
+    node_helper:stop_standalone(),
     bad_option(Result).
 
 refused(Peer, Options) ->
@@ -705,8 +705,8 @@ details(Domain, HostType, Status) ->
     #{domain => Domain, host_type => HostType, status => Status}.
 
 rows(Config) ->
-    test_helper:sql(?config(url, Config), "SELECT domain, host_type, status FROM domain_settings"
-                                          " ORDER BY domain").
+    db_helper:sql(?config(url, Config), "SELECT domain, host_type, status FROM domain_settings"
+                                        " ORDER BY domain").
 
 rows_and_events(Config) ->
-    {rows(Config), test_helper:sql(?config(url, Config), "SELECT count(*) FROM domain_events")}.
+    {rows(Config), db_helper:sql(?config(url, Config), "SELECT count(*) FROM domain_events")}.

@@ -37,19 +37,19 @@ groups() ->
     [{postgres, Cases ++ [tls_that_is_not_required_and_not_offered_is_not_used]}, {mysql, Cases}].
 
 init_per_suite(Config) ->
-    test_helper:make_certificates(Config).
+    tls_helper:make_certificates(Config).
 
 end_per_suite(_Config) ->
     ok.
 
 init_per_group(Kind, Config) ->
     Dir = ?config(certificates, Config),
-    SelfSigned = test_helper:init_tls_database(Kind, filename:join(Dir, "self-signed"), Config),
-    Plain = test_helper:init_database(Kind, Config),
-    [{self_signed, SelfSigned}, {plain, Plain} | test_helper:init_tls_database(Kind, Dir, Config)].
+    SelfSigned = db_helper:init_tls_database(Kind, filename:join(Dir, "self-signed"), Config),
+    Plain = db_helper:init_database(Kind, Config),
+    [{self_signed, SelfSigned}, {plain, Plain} | db_helper:init_tls_database(Kind, Dir, Config)].
 
 end_per_group(_Kind, Config) ->
-    [test_helper:end_database(C)
+    [db_helper:end_database(C)
      || C <- [Config, ?config(self_signed, Config), ?config(plain, Config)]].
 
 init_per_testcase(_Case, Config) ->
@@ -73,10 +73,10 @@ a_wrong_authority_is_not_trusted(Config) ->
 
 %% Else it would be enough to be certified by any of them. For this node ours is one.
 the_authorities_of_the_system_are_not_trusted_beside_others(Config) ->
-    Node = test_helper:start_peer(system, [{"SSL_CERT_FILE", file("ca", Config)}]),
+    Node = node_helper:start_peer(system, [{"SSL_CERT_FILE", file("ca", Config)}]),
     Pools = [pool(verified(peer, Config, Ca), Config) || Ca <- ["ca", "other-ca"]],
-    Answers = [test_helper:call(Node, ?MODULE, connect_pool, [Pool]) || Pool <- Pools],
-    test_helper:stop_node(Node),
+    Answers = [node_helper:call(Node, ?MODULE, connect_pool, [Pool]) || Pool <- Pools],
+    node_helper:stop_node(Node),
     ?assertMatch([ok, {error, {tls_failed, _}}], Answers).
 
 %% As in MongooseIM since 6.4.
@@ -265,7 +265,7 @@ client(Config) ->
                               keyfile => file("client-key", Config)}.
 
 file(Name, Config) ->
-    test_helper:certificate(Name, Config).
+    tls_helper:certificate(Name, Config).
 
 %% The connection of a pool to the server of the configuration.
 pool(Tls, Config) ->
@@ -291,11 +291,11 @@ connect(Tls, Changes, Config) ->
 connect_trusting(Files, Config) ->
     Bundle = filename:join(?config(priv_dir, Config), "bundle.pem"),
     ok = file:write_file(Bundle, [element(2, file:read_file(File)) || File <- Files]),
-    Node = test_helper:start_peer(system),
-    ok = test_helper:call(Node, public_key, cacerts_load, [Bundle]),
+    Node = node_helper:start_peer(system),
+    ok = node_helper:call(Node, public_key, cacerts_load, [Bundle]),
     Pool = pool(#{verify_mode => peer}, Config),
-    Answer = test_helper:call(Node, ?MODULE, connect_pool, [Pool]),
-    test_helper:stop_node(Node),
+    Answer = node_helper:call(Node, ?MODULE, connect_pool, [Pool]),
+    node_helper:stop_node(Node),
     Answer.
 
 connect_pool(Opts) ->
@@ -341,17 +341,17 @@ is_encrypted(Tls, Config) ->
 
 is_encrypted(postgres, User, Pool, Config) ->
     Server = ?config(server_url, Config),
-    test_helper:sql(Server, ["CREATE ROLE ", User, " SUPERUSER LOGIN PASSWORD 'secret'"]),
+    db_helper:sql(Server, ["CREATE ROLE ", User, " SUPERUSER LOGIN PASSWORD 'secret'"]),
     {ok, Database} = open(Pool),
     ok = ask(Database),
-    Answer = test_helper:sql(Server, ["SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity "
-                                      "USING (pid) WHERE usename = '", User, "'"]),
+    Answer = db_helper:sql(Server, ["SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity "
+                                    "USING (pid) WHERE usename = '", User, "'"]),
     ok = mongoose_domain_nif:close_database(Database),
     Answer =:= "t";
 is_encrypted(mysql, User, Pool, Config) ->
-    test_helper:sql(?config(server_url, Config),
-                    ["CREATE USER ", User, "@'127.0.0.1' IDENTIFIED BY 'secret' REQUIRE SSL;",
-                     "GRANT ALL ON *.* TO ", User, "@'127.0.0.1'"]),
+    db_helper:sql(?config(server_url, Config),
+                  ["CREATE USER ", User, "@'127.0.0.1' IDENTIFIED BY 'secret' REQUIRE SSL;",
+                   "GRANT ALL ON *.* TO ", User, "@'127.0.0.1'"]),
     case connect_pool(Pool) of
         ok -> true;
         {error, {access_denied, _}} -> false

@@ -17,11 +17,11 @@ all() ->
      the_loaded_library_stays_until_the_node_restarts].
 
 init_per_testcase(_Case, Config) ->
-    Url = test_helper:fresh_url([{kind, sqlite} | Config]),
-    [{node, test_helper:start_node(upgrade, test_helper:node_env(Url, #{}))} | Config].
+    Url = db_helper:fresh_url([{kind, sqlite} | Config]),
+    [{node, node_helper:start_node(upgrade, node_helper:node_env(Url, #{}))} | Config].
 
 end_per_testcase(_Case, Config) ->
-    test_helper:stop_node(?config(node, Config)).
+    node_helper:stop_node(?config(node, Config)).
 
 loading_and_purging_softly_under_load_kills_nobody(Config) ->
     on_node(Config, fun() ->
@@ -49,7 +49,7 @@ whoever_a_hard_purge_kills_comes_back_and_nothing_is_lost(Config) ->
         %% The service first: it would leave the old code when the core is gone.
         [code:purge(Module) || Module <- lists:reverse(lists:sort(drop_ins()))],
         test_helper:wait_until(fun() -> pids() -- Pids =:= pids() end),
-        test_helper:loaded(),
+        node_helper:loaded(),
         ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(<<"a.example">>)),
         ?assertEqual(ok, service_domain_db:verify()),
         ?assertMatch(#{state := following, loads := 1}, service_domain_db:status())
@@ -78,7 +78,7 @@ the_loaded_library_stays_until_the_node_restarts(Config) ->
 %% Helpers
 
 on_node(Config, Fun) ->
-    test_helper:call(?config(node, Config), erlang, apply, [Fun, []]).
+    node_helper:call(?config(node, Config), erlang, apply, [Fun, []]).
 
 %% All of the application but the one with the library.
 drop_ins() ->
@@ -94,12 +94,12 @@ load_and_purge_under_load(Purge) ->
          {ok, _} = mongoose_domain_api:insert_domain(Domain, ?T),
          %% While the service looks for it, and again when it is done.
          lists:foreach(Reload, drop_ins()),
-         test_helper:loaded(),
+         node_helper:loaded(),
          lists:foreach(Reload, drop_ins()),
          ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(Domain))
      end || N <- lists:seq(1, ?ROUNDS)],
     stop_reader(Reader),
-    test_helper:loaded(),
+    node_helper:loaded(),
     ?assertEqual(ok, service_domain_db:verify()),
     ?assertEqual(?ROUNDS + 1, mongoose_domain_core:domains_count()).
 

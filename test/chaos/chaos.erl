@@ -55,7 +55,7 @@ run(Kind) ->
     _ = [io:format("node ~ts: ~ts~n", [Name, describe(call(Name, service_domain_db, status, [],
                                                            Last))])
          || Name <- ?NODES],
-    _ = [test_helper:stop_node(Node) || Node <- maps:values(maps:get(nodes, Last))],
+    _ = [node_helper:stop_node(Node) || Node <- maps:values(maps:get(nodes, Last))],
     chaos_server:stop(Server),
     Violations + length(Problems).
 
@@ -127,15 +127,15 @@ at_the_end(Name, Expected, Cluster) ->
 %% Nodes
 
 start_node(Server) ->
-    Node = test_helper:start_peer(chaos),
-    ok = test_helper:call(Node, chaos_node, start, [chaos_server:url(Server), ?STABLE]),
+    Node = node_helper:start_peer(chaos),
+    ok = node_helper:call(Node, chaos_node, start, [chaos_server:url(Server), ?STABLE]),
     Node.
 
 connect(#{nodes := Nodes}) ->
-    test_helper:connect(maps:values(Nodes)).
+    node_helper:connect(maps:values(Nodes)).
 
 call(Name, Module, Function, Args, #{nodes := Nodes}) ->
-    test_helper:call(maps:get(Name, Nodes), Module, Function, Args).
+    node_helper:call(maps:get(Name, Nodes), Module, Function, Args).
 
 %% What all nodes counted, also those that are gone.
 totals(Cluster = #{retired := Retired}) ->

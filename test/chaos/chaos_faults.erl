@@ -59,7 +59,7 @@ node_killed(Cluster = #{server := Server, nodes := Nodes, retired := Retired}) -
     #{c := Node} = Nodes,
     Counts = on(Node, chaos_node, counts, []),
     _ = os:cmd("kill -9 " ++ on(Node, os, getpid, [])),
-    test_helper:stop_node(Node),
+    node_helper:stop_node(Node),
     New = Cluster#{retired := chaos_node:add_counts(Counts, Retired),
                    nodes := Nodes#{c := chaos:start_node(Server)}},
     chaos:connect(New),
@@ -154,4 +154,4 @@ are_well(#{nodes := Nodes}) ->
     lists:usort(States) =:= [following] orelse States.
 
 on(Node, Module, Function, Args) ->
-    test_helper:call(Node, Module, Function, Args).
+    node_helper:call(Node, Module, Function, Args).

@@ -22,8 +22,8 @@ start(Url, Stable) ->
     _ = spawn(?MODULE, own_tables, [Self]),
     receive tables_are_there -> ok end,
     Service = #{event_cleaning_interval => 1800, event_max_age => 7200, audit_interval => 10},
-    {ok, _} = test_helper:start_standalone(#{database => Url, service => Service}),
-    pong = test_helper:loaded(),
+    {ok, _} = node_helper:start_standalone(#{database => Url, service => Service}),
+    pong = node_helper:loaded(),
     _ = spawn(fun() -> read(Stable) end),
     _ = [spawn(fun writer/0) || _ <- lists:seq(1, ?WRITERS)],
     ok.

@@ -11,9 +11,9 @@
 -define(CONNECTIONS, 30).
 
 start(Kind) ->
-    Config = test_helper:init_database(Kind, []),
+    Config = db_helper:init_database(Kind, []),
     Server = #{kind => Kind, config => Config},
-    Server1 = Server#{url => test_helper:fresh_url(Config)},
+    Server1 = Server#{url => db_helper:fresh_url(Config)},
     prepare_for_crowds(Server1),
     Server1.
 
@@ -27,14 +27,14 @@ prepare_for_crowds(Server = #{kind := mysql}) ->
     sql(Server, cut_connections_procedure()).
 
 stop(#{config := Config}) ->
-    test_helper:end_database(Config).
+    db_helper:end_database(Config).
 
 url(#{url := Url}) ->
     Url.
 
 %% @doc Domains that are there before the nodes, and that nobody touches.
 fill(Count, Server) ->
-    test_helper:fill(url(Server), "stable", ".example", Count).
+    db_helper:fill(url(Server), "stable", ".example", Count).
 
 %% @doc What should route: of each domain the newest row, if it is enabled.
 enabled(Server) ->
@@ -52,15 +52,15 @@ deleting(Server) ->
 %% Faults
 
 kill(#{config := Config}) ->
-    _ = test_helper:control("kill", Config),
+    _ = db_helper:control("kill", Config),
     ok.
 
 stop_at_once(#{config := Config}) ->
-    _ = test_helper:control("stop", Config),
+    _ = db_helper:control("stop", Config),
     ok.
 
 start_again(#{config := Config}) ->
-    _ = test_helper:control("start", Config),
+    _ = db_helper:control("start", Config),
     ok.
 
 freeze(Server) -> signal("STOP", Server).
@@ -68,7 +68,7 @@ freeze(Server) -> signal("STOP", Server).
 thaw(Server) -> signal("CONT", Server).
 
 signal(Signal, #{config := Config}) ->
-    Pids = lists:join(" ", test_helper:server_processes(Config)),
+    Pids = lists:join(" ", db_helper:server_processes(Config)),
     "" = os:cmd(lists:flatten(["kill -", Signal, " ", Pids])),
     ok.
 
@@ -169,4 +169,4 @@ sleep(Seconds, postgres) -> io_lib:format("SELECT pg_sleep(~w);~n", [Seconds]);
 sleep(Seconds, mysql) -> io_lib:format("SELECT SLEEP(~w);~n", [Seconds]).
 
 sql(Server, Statements) ->
-    test_helper:sql(url(Server), Statements).
+    db_helper:sql(url(Server), Statements).

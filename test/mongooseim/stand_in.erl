@@ -73,7 +73,7 @@ copy_tree(Dir) ->
     run("cp", ["-r", source(""), Dir]).
 
 %% @doc Starts the node of a release in embedded mode, with this environment of its application. It
-%% is asked over distribution, by a node that test_helper:start_peer/1 has started.
+%% is asked over distribution, by a node that node_helper:start_peer/1 has started.
 start(Dir, Env, Asker) ->
     start(Dir, test_helper:data_name(mongooseim) ++ "@127.0.0.1", Env, Asker).
 
@@ -93,7 +93,7 @@ start(Dir, Name, Env, Asker) ->
     Node.
 
 is_up({Asker, Name, _Pid} = Node) ->
-    test_helper:call(Asker, net_kernel, connect_node, [Name]) andalso
+    node_helper:call(Asker, net_kernel, connect_node, [Name]) andalso
         lists:keymember(mongooseim, 1, call(Node, application, which_applications, [])).
 
 %% @doc Stops it in good order.
@@ -112,7 +112,7 @@ is_alive({_Asker, _Name, Pid}) ->
     filelib:is_dir("/proc/" ++ integer_to_list(Pid)).
 
 call({Asker, Name, _Pid}, M, F, A) ->
-    test_helper:call(Asker, erpc, call, [Name, M, F, A]).
+    node_helper:call(Asker, erpc, call, [Name, M, F, A]).
 
 %% Internal
 
