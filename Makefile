@@ -32,10 +32,20 @@ CHAOS_DATABASES ?= postgres mysql
 
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
+.DEFAULT_GOAL := build
+.PHONY: help docs-test
 .PHONY: build debug-info demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 test-sid lint bench bench-native bench-follow bench-start bench-import bench-http sim sim-mutants chaos chaos-sid fuzz admin-fuzz screenshots quick clean
 
+# The targets, with a line each.
+help:
+	@awk '/^# / { text = text substr($$0, 3) " "; next } \
+	    /^[a-z][a-z0-9-]*:/ && text { sub(/[.:] .*/, "", text); sub(/:.*/, "", $$1); printf "%-15s %s\n", $$1, text } \
+	    { text = "" }' $(MAKEFILE_LIST)
+
+# The library and the HTTP server's program by cargo, then the Erlang modules. `make' alone does this.
 build:
 	@script/install-deps </dev/null
+	@script/build-native </dev/null
 	@rebar3 compile </dev/null
 
 # Two nodes over one database, and how quickly the second follows the first.
@@ -64,7 +74,7 @@ ctl:
 	@cargo build --release --quiet --locked -p domain_ctl
 	@echo "$${CARGO_TARGET_DIR:-target}/release/mongoose-domainctl"
 
-# The same, its manual page and its completions, below PREFIX.
+# Installs mongoose-domainctl, its manual page and its completions, below PREFIX.
 install-ctl: ctl
 	@ctl=$${CARGO_TARGET_DIR:-target}/release/mongoose-domainctl; share=$(DESTDIR)$(PREFIX)/share; \
 	install -D -t $(DESTDIR)$(PREFIX)/bin $$ctl && \
@@ -79,12 +89,15 @@ schema: build
 	@test -n "$$DATABASE" || { echo "usage: DATABASE=url make schema"; exit 1; }
 	@erl -noshell $(EBIN) -run mongoose_domain_shell schema
 
+# All tests, on SQLite and on servers of PostgreSQL and MariaDB that they start themselves.
 test: test-rust test-erlang
 
+# The tests in Rust.
 test-rust:
 	@script/install-deps test </dev/null
 	cargo test --release --workspace --locked
 
+# The Common Test suites, LANES at a time.
 test-erlang:
 	@script/install-deps browser </dev/null
 	@rebar3 compile </dev/null
@@ -94,10 +107,15 @@ test-erlang:
 test-otp27: build ctl
 	@script/root trixie script/suites $(SUITES) </dev/null
 
-# The same on OTP 29, PostgreSQL 18 and MySQL 9.7, in a Debian sid.
+# The Common Test suites on OTP 29, PostgreSQL 18 and MySQL 9.7, in a Debian sid.
 test-sid: build ctl
 	@script/root sid script/suites $(SUITES) </dev/null
 
+# The commands of README.md and doc/, run on a node of their own, and what they print.
+docs-test: build ctl
+	@script/docs-test
+
+# What must be clean: formats, warnings, calls, types, lengths of lines.
 lint:
 	@script/install-deps test </dev/null
 	cargo fmt --all --check
@@ -165,7 +183,7 @@ chaos:
 	@script/install-deps test </dev/null
 	@script/chaos $(CHAOS_DATABASES) </dev/null
 
-# The same on the servers of a Debian sid: MySQL 9.7 and PostgreSQL 18.
+# Real faults on the servers of a Debian sid: MySQL 9.7 and PostgreSQL 18.
 chaos-sid: build ctl
 	@script/root sid script/chaos $(CHAOS_DATABASES) </dev/null
 
@@ -188,5 +206,6 @@ admin-fuzz: build
 quick:
 	$(MAKE) bench bench-native bench-follow bench-start bench-import bench-http fuzz screenshots QUICK=1
 
+# Removes everything that was built.
 clean:
 	rm -rf _build target priv/*.so data

@@ -7,9 +7,28 @@
 -include_lib("stdlib/include/assert.hrl").
 
 all() ->
-    [no_recipe_names_the_database,
+    [a_suite_runs_by_its_name_alone,
+     every_target_is_in_the_help,
+     no_recipe_names_the_database,
      a_node_takes_its_database_from_the_environment,
      without_one_make_schema_says_what_to_do].
+
+%% With nothing compiled before: rebar3 leaves out the second application then.
+a_suite_runs_by_its_name_alone(Config) ->
+    Command = "rebar3 ct --suite core_SUITE --case both_lists_may_be_empty",
+    Said = run("sh", ["-c", Command], [{"REBAR_BASE_DIR", ?config(priv_dir, Config)},
+                                       {"MONGOOSE_DOMAIN_NATIVE_LIBRARY", library()}]),
+    ?assertMatch({match, _}, re:run(Said, "All 1 tests passed")).
+
+library() ->
+    filename:join(test_helper:root_dir(), "priv/mongoose_domain_nif.so").
+
+every_target_is_in_the_help(_Config) ->
+    {ok, Makefile} = file:read_file(filename:join(test_helper:root_dir(), "Makefile")),
+    Options = [global, multiline, {capture, all_but_first, list}],
+    {match, Targets} = re:run(Makefile, "^([a-z][a-z0-9-]*):", Options),
+    {match, Helped} = re:run(make(["help"], ""), "^([a-z][a-z0-9-]*) +[A-Z0-9]", Options),
+    ?assertEqual(lists:sort(Targets), lists:sort(Helped)).
 
 %% Arguments are seen by everybody (ps); make itself prints here what it would run.
 no_recipe_names_the_database(_Config) ->
@@ -41,9 +60,12 @@ without_one_make_schema_says_what_to_do(_Config) ->
 %% Helpers
 
 make(Args, Database) ->
-    Port = open_port({spawn_executable, os:find_executable("make")},
-                     [{args, ["-C", test_helper:root_dir() | Args]},
-                      {env, [{"DATABASE", Database}]}, exit_status, stderr_to_stdout]),
+    run("make", Args, [{"DATABASE", Database}]).
+
+run(Program, Args, Env) ->
+    Port = open_port({spawn_executable, os:find_executable(Program)},
+                     [{args, Args}, {env, Env}, {cd, test_helper:root_dir()}, exit_status,
+                      stderr_to_stdout]),
     said(Port, []).
 
 said(Port, Sofar) ->

@@ -56,19 +56,28 @@ run(Url, IsOurs) ->
     %% Names of their own, so that the demo can be repeated on a database that is kept.
     Suffix = integer_to_list(erlang:system_time(second), 36),
     Domain = iolist_to_binary(["example.", string:lowercase(Suffix), ".demo"]),
-    add_many(First, Second, Suffix),
-    change(First, Second, insert_domain, [Domain, ?T], {ok, ?T}, "added"),
-    change(First, Second, disable_domain, [Domain], {error, not_found}, "disabled"),
-    change(First, Second, enable_domain, [Domain], {ok, ?T}, "enabled"),
+    Many = add_many(First, Second, Suffix),
+    Added = change(First, Second, insert_domain, [Domain, ?T], {ok, ?T}, "added"),
+    Disabled = change(First, Second, disable_domain, [Domain], {error, not_found}, "disabled"),
+    Enabled = change(First, Second, enable_domain, [Domain], {ok, ?T}, "enabled"),
     refuse(First, Second, Domain),
-    change(First, Second, delete_domain, [Domain, ?T], {error, not_found}, "removed"),
+    Removed = change(First, Second, delete_domain, [Domain, ?T], {error, not_found}, "removed"),
     {not_found, _} = call(Second, mongoose_domain_api, get_domain_details, [Domain]),
     say("the second node reads the database: the domain does not exist any more", []),
     add_by_http(First, Second, Domain),
     lists:foreach(fun({Peer, _}) -> peer:stop(Peer) end, [First, Second]),
     _ = [say("the domains d1.~ts.demo to d~b.~ts.demo stay in the database",
              [string:lowercase(Suffix), ?COUNT, string:lowercase(Suffix)]) || not IsOurs],
-    say("done. The page of a node: `make serve', then http://127.0.0.1:8088/", []).
+    print_table([Many, Added, Disabled, Enabled, Removed]),
+    say("The page of a node: `make serve', then http://127.0.0.1:8088/", []).
+
+%% What was seen, by lines of what was done, how long that took, and when the second node had it.
+print_table(Rows) ->
+    Line = "~-16ts ~22ts ~26ts",
+    say("~n" ++ Line, ["", "on the first node", "the second routes so after"]),
+    [say(Line, [What, milliseconds(Took), milliseconds(Followed)])
+     || {What, Took, Followed} <- Rows],
+    say("", []).
 
 add_by_http(First, Second, Domain) ->
     {IpAddress, Port} = call(First, mongoose_domain_http, address, []),
@@ -99,7 +108,8 @@ add_many(First, Second, Suffix) ->
         "the second routes all ~b, each looked up, ~ts after the last was written "
         "(its table has ~b domains)",
         [?COUNT, (Ended - Began) / 1.0e6, round(?COUNT / ((Ended - Began) / 1.0e6)), Routed,
-         milliseconds(max(0, Seen - Ended)), Count]).
+         milliseconds(max(0, Seen - Ended)), Count]),
+    {integer_to_list(?COUNT) ++ " added", Ended - Began, max(0, Seen - Ended)}.
 
 wait_for_all(Second, Suffix, Deadline) ->
     case call(Second, ?MODULE, missing, [Suffix, ?COUNT]) of
@@ -126,7 +136,8 @@ change(First, Second, Function, [Domain | _] = Args, Expected, Done) ->
     say("~ts ~ts on the first node: ~0tp; the second node then says ~0tp, ~ts after the call began "
         "(the call took ~ts)",
         [Done, Domain, maps:get(status, element(2, Result)), Expected,
-         milliseconds(Seen - Began), milliseconds(Ended - Began)]).
+         milliseconds(Seen - Began), milliseconds(Ended - Began)]),
+    {"one " ++ Done, Ended - Began, Seen - Began}.
 
 refuse(First, Second, Domain) ->
     Result = call(First, mongoose_domain_api, delete_domain, [Domain, <<"type2">>]),
