@@ -402,7 +402,7 @@ names_of_another_form_are_marked_logged_and_removed_as_they_are(Config) ->
     ?assertEqual({ok, details(<<"upper.example">>, ?T, enabled)},
                  ?API:get_domain_details(<<"upper.example">>)),
     %% In the table they are as in MongooseIM; a load says once that nothing asks for them.
-    true = ets:delete_all_objects(test_helper),
+    true = ets:delete_all_objects(log_helper),
     ok = service_domain_db:restart(),
     sync(),
     [?assertEqual({ok, ?T}, ?API:get_host_type(Name)) || Name <- Others ++ Prepared],

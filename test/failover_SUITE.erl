@@ -124,7 +124,7 @@ start_replicated(Config) ->
     [Wrapper] = filelib:wildcard("/usr/lib/*/libnss_wrapper.so"),
     Node = node_helper:start_peer(node, [{"LD_PRELOAD", Wrapper}, {"NSS_WRAPPER_HOSTS", Hosts}]),
     Named = lists:flatten(string:replace(Url, "127.0.0.1", ?NAME)),
-    {ok, _} = node_helper:call(Node, test_helper, start_standalone, [#{database => Named}]),
+    {ok, _} = node_helper:call(Node, node_helper, start_standalone, [#{database => Named}]),
     pong = node_helper:call(Node, service_domain_db, sync_local, []),
     [{node, Node} | Started].
 

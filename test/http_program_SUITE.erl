@@ -401,7 +401,7 @@ in_its_place(Script, What, Config) ->
         true = node_helper:call(Node, code, add_patha, [filename:join(Dir, "ebin")]),
         _ = node_helper:call(Node, ?MODULE, keep_logs, []),
         Before = node_helper:call(Node, erlang, memory, [total]),
-        {ok, _} = node_helper:call(Node, test_helper, start_standalone,
+        {ok, _} = node_helper:call(Node, node_helper, start_standalone,
                                    [#{http => #{port => 0}}]),
         test_helper:wait_until(fun() -> logged(Node, What) =/= [] end),
         ?assertEqual({ok, <<"type1">>},
@@ -415,7 +415,7 @@ in_its_place(Script, What, Config) ->
     end.
 
 logged(Node, What) ->
-    node_helper:call(Node, test_helper, logged, [What]).
+    node_helper:call(Node, log_helper, logged, [What]).
 
 %% The table of the logs needs an owner that stays.
 keep_logs() ->

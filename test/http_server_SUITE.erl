@@ -101,7 +101,7 @@ no_credentials_are_logged(Config) ->
     Crashed ! start,
     wait_for_other_than(Crashed),
     ok = logger:set_primary_config(level, notice),
-    Text = lists:flatten(io_lib:format("~tp", [ets:tab2list(test_helper)])),
+    Text = lists:flatten(io_lib:format("~tp", [ets:tab2list(log_helper)])),
     [?assertNotEqual({Report, nomatch}, {Report, string:find(Text, Report)})
      || Report <- ["progress", "child_terminated", "killed", "no_state"]],
     ?assertEqual(nomatch, string:find(Text, "secret")),

@@ -93,7 +93,7 @@ control("start", _Config) ->
 %% Another node of the cluster. One that hangs answers nothing, and is still known.
 control("add_node", Config) ->
     {_, Name} = Other = ?config(other, Config),
-    {ok, _} = node_helper:call(Other, test_helper, start_standalone, [env(Config)]),
+    {ok, _} = node_helper:call(Other, node_helper, start_standalone, [env(Config)]),
     true = net_kernel:connect_node(Name),
     pong = node_helper:call(Other, service_domain_db, sync_local, []),
     put(other_pid, node_helper:call(Other, os, getpid, []));
@@ -101,7 +101,7 @@ control("hang_node", _Config) ->
     "" = os:cmd("kill -STOP " ++ get(other_pid));
 control("remove_node", Config) ->
     "" = os:cmd("kill -CONT " ++ get(other_pid)),
-    ok = node_helper:call(?config(other, Config), test_helper, stop_standalone, []);
+    ok = node_helper:call(?config(other, Config), node_helper, stop_standalone, []);
 control("write_row", Config) ->
     "" = db_helper:sql(?config(url, Config), "INSERT INTO domain_settings (domain, host_type) "
                                              "VALUES ('UPPER.Example', 'type1')");

@@ -168,7 +168,7 @@ a_late_removal_spares_a_domain_that_was_added_again(Config) ->
     {ok, #{status := deleted}} = mongoose_domain_api:delete_domain(?D, ?T),
     insert(?D),
     ok = call(Node, ?MODULE, end_waiting_handler, []),
-    ok = call(Node, test_helper, remover_done, []),
+    ok = call(Node, node_helper, remover_done, []),
     pong = checked(),
     ?assertEqual({ok, ?T}, mongoose_domain_core:get_host_type(?D)),
     ?assertMatch({ok, #{status := enabled}}, mongoose_domain_api:get_domain_details(?D)),

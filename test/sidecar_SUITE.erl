@@ -416,7 +416,7 @@ nodes_that_cannot_remove_domains_are_passed_over(Config) ->
     ok = call(Peer, ?MODULE, forget_functions, [service_domain_db]),
     {_, NoApi} = Other = hidden_peer(no_api),
     ok = call(Other, ?MODULE, forget_functions, [?API]),
-    {ok, _} = call(Other, test_helper, start_standalone, [#{database => ?config(url, Config)}]),
+    {ok, _} = call(Other, node_helper, start_standalone, [#{database => ?config(url, Config)}]),
     Sidecar = ?config(sidecar, Config),
     start_sidecar(Sidecar, #{nodes => [NoMim, NoApi, stand_in:name(Second)]}, Config),
     Text = <<"it is not a node of MongooseIM: it has no service_domain_db:enabled/0">>,
@@ -626,7 +626,7 @@ sidecar(Options, Config) ->
     Sidecar.
 
 start_sidecar(Sidecar, Options, Config) ->
-    {ok, _} = call(Sidecar, test_helper, start_standalone, [sidecar_env(Options, Config)]),
+    {ok, _} = call(Sidecar, node_helper, start_standalone, [sidecar_env(Options, Config)]),
     pong = call(Sidecar, service_domain_db, sync_local, []).
 
 sidecar_env(Options, Config) ->
@@ -686,7 +686,7 @@ refused(Env) ->
     bad_option(Result).
 
 refused(Peer, Options) ->
-    bad_option(call(Peer, test_helper, start_standalone,
+    bad_option(call(Peer, node_helper, start_standalone,
                     [#{sidecar => Options, database => "sqlite:x"}])).
 
 bad_option({error, {?APP, {{bad_option, Option, Text}, _}}}) ->

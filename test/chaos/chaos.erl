@@ -106,7 +106,7 @@ at_the_end(Cluster = #{server := Server}) ->
     _ = [ok = call(Name, mongoose_domain_remover, wake, [], Cluster) || Name <- ?NODES],
     Undone = problem(i10_removals_left_undone, fun() -> chaos_server:deleting(Server) =:= 0 end),
     %% One may just wait for its next try.
-    _ = [pong = call(Name, test_helper, loaded, [], Cluster) || Name <- ?NODES],
+    _ = [pong = call(Name, node_helper, loaded, [], Cluster) || Name <- ?NODES],
     Expected = chaos_server:enabled(Server),
     Undone ++ lists:append([at_the_end(Name, Expected, Cluster) || Name <- ?NODES]).
 
