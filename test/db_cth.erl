@@ -1,6 +1,6 @@
 %% @doc A Common Test hook for suites that run their cases in a group for each kind of database.
-%% The group has a server while it lasts, if its kind needs one; each case has a fresh database, whose
-%% URL is `url' in its configuration.
+%% The group has a server while it lasts, if its kind needs one; each case has a fresh database,
+%% whose URL is `url' in its configuration.
 -module(db_cth).
 
 -export([init/2, pre_init_per_group/4, post_end_per_group/5, pre_init_per_testcase/4]).
