@@ -128,10 +128,11 @@ fn made_subdomains<'a>(env: Env<'a>, [host_type, domain]: [Term<'a>; 2]) -> Opti
         let info = info(env, &made.subdomain);
         tuple(env, [info, made.is_contested.encode(env), made.is_domain.encode(env)])
     };
-    read(|patterns, table| {
+    let made = read(|patterns, table| {
         let made = patterns.made(table, sought(host_type), sought(domain));
         list(env, made.iter().map(term))
-    })
+    });
+    Some(made.unwrap_or_else(|| Term::list_new_empty(env)))
 }
 
 /// Is there anything to say when this domain begins to route?
@@ -195,7 +196,7 @@ fn unregister_pattern<'a>(
     host_type: Binary<'a>,
     of: Term<'a>,
 ) -> NifResult<Term<'a>> {
-    let pattern = pattern(of)?;
+    let Ok(pattern) = pattern(of) else { return Ok(undefined().encode(env)) };
     Ok(match change(|it| it.unregister(&host_type, &pattern))? {
         Some(handler) => (ok(), handler.copy(env)).encode(env),
         None => undefined().encode(env),
