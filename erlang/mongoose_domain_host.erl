@@ -100,10 +100,9 @@ whom_to_notify() ->
 %% of none.
 -spec additions() -> all | colliding.
 additions() ->
-    case computes_subdomains() andalso not mongoose_subdomain_core:wants_additions()
-         andalso not has_listeners() of
-        true -> colliding;
-        false -> all
+    case call(mongoose_subdomain_core, wants_additions, [], true) orelse has_listeners() of
+        true -> all;
+        false -> colliding
     end.
 
 %% Is mongoose_subdomain_core ours?

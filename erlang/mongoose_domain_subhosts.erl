@@ -101,12 +101,15 @@ await_keep_up(Milliseconds) ->
         false -> timer:sleep(1), await_keep_up(Milliseconds - 1)
     end.
 
-%% @doc A name that somebody else makes, too, does not end.
+%% @doc A name that somebody else makes, too, does not end. But one that the same prefix makes for
+%% the same domain has come back, or has another host type by now, and is told to begin later.
 -spec name_ended(info()) -> ok.
-name_ended(#{subdomain := Name} = Info) ->
-    Found = mongoose_domain_nif:subdomain_info(Name),
-    _ = lists:member(Found, [{error, not_found}, {ok, Info}])
-        andalso mongoose_domain_host:unregister_subhost(Name),
+name_ended(#{subdomain := Name, subdomain_pattern := Pattern, parent_domain := Parent} = Info) ->
+    ok = case mongoose_domain_nif:subdomain_info(Name) of
+             {ok, #{subdomain_pattern := Other, parent_domain := Domain}}
+               when Other =/= Pattern; Domain =/= Parent -> ok;
+             _ -> mongoose_domain_host:unregister_subhost(Name)
+         end,
     mongoose_domain_host:maybe_remove_subdomain(Info).
 
 split(Count, List) when length(List) =< Count -> {List, []};

@@ -71,10 +71,11 @@ impl Node {
             coverage.add(Corner::QuietAddition, left_out as u64);
         }
         let done = self.notifying.len().min(limit);
+        let computes = self.computes_subdomains();
         for transition in self.notifying.drain(..done) {
             let replaced = transition.removed.is_some() && transition.added.is_some();
             coverage.add(Corner::HostTypeReplaced, u64::from(replaced));
-            if self.computes_subdomains() && is_quiet_addition(&transition) {
+            if computes && is_quiet_addition(&transition) {
                 let text = format!("node {}: notified of a quiet addition", self.number);
                 return Err(violation("I7 hooks", text));
             }
