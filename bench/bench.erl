@@ -34,7 +34,8 @@
 
 -define(GROUPS, [{"lookups", bench_lookups}, {"lists", bench_lists}, {"writes", bench_writes},
                  {"loads", bench_loads}, {"latency", bench_latency}, {"follow", bench_events},
-                 {"schedulers", bench_schedulers}, {"cycles", bench_cycles}]).
+                 {"schedulers", bench_schedulers}, {"cycles", bench_cycles},
+                 {"subdomains", bench_subdomains}]).
 
 -spec main([string()]) -> no_return().
 main([Quick, Only]) ->

@@ -35,7 +35,8 @@ prepare() ->
     ok = logger:set_primary_config(level, error),
     {ok, _} = application:ensure_all_started(mongoose_domain_native),
     ok = application:load(?APP),
-    ok = code:ensure_modules_loaded([bench_driver, bench_reference, bench_reference_loader
+    ok = code:ensure_modules_loaded([bench_driver, bench_reference, bench_reference_loader,
+                                     bench_reference_subdomains
                                      | modules(mongoose_domain_native) ++ modules(?APP)]).
 
 %% @doc Starts a side with these static domains. Ours begins to load at once.

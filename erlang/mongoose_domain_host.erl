@@ -8,6 +8,10 @@
 %%
 %% - `mongoose_subdomain_core:add_domain/2', `mongoose_subdomain_core:remove_domain/2',
 %%   `mongoose_lazy_routing:maybe_remove_domain/2': they are notified of changes;
+%% - `mongoose_hooks:register_subhost/2' and `unregister_subhost/1',
+%%   `mongoose_lazy_routing:maybe_remove_subdomain/1' and `mongoose_packet_handler:add_extra/2', if
+%%   our `mongoose_subdomain_core' is there: they are notified of names below domains; a handler of
+%%   such names gets its host type;
 %% - `mongoose_domain_sql:start/1', `mongoose_domain_db_cleaner:start/1' and `stop/0': they start
 %%   and stop with the service;
 %% - `mongoose_service:is_loaded/1': is the service enabled?
@@ -22,7 +26,10 @@
 
 -include_lib("kernel/include/logger.hrl").
 
--export([check/0, whom_to_notify/0, notify_functions/1, notify_listeners/1, keep_up/0]).
+-export([check/0, whom_to_notify/0, additions/0]).
+-export([notify_functions/1, notify_listeners/1, notify_of_collisions/1, keep_up/0]).
+-export([has_subhost_handlers/0, is_told_of_subdomains/0, packet_handler/2, is_domain/1]).
+-export([register_subhost/1, unregister_subhost/1, maybe_remove_subdomain/1]).
 -export([start_service/2, stop_service/1, is_service_loaded/1]).
 -export([start_process/1, stop_process/1, change/1, change_password/1]).
 -export([request_checks_beside/0, nodes_beside/0]).
@@ -48,6 +55,12 @@
                                           {mongoose_config, get_opt, 1},
                                           {mongoose_config, get_opt, 2}]).
 
+%% What our mongoose_subdomain_core calls.
+-define(OF_SUBDOMAINS, [{mongoose_hooks, register_subhost, 2},
+                        {mongoose_hooks, unregister_subhost, 1},
+                        {mongoose_lazy_routing, maybe_remove_subdomain, 1},
+                        {mongoose_packet_handler, add_extra, 2}]).
+
 %% The processes behind those that are notified, and the one behind the listeners.
 -define(NOTIFIED, [mongoose_subdomain_core, mongoose_lazy_routing, mongoose_domain_hooks]).
 %% So many messages are not much.
@@ -57,10 +70,13 @@
 %% Inside MongooseIM it logs which of its functions are missing.
 -spec check() -> ok.
 check() ->
+    Called = ?FUNCTIONS ++ ?OF_SUBDOMAINS,
     _ = [code:ensure_loaded(Module)
-         || Module <- lists:usort([mongoose_domain_hooks | [M || {M, _, _} <- ?FUNCTIONS]])],
+         || Module <- lists:usort([mongoose_domain_hooks | [M || {M, _, _} <- Called]])],
     Missing = [text("~s:~s/~b", [M, F, A])
-               || is_mongooseim(), {M, F, A} <- ?FUNCTIONS, not erlang:function_exported(M, F, A)],
+               || is_mongooseim(),
+                  {M, F, A} <- ?FUNCTIONS ++ [F || F <- ?OF_SUBDOMAINS, computes_subdomains()],
+                  not erlang:function_exported(M, F, A)],
     _ = Missing =/= [] andalso
         ?LOG_ERROR(#{what => mongooseim_functions_missing, functions => Missing,
                      text => <<"mongoose_domain_native calls functions that this MongooseIM does "
@@ -71,14 +87,30 @@ check() ->
 %% or only the listeners of the standalone application, or nobody.
 -spec whom_to_notify() -> functions | listeners | nobody.
 whom_to_notify() ->
-    case erlang:function_exported(mongoose_subdomain_core, add_domain, 2)
-         orelse erlang:function_exported(mongoose_lazy_routing, maybe_remove_domain, 2) of
+    Computes = computes_subdomains(),
+    case not Computes andalso erlang:function_exported(mongoose_subdomain_core, add_domain, 2)
+         orelse erlang:function_exported(mongoose_lazy_routing, maybe_remove_domain, 2)
+         orelse Computes andalso erlang:function_exported(mongoose_hooks, register_subhost, 2) of
         true -> functions;
-        false -> case call(mongoose_domain_hooks, has_listeners, [], false) of
-                     true -> listeners;
-                     false -> nobody
-                 end
+        false when Computes -> listeners;
+        false -> case has_listeners() of true -> listeners; false -> nobody end
     end.
+
+%% @doc Of which domains that route now are they notified? With our `mongoose_subdomain_core' mostly
+%% of none.
+-spec additions() -> all | colliding.
+additions() ->
+    case call(mongoose_subdomain_core, wants_additions, [], true) orelse has_listeners() of
+        true -> all;
+        false -> colliding
+    end.
+
+%% Is mongoose_subdomain_core ours?
+computes_subdomains() ->
+    erlang:function_exported(mongoose_subdomain_core, wants_additions, 0).
+
+has_listeners() ->
+    call(mongoose_domain_hooks, has_listeners, [], false).
 
 %% @doc Notifies MongooseIM of a change.
 -spec notify_functions(mongoose_domain_nif:transition()) -> ok.
@@ -92,17 +124,67 @@ notify_functions({Domain, Removed, Added}) ->
 notify_listeners(Transitions) ->
     call(mongoose_domain_hooks, domains_changed, [Transitions], ok).
 
-%% @doc Have the processes that are notified not many messages to handle?
+%% @doc Tells our `mongoose_subdomain_core' of additions that collide.
+-spec notify_of_collisions([mongoose_domain_nif:transition()]) -> ok.
+notify_of_collisions(Transitions) ->
+    Collides = fun(HostType, Domain) ->
+                   HostType =/= undefined andalso computes_subdomains()
+                       andalso mongoose_domain_nif:collides(HostType, Domain)
+               end,
+    lists:foreach(fun({Domain, HostType}) -> notify_functions(?ADDED, HostType, Domain) end,
+                  [{Domain, Added} || {Domain, _Removed, Added} <- Transitions,
+                                      Collides(Added, Domain)]).
+
+%% @doc Have the processes that are notified, but for the calling one, not many messages to handle?
 -spec keep_up() -> boolean().
 keep_up() ->
     lists:all(fun(Name) -> has_short_mailbox(whereis(Name)) end, ?NOTIFIED).
 
 has_short_mailbox(undefined) ->
     true;
+has_short_mailbox(Pid) when Pid =:= self() ->
+    true;
 has_short_mailbox(Pid) ->
     case process_info(Pid, message_queue_len) of
         {message_queue_len, Length} -> Length =< ?SHORT_MAILBOX;
         undefined -> true
+    end.
+
+%% @doc Is there somebody who wants to know of each name below a domain?
+-spec has_subhost_handlers() -> boolean().
+has_subhost_handlers() ->
+    erlang:function_exported(mongoose_hooks, register_subhost, 2)
+        andalso mongoose_domain_handlers:has(register_subhost).
+
+%% @doc Is there somebody who may want to know that such a name ended?
+-spec is_told_of_subdomains() -> boolean().
+is_told_of_subdomains() ->
+    erlang:function_exported(mongoose_hooks, unregister_subhost, 1)
+        orelse erlang:function_exported(mongoose_lazy_routing, maybe_remove_subdomain, 1).
+
+-spec register_subhost(binary()) -> ok.
+register_subhost(Name) -> tell(mongoose_hooks, register_subhost, [Name, false]).
+
+-spec unregister_subhost(binary()) -> ok.
+unregister_subhost(Name) -> tell(mongoose_hooks, unregister_subhost, [Name]).
+
+-spec maybe_remove_subdomain(mongoose_domain_nif:subdomain()) -> ok.
+maybe_remove_subdomain(Info) -> tell(mongoose_lazy_routing, maybe_remove_subdomain, [Info]).
+
+%% @doc A handler of packets that knows its host type.
+-spec packet_handler(Handler :: term(), HostType :: binary()) -> Handler :: term().
+packet_handler(Handler, HostType) ->
+    call(mongoose_packet_handler, add_extra, [Handler, #{host_type => HostType}], Handler).
+
+%% @doc Does a domain of this name route?
+-spec is_domain(binary()) -> boolean().
+is_domain(Name) ->
+    try mongoose_domain_nif:get_host_type(Name) of
+        {ok, _} -> true;
+        {error, not_found} -> false
+    catch
+        %% There is no routing table.
+        error:badarg -> false
     end.
 
 %% @doc Starts the service's process, between the parts of the host that belong to it.
@@ -230,16 +312,21 @@ notify_functions(Functions, HostType, Domain) ->
     lists:foreach(fun({Module, Function, 2}) -> notify(Module, Function, HostType, Domain) end,
                   Functions).
 
-%% Whoever is notified must not bring the table's process down, again and again.
 notify(Module, Function, HostType, Domain) ->
+    tell(Module, Function, [HostType, Domain], #{host_type => HostType, domain => Domain}).
+
+tell(Module, Function, Args) ->
+    tell(Module, Function, Args, #{arguments => Args}).
+
+%% Whoever is notified must not bring the process down that does it, again and again.
+tell(Module, Function, Args, Report) ->
     try
-        _ = call(Module, Function, [HostType, Domain], ok),
+        _ = call(Module, Function, Args, ok),
         ok
     catch
         Class:Reason:Stacktrace ->
-            ?LOG_ERROR(#{what => domain_hook_failed, hook => {Module, Function},
-                         host_type => HostType, domain => Domain, class => Class,
-                         reason => Reason, stacktrace => Stacktrace})
+            ?LOG_ERROR(Report#{what => domain_hook_failed, hook => {Module, Function},
+                               class => Class, reason => Reason, stacktrace => Stacktrace})
     end.
 
 load_and_call(Module, Function, Args) ->

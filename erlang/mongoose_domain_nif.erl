@@ -15,7 +15,10 @@
 -export([get_start_args/0, has_host_type/2, removals/0, insert/3, delete/1]).
 -export([open_database/1, close_database/1, request/3]).
 -export([start_follower/2, send_to_follower/2, stop_follower/1, forget_position/0]).
--export([apply_batch/2, pending/2, keep/1]).
+-export([apply_batch/2, pending/3, keep/1, kept_term/0]).
+-export([start_subdomains/1, stop_subdomains/0, register_pattern/3, unregister_pattern/2]).
+-export([subdomain_host_type/1, subdomain_info/1, subdomains_of/1, made_subdomains/2]).
+-export([collides/2, colliding_domains/2, domains_and_transitions/1, transitions/0]).
 -export([statistics/0, count_error/2, host_types/0]).
 -export([priv_file/1]).
 
@@ -27,11 +30,14 @@
        get_start_args/0, has_host_type/2, removals/0, insert/3, delete/1,
        open_database/1, close_database/1, request/3,
        start_follower/2, send_to_follower/2, stop_follower/1, forget_position/0,
-       apply_batch/2, pending/2, keep/1,
+       apply_batch/2, pending/3, keep/1, kept_term/0,
+       start_subdomains/1, stop_subdomains/0, register_pattern/3, unregister_pattern/2,
+       subdomain_host_type/1, subdomain_info/1, subdomains_of/1, made_subdomains/2,
+       collides/2, colliding_domains/2, domains_and_transitions/1, transitions/0,
        statistics/0, count_error/2, host_types/0]).
 
 -export_type([database/0, database_options/0, request/0, row/0, failure/0, follower/0, batch/0,
-              transition/0, difference/0, statistics/0]).
+              transition/0, difference/0, statistics/0, pattern/0, subdomain/0, made/0]).
 
 -type domain() :: binary().
 -type host_type() :: binary().
@@ -90,6 +96,14 @@
 %% A domain lost a host type, got one, or both.
 -type transition() :: {domain(), Removed :: host_type() | undefined,
                        Added :: host_type() | undefined}.
+
+%% What makes names below the domains of a host type, or one name.
+-type pattern() :: {prefix | fqdn, binary()}.
+-type subdomain() :: #{host_type := host_type(), subdomain := domain(),
+                       subdomain_pattern := pattern(),
+                       parent_domain := domain() | no_parent_domain, packet_handler := term()}.
+%% A name that a prefix makes for a domain. Does somebody else make it, too? Is it a domain's?
+-type made() :: {subdomain(), IsContested :: boolean(), IsDomain :: boolean()}.
 
 %% A domain for which the table is wrong.
 -type difference() :: {domain(), InTable :: host_type() | undefined,
@@ -232,15 +246,70 @@ apply_batch(_Batch, _Limit) -> erlang:nif_error(not_loaded).
 %% The transitions that others have not been notified of yet. First those are forgotten of which
 %% others have been notified: up to the `Done'th since the table was made, or `all' because nobody
 %% wants to be. How many are forgotten by now; the next ones, in order, at most so many (and at most
-%% 1,000); and how many come after them.
--spec pending(Done :: non_neg_integer() | all, Limit :: non_neg_integer()) ->
+%% 1,000); and how many come after them. With `colliding' the additions that do not collide/2 are
+%% forgotten, too, and the list ends before the next one of them.
+-spec pending(Done :: non_neg_integer() | all, Limit :: non_neg_integer(),
+              Additions :: all | colliding) ->
     {Done :: non_neg_integer(), [transition()], Rest :: non_neg_integer()}.
-pending(_Done, _Limit) -> erlang:nif_error(not_loaded).
+pending(_Done, _Limit, _Additions) -> erlang:nif_error(not_loaded).
 
 %% Keeps a term beside the table, as long as that exists, unless there is one; returns the one that
 %% is kept.
 -spec keep(Term) -> Term.
 keep(_Term) -> erlang:nif_error(not_loaded).
+
+%% The term that is kept there.
+-spec kept_term() -> term().
+kept_term() -> erlang:nif_error(not_loaded).
+
+%% Names below domains (`mongoose_subdomain_core'). A function that needs the patterns raises
+%% `badarg' when there are none: before start_subdomains/1 and after stop_subdomains/0. Without a
+%% routing table there are whole names only.
+
+%% Begins without patterns; or keeps those that the same owner had and did not stop.
+-spec start_subdomains(Owner :: term()) -> fresh | kept.
+start_subdomains(_Owner) -> erlang:nif_error(not_loaded).
+
+-spec stop_subdomains() -> ok.
+stop_subdomains() -> erlang:nif_error(not_loaded).
+
+%% Raises `badarg' for a host type or a text that is no name (check_name/1).
+-spec register_pattern(host_type(), pattern(), Handler :: term()) ->
+    ok | {error, already_registered | subdomain_already_exists}.
+register_pattern(_HostType, _Pattern, _Handler) -> erlang:nif_error(not_loaded).
+
+%% `undefined': it was not there, or made no name because that was there before.
+-spec unregister_pattern(host_type(), pattern()) -> {ok, Handler :: term()} | undefined.
+unregister_pattern(_HostType, _Pattern) -> erlang:nif_error(not_loaded).
+
+-spec subdomain_host_type(term()) -> {ok, host_type()} | {error, not_found}.
+subdomain_host_type(_Name) -> erlang:nif_error(not_loaded).
+
+-spec subdomain_info(term()) -> {ok, subdomain()} | {error, not_found}.
+subdomain_info(_Name) -> erlang:nif_error(not_loaded).
+
+-spec subdomains_of(domain() | no_parent_domain | term()) -> [subdomain()].
+subdomains_of(_Domain) -> erlang:nif_error(not_loaded).
+
+%% What the prefixes of a host type make for a domain, whether it routes or not.
+-spec made_subdomains(host_type(), domain()) -> [made()].
+made_subdomains(_HostType, _Domain) -> erlang:nif_error(not_loaded).
+
+%% Is a domain that begins to route a subdomain, too, or is a name below it contested or a domain's?
+-spec collides(host_type(), domain()) -> boolean().
+collides(_HostType, _Domain) -> erlang:nif_error(not_loaded).
+
+%% The domains of a host type for which such names come with a prefix.
+-spec colliding_domains(host_type(), Prefix :: binary()) -> [domain()].
+colliding_domains(_HostType, _Prefix) -> erlang:nif_error(not_loaded).
+
+%% A number that grows by one with each transition, also from one table to the next; 0 without one.
+-spec transitions() -> non_neg_integer().
+transitions() -> erlang:nif_error(not_loaded).
+
+%% The domains of a host type, and transitions/0 when it had them.
+-spec domains_and_transitions(host_type()) -> {[domain()], non_neg_integer()}.
+domains_and_transitions(_HostType) -> erlang:nif_error(not_loaded).
 
 %% The next check loads everything.
 -spec forget_position() -> ok.

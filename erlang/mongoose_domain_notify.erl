@@ -4,12 +4,13 @@
 %% first: a few transitions are notified at once, but when many are pending (a load), the process
 %% goes on with changes, and notifies step by step when none comes for a moment, when somebody waits
 %% for it, and now and then. It waits while those who are notified have many messages to handle.
+%% Additions of which nobody has to be notified are left out (`mongoose_domain_host:additions/0').
 %%
 %% Pending transitions are kept beside the table, and so is the count of those that are done (an
 %% `atomics'), so that the successor of a process that is killed goes on where it was.
 -module(mongoose_domain_notify).
 
--export([new/0, changed/2, step/1, timeout/1, reply_at/4]).
+-export([new/0, changed/2, step/1, timeout/1, reply_at/4, number/0]).
 
 -export_type([state/0]).
 
@@ -76,18 +77,30 @@ timeout(#state{pause = Pause}) -> Pause.
 reply_at(AtMost, From, Reply, State = #state{left = Left, waiting = Waiting}) ->
     left(Left, State#state{waiting = [{AtMost, From, Reply} | Waiting]}).
 
+%% @doc The number of the transition that others are notified of just now, as
+%% `mongoose_domain_nif:transitions/0' counts.
+-spec number() -> non_neg_integer().
+number() ->
+    try mongoose_domain_nif:kept_term() of
+        Done -> (mongoose_domain_nif:removals() bsr 40 bsl 40) + atomics:get(Done, 1) + 1
+    catch
+        %% There is no routing table.
+        error:badarg -> 0
+    end.
+
 %% Internal
 
 %% Whom to notify of what, and how many transitions come after that.
 next(Limit, #state{done = Done}) ->
     case mongoose_domain_host:whom_to_notify() of
         nobody ->
-            {First, [], 0} = mongoose_domain_nif:pending(all, 0),
+            {First, [], 0} = mongoose_domain_nif:pending(all, 0, all),
             ok = atomics:put(Done, 1, First),
             nobody;
         Whom ->
+            Additions = mongoose_domain_host:additions(),
             {First, Transitions, Rest} =
-                mongoose_domain_nif:pending(atomics:get(Done, 1), Limit),
+                mongoose_domain_nif:pending(atomics:get(Done, 1), Limit, Additions),
             {Whom, First, Transitions, Rest}
     end.
 
@@ -111,6 +124,7 @@ notify(functions, Transitions, Done) ->
     notify(functions, Others, Done);
 notify(listeners, Transitions, Done) ->
     true = erlang:yield(),
+    ok = mongoose_domain_host:notify_of_collisions(Transitions),
     ok = mongoose_domain_host:notify_listeners(Transitions),
     atomics:add(Done, 1, length(Transitions)).
 

@@ -9,7 +9,8 @@
                 mongoose_domain_status, mongoose_domain_metrics, mongoose_domain_notify,
                 mongoose_domain_walk, mongoose_domain_error, mongoose_domain_secret,
                 mongoose_domain_http, mongoose_domain_http_node, mongoose_domain_http_options,
-                mongoose_domain_http_port, mongoose_domain_service]).
+                mongoose_domain_http_port, mongoose_domain_service,
+                mongoose_domain_handlers, mongoose_domain_subhosts]).
 
 -spec load() -> ok | {error, {cannot_load, module(), term()}}.
 load() ->

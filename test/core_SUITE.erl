@@ -668,7 +668,7 @@ drop_in_modules_are_plain_erlang_with_debug_info(_Config) ->
          ?assertEqual([], [Import || Import = {erlang, Function, _} <- Imports,
                                      Function =:= load_nif orelse Function =:= nif_error]),
          ?assertEqual([], Module:module_info(nifs))
-     end || Module <- [?CORE, service_domain_db]].
+     end || Module <- [?CORE, service_domain_db, mongoose_subdomain_core]].
 
 the_service_restarts_itself_by_its_full_name(_Config) ->
     Calls = calls_of_restart(forms(service_domain_db)),

@@ -17,6 +17,7 @@
 -define(LIB, "lib/mongooseim-6.4.0/").
 -define(CORE, "ebin/mongoose_domain_core.beam").
 -define(SERVICE, "ebin/service_domain_db.beam").
+-define(SUBDOMAINS, "ebin/mongoose_subdomain_core.beam").
 -define(LIBRARY, "priv/mongoose_domain_nif.so").
 -define(PROGRAM, "priv/mongoose-domain-http").
 -define(MANIFEST, "mongoose_domain_native.sha256").
@@ -29,6 +30,8 @@ groups() ->
     [{release, [],
       [a_release_is_installed_and_uninstalled_without_a_trace,
        the_modules_of_a_release_change_with_it,
+       subdomains_are_computed_in_a_release_that_wants_them,
+       subdomains_are_kept_by_later_installs,
        status_is_told_while_a_node_runs,
        the_manifest_is_checked_by_sha256sum,
        a_second_install_changes_nothing,
@@ -77,7 +80,7 @@ groups() ->
        a_step_that_fails_is_told_with_the_ways_out]},
      {tree, [],
       [a_source_tree_is_built_with_ours_and_without_a_trace_after_that,
-       a_source_tree_is_built_with_ours_at_another_place,
+       a_source_tree_is_built_with_ours_at_another_place_and_with_subdomains,
        releases_of_a_profile_are_built_with_ours,
        a_release_that_relx_built_is_installed_and_uninstalled,
        status_and_dry_run_of_a_source_tree,
@@ -160,6 +163,64 @@ the_modules_of_a_release_change_with_it(Config) ->
     end),
     {0, _} = script("uninstall", Config),
     ?assert(runs_stock(Config)).
+
+subdomains_are_computed_in_a_release_that_wants_them(Config) ->
+    Before = snapshot(Config),
+    {0, _} = script("install", Config),
+    {0, Without} = script("status", Config),
+    says(Without, ["mongoose_subdomain_core is MongooseIM's own: install --subdomains puts ours"]),
+    with_node(#{}, Config, fun(Node) ->
+        ?assert(call(Node, mongoose_subdomain_core, is_stock, []))
+    end),
+    {0, _} = script("install --subdomains", Config),
+    {0, Status} = script("status", Config),
+    says(Status, [?SUBDOMAINS " +ours; MongooseIM's own is kept", "\nintact"]),
+    with_node(#{}, Config, fun subdomains_are_computed/1),
+    {0, _} = script("uninstall", Config),
+    same(Before, snapshot(Config)).
+
+%% Nobody is told of an addition until there is a handler.
+subdomains_are_computed(Node) ->
+    Call = fun(Function, Args) -> call(Node, mongoose_subdomain_core, Function, Args) end,
+    Told = fun(Name) ->
+               _ = Call(sync, []),
+               [Function || {_, Function, [First | _]} <- call(Node, mongooseim_app, calls, []),
+                            First =:= Name orelse is_map_key(subdomain, First)
+                                           andalso map_get(subdomain, First) =:= Name]
+           end,
+    Insert = fun(Domain) ->
+                 ok = call(Node, mongoose_domain_core, insert, [Domain, <<"type1">>, source])
+             end,
+    ?assertEqual(embedded, call(Node, code, get_mode, [])),
+    ok = Call(register_subdomain, [<<"type1">>, {prefix, <<"muc.">>}, handler]),
+    ?assertEqual({ok, #{host_type => <<"type1">>, subdomain => <<"muc.static.example">>,
+                        subdomain_pattern => {prefix, <<"muc.">>},
+                        parent_domain => <<"static.example">>,
+                        packet_handler => {handler, #{host_type => <<"type1">>}}}},
+                 Call(get_subdomain_info, [<<"muc.static.example">>])),
+    Insert(<<"a.example">>),
+    ?assertEqual({ok, <<"type1">>}, Call(get_host_type, [<<"muc.a.example">>])),
+    ?assertEqual([], Told(<<"muc.a.example">>)),
+    ok = call(Node, mongoose_domain_core, delete, [<<"a.example">>]),
+    ?assertEqual([unregister_subhost, maybe_remove_subdomain], Told(<<"muc.a.example">>)),
+    ok = call(Node, gen_hook, add_handler, [register_subhost, handler]),
+    Insert(<<"b.example">>),
+    ?assertEqual([register_subhost], Told(<<"muc.b.example">>)).
+
+subdomains_are_kept_by_later_installs(Config) ->
+    Before = snapshot(Config),
+    {0, _} = script("install --subdomains", Config),
+    {0, Again} = script("install", Config),
+    says(Again, ["0.1.0 is in .* already"]),
+    overwrite(?SUBDOMAINS, "FOR1 upgraded", Config),
+    {1, _} = script("status", Config),
+    {0, Repaired} = script("install", Config),
+    says(Repaired, ["keep " ?SUBDOMAINS, "write " ?SUBDOMAINS]),
+    {1, Refused} = script("uninstall --subdomains", Config),
+    says(Refused, ["--subdomains is for install", "usage:"]),
+    {0, _} = script("uninstall", Config),
+    ?assertEqual({ok, <<"FOR1 upgraded">>}, file:read_file(lib(?SUBDOMAINS, Config))),
+    ?assertEqual(length(Before), length(snapshot(Config))).
 
 status_is_told_while_a_node_runs(Config) ->
     {0, _} = script("install", Config),
@@ -490,7 +551,7 @@ wrong_usage_is_refused_with_the_usage(Config) ->
 %% their calls, and kill the script instead of the n-th.
 
 an_install_may_be_interrupted_at_every_step(Config) ->
-    interrupted("install", fun(_) -> ok end, small(Config)).
+    interrupted("install --subdomains", fun(_) -> ok end, small(Config)).
 
 an_install_over_another_version_may_be_interrupted_at_every_step(Config0) ->
     Config = small(Config0),
@@ -519,14 +580,16 @@ an_install_over_an_interrupted_one_may_be_interrupted_at_every_step(Config0) ->
 
 an_uninstall_may_be_interrupted_at_every_step(Config0) ->
     Config = small(Config0),
-    interrupted("uninstall", fun(Mim) -> {0, _} = run_in(Mim, "install", Config) end, Config).
+    Prepare = fun(Mim) -> {0, _} = run_in(Mim, "install --subdomains", Config) end,
+    interrupted("uninstall", Prepare, Config).
 
 an_install_into_a_source_tree_may_be_interrupted_at_every_step(Config0) ->
     Config = small(Config0),
     Tree = filename:join(?config(dir, Config), "tree"),
     stand_in:copy_tree(Tree),
     ok = file:write_file(filename:join(Tree, "rebar.config.script"), "CONFIG."),
-    interrupted("install", fun(_) -> ok end, lists:keystore(mim, 1, Config, {mim, Tree})).
+    interrupted("install --subdomains", fun(_) -> ok end,
+                lists:keystore(mim, 1, Config, {mim, Tree})).
 
 a_step_that_fails_is_told_with_the_ways_out(Config0) ->
     Config = small(Config0),
@@ -587,13 +650,18 @@ is_told_of_what_was_built_in(Config) ->
     says(Damaged, [?CORE " +missing", "not whole: build the release again"]),
     shell(["mv ", BuiltIn, "/core ", BuiltIn, "/" ?CORE]).
 
-a_source_tree_is_built_with_ours_at_another_place(Config0) ->
+a_source_tree_is_built_with_ours_at_another_place_and_with_subdomains(Config0) ->
     Config = with_sources(Config0),
     Before = snapshot(Config),
-    {0, _} = script("install --at vendor/erlang/mongoose_domain_native", Config),
+    {0, _} = script("install --subdomains --at vendor/erlang/mongoose_domain_native", Config),
     rebar3("release", Config),
-    ?assert(runs_ours(built("default/rel/mongooseim", Config))),
-    {0, _} = script("status", Config),
+    Built = built("default/rel/mongooseim", Config),
+    ?assert(runs_ours(Built)),
+    with_node(#{}, Built, fun subdomains_are_computed/1),
+    {0, BuiltIn} = script("status", Built),
+    says(BuiltIn, ["mongoose_subdomain_core.beam +ours, in .*/lib/mongooseim-6.4.0/ebin"]),
+    {0, Status} = script("status", Config),
+    says(Status, ["src/domain/mongoose_subdomain_core.erl +ours; MongooseIM's own is kept"]),
     {0, Again} = script("install", Config),
     says(Again, ["already"]),
     {0, _} = script("uninstall", Config),
@@ -893,7 +961,8 @@ small(Config0) ->
            " && printf '#!/bin/sh\necho mongoose-domain-http: small\n' > " ?PROGRAM
            " && find . -name '*.beam'"
            " -not -name mongoose_domain_core.beam -not -name service_domain_db.beam"
-           " -not -name mongoose_domain_nif.beam -delete"]),
+           " -not -name mongoose_domain_nif.beam -not -name mongoose_subdomain_core.beam"
+           " -delete"]),
     shell(["cp -a ", ?config(built, Config), " ", mim("", Config), " && cd ", mim("", Config),
            " && find . -type f -not -name '*domain*' -not -name mongooseim.app"
            " -not -name mongooseimctl -not -name start_erl.data -delete"

@@ -261,7 +261,7 @@ a_batch_for_a_table_that_is_gone_is_stale(Config) ->
         {ok, Database} = open(Url),
         {Follower, _Ref, Batch} = waiting_load(Database),
         ?assertEqual(more, ?NIF:apply_batch(Batch, 1)),
-        ?assertMatch({0, [{_, undefined, ?T1}], 0}, ?NIF:pending(0, 10)),
+        ?assertMatch({0, [{_, undefined, ?T1}], 0}, ?NIF:pending(0, 10, all)),
         {ok, _} = ?SUP:restart_core(?CORE:get_start_args()),
         ?assertEqual({error, stale}, ?CORE:apply_batch(Batch)),
         ok = supervisor:terminate_child(?SUP, ?CORE),
@@ -289,8 +289,8 @@ changes_of_several_processes_wait_for_each_other_and_are_all_made(Config) ->
         [receive {'DOWN', Monitor, process, Pid, Reason} -> ?assertEqual(normal, Reason) end
          || {Pid, Monitor} <- Workers],
         ?assertEqual(Before + 3 * 1000, ?NIF:domains_count()),
-        ?assertMatch({0, [], 9000}, ?NIF:pending(0, 0)),
-        ?assertMatch({9000, [], 0}, ?NIF:pending(all, 10))
+        ?assertMatch({0, [], 9000}, ?NIF:pending(0, 0, all)),
+        ?assertMatch({9000, [], 0}, ?NIF:pending(all, 10, all))
     end).
 
 a_caller_that_is_killed_harms_nobody(Config) ->
@@ -766,8 +766,18 @@ fitting(send_to_follower) ->
 fitting(stop_follower) -> ['$follower'];
 fitting(count_error) -> [oneof([timeout, '', query_failed]), binary()];
 fitting(apply_batch) -> ['$batch', number()];
-fitting(pending) -> [oneof([all, number()]), number()];
+fitting(pending) -> [oneof([all, number()]), number(), oneof([all, colliding])];
 fitting(keep) -> [anything()];
+fitting(start_subdomains) -> [anything()];
+fitting(register_pattern) -> [name(), pattern(), anything()];
+fitting(unregister_pattern) -> [name(), pattern()];
+fitting(Function) when Function =:= subdomain_host_type; Function =:= subdomain_info;
+                       Function =:= subdomains_of ->
+    [oneof([name(), no_parent_domain, <<"muc.a.example">>, '$huge'])];
+fitting(Function) when Function =:= made_subdomains; Function =:= collides ->
+    [name(), name()];
+fitting(colliding_domains) -> [name(), oneof([<<"muc.">>, name()])];
+fitting(domains_and_transitions) -> [name()];
 fitting(get_all_outdated) -> [anything()];
 fitting(Function) when Function =:= check_name; Function =:= get_host_type;
                        Function =:= prepare_name; Function =:= is_prepared;
@@ -789,6 +799,9 @@ anything() ->
 
 name() ->
     frequency([{3, oneof([?D, ?T1, ?T2])}, {2, binary()}, {1, oneof([<<>>, <<0>>, '$huge'])}]).
+
+pattern() ->
+    {oneof([prefix, fqdn, anything()]), oneof([<<"muc.">>, <<"muc.a.example">>, name()])}.
 
 pairs() ->
     oneof([[{<<"static">>, ?T2}, {?D, ?T1}], list({name(), name()})]).

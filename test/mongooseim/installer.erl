@@ -15,12 +15,16 @@
 make_ours(Dir) ->
     Root = test_helper:root_dir(),
     Ebin = filename:join([Dir, "_build/default/lib/mongoose_domain_native/ebin"]),
+    Optional = filename:join([Dir, "_build/default/lib/mongoose_domain_standalone/ebin"]),
     Built = [filename:join(code:priv_dir(mongoose_domain_native), Name)
              || Name <- ["mongoose_domain_nif.so", "mongoose-domain-http"]],
     shell(["mkdir -p ", Ebin, " ", Dir, "/script ", Dir, "/erlang ", Dir, "/priv"
            " && cp ", code:lib_dir(mongoose_domain_native), "/ebin/* ", Ebin,
+           " && mkdir -p ", Optional, " && cp ", code:which(mongoose_subdomain_core), " ", Optional,
            " && cp ", lists:join(" ", Built), " ", Dir, "/priv"
            " && cp ", Root, "/erlang/mongoose_domain_native.app.src ", Dir, "/erlang"
+           " && mkdir -p ", Dir, "/erlang/standalone/src && cp ", Root,
+           "/erlang/standalone/src/mongoose_subdomain_core.erl ", Dir, "/erlang/standalone/src"
            " && cp ", Root, "/script/mongooseim ", Dir, "/script"]).
 
 script(Words, Config) ->

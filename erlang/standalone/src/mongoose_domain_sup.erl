@@ -1,5 +1,5 @@
-%% @doc The supervisor of the routing table's process. Stands in for MongooseIM's module of this
-%% name.
+%% @doc The supervisor of the processes of the routing table and of names below domains. Stands in
+%% for MongooseIM's module of this name.
 -module(mongoose_domain_sup).
 
 -behaviour(supervisor).
@@ -24,8 +24,12 @@ restart_core(Args) ->
 %% @private
 -spec init([term()]) -> {ok, {supervisor:sup_flags(), [supervisor:child_spec()]}}.
 init(Args) ->
-    {ok, {#{strategy => one_for_one, intensity => 10, period => 1}, [core(Args)]}}.
+    {ok, {#{strategy => one_for_one, intensity => 10, period => 1}, [core(Args), subdomains()]}}.
 
 core(Args) ->
     #{id => mongoose_domain_core, start => {mongoose_domain_core, start_link, Args},
       restart => permanent, shutdown => 5000, type => worker, modules => [mongoose_domain_core]}.
+
+subdomains() ->
+    #{id => mongoose_subdomain_core, start => {mongoose_subdomain_core, start_link, []},
+      restart => permanent, shutdown => 5000, type => worker, modules => [mongoose_subdomain_core]}.

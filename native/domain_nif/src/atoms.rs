@@ -18,6 +18,19 @@ rustler::atoms! {
     is_static = "static",
     bad_insert,
 
+    // names below domains
+    colliding,
+    prefix,
+    fqdn,
+    host_type,
+    subdomain,
+    subdomain_pattern,
+    parent_domain,
+    no_parent_domain,
+    packet_handler,
+    already_registered,
+    subdomain_already_exists,
+
     // batches
     more,
     done,

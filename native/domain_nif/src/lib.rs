@@ -2,6 +2,7 @@
 //!
 //! - `atoms`: the atoms of all answers.
 //! - `table`: the functions on the routing table of this node, of which there is one or none.
+//! - `subdomains`: names below domains, by the patterns of this node.
 //! - `database`: databases, and requests to them, answered by message.
 //! - `follow`: the follower, which tells its process by messages what to do.
 //! - `batch`: batches of changes; `report`: what the follower logs.
@@ -27,6 +28,7 @@ mod raw;
 mod report;
 mod runtime;
 mod status;
+mod subdomains;
 mod table;
 mod term;
 

@@ -6,6 +6,7 @@ use crate::atoms::{
 };
 use crate::raw::{Answer, raw_nif, tuple};
 use crate::runtime::on_own_thread;
+use crate::subdomains;
 use crate::term::{KeptTerm, binary, list, names, optional, pairs};
 use domain_sync::pending::Transition;
 use domain_sync::routing::{Routing, Writer};
@@ -33,8 +34,8 @@ static TABLES: AtomicU64 = AtomicU64::new(0);
 /// is most of what either costs.
 static CURRENT: AtomicShared<Arc<Node>> = AtomicShared::null();
 
-struct Node {
-    routing: Arc<Routing<KeptTerm>>,
+pub struct Node {
+    pub routing: Arc<Routing<KeptTerm>>,
     /// `[Pairs, AllowedHostTypes]`, as given.
     start_args: KeptTerm,
     /// The supervisor.
@@ -48,6 +49,11 @@ struct Node {
 }
 
 impl Node {
+    /// Tells transitions of this table from those of the ones before it.
+    pub fn first_transition(&self) -> u64 {
+        self.number << 40
+    }
+
     fn kept(&self, source: Term<'_>) -> KeptTerm {
         let mut recent = self.source.lock();
         match &*recent {
@@ -74,7 +80,7 @@ fn list_table<T>(read: impl FnOnce(&Table<KeptTerm>) -> T) -> NifResult<T> {
 
 /// Reads something small; `None` if there is no table. Nothing that is removed anywhere is freed
 /// meanwhile.
-fn read_node<T>(read: impl FnOnce(&Node) -> T) -> Option<T> {
+pub fn read_node<T>(read: impl FnOnce(&Node) -> T) -> Option<T> {
     CURRENT.load(Ordering::Acquire, &Guard::new()).as_ref().map(|node| read(node))
 }
 
@@ -91,7 +97,7 @@ raw_nif!("removals" / 0, removals);
 
 /// The bytes of a name that is looked for. Any term may be, as in an ETS table: what is no binary is
 /// the empty name, which nothing has.
-fn sought<'a>(name: Term<'a>) -> &'a [u8] {
+pub fn sought<'a>(name: Term<'a>) -> &'a [u8] {
     Binary::from_term(name).map_or(&[], |binary| binary.as_slice())
 }
 
@@ -122,7 +128,7 @@ fn domains_count<'a>(env: Env<'a>, []: [Term<'a>; 0]) -> Option<Term<'a>> {
 
 /// A number that stays the same as long as no domain has lost its host type.
 fn removals<'a>(env: Env<'a>, []: [Term<'a>; 0]) -> Option<Term<'a>> {
-    read_node(|node| ((node.number << 40) + node.routing.table().removals()).encode(env))
+    read_node(|node| (node.first_transition() + node.routing.table().removals()).encode(env))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]
@@ -206,12 +212,14 @@ fn change<'a>(
     answer.unwrap_or(Answer::BadArg)
 }
 
-raw_nif!("pending" / 2, pending);
+raw_nif!("pending" / 3, pending);
 
 /// Others have been notified of the first `done` transitions since the table was made, or, if it is
 /// `all`, nobody wants to be. Returns how many that are; the next ones, in order, at most `limit`:
 /// `[{Domain, RemovedHostType | undefined, AddedHostType | undefined}]`; and how many come after them.
-fn pending<'a>(env: Env<'a>, [done, limit]: [Term<'a>; 2]) -> Option<Term<'a>> {
+/// With `additions` = `colliding` others are not notified of additions that have no effect on them.
+fn pending<'a>(env: Env<'a>, [done, limit, additions]: [Term<'a>; 3]) -> Option<Term<'a>> {
+    let additions = additions.decode::<Atom>().ok()?;
     let limit = limit.decode::<usize>().ok()?.min(PENDING);
     let routing = routing()?;
     let count = match done.decode::<Atom>() {
@@ -219,10 +227,26 @@ fn pending<'a>(env: Env<'a>, [done, limit]: [Term<'a>; 2]) -> Option<Term<'a>> {
         _ => done.decode::<u64>().ok()?.saturating_sub(routing.acknowledged()) as usize,
     };
     routing.acknowledge(count);
-    let next = routing.pending(limit);
+    let next = if additions == all() {
+        routing.pending(limit)
+    } else if limit == 0 {
+        Vec::new()
+    } else {
+        let is_quiet = |domain: &Name, host_type: &Name| {
+            subdomains::is_quiet(routing.table(), domain, host_type)
+        };
+        routing.pending_told(limit, is_quiet)
+    };
     let (done, left) = (routing.acknowledged(), routing.pending_len() - next.len());
     let next = list(env, next.iter().map(|made| transition(env, made)));
     Some(tuple(env, [done.encode(env), next, left.encode(env)]))
+}
+
+/// The term that is kept beside the table.
+#[rustler::nif]
+fn kept_term(env: Env<'_>) -> NifResult<Term<'_>> {
+    let node = current().ok_or(Error::BadArg)?;
+    Ok(node.beside.get().ok_or(Error::BadArg)?.copy(env))
 }
 
 /// Keeps a term beside the table, as long as that exists, unless there is one; returns the one that is
@@ -253,6 +277,7 @@ fn start_table<'a>(
     let pairs = decode_list(pairs, decode_pair).map_err(|_| Error::BadArg)?;
     let allowed = decode_list(allowed, decode_name).map_err(|_| Error::BadArg)?;
     let routing = Arc::new(Routing::new(Table::new(pairs, allowed)));
+    subdomains::look_through(routing.table());
     replace_by(Some(Node {
         routing,
         start_args,

@@ -69,6 +69,26 @@ impl Pending {
         unpacked.collect()
     }
 
+    /// The same, but for quiet additions: those of which nobody has to be notified. Drops those that
+    /// come first, at most `limit`, and returns what comes before the next one.
+    pub fn first_told<S: Clone + Eq + Hash>(
+        &mut self,
+        table: &Table<S>,
+        limit: usize,
+        is_quiet: impl Fn(&Name, &Name) -> bool,
+    ) -> Vec<Transition> {
+        let is_told = |packed: &Packed| {
+            let added = packed.added.filter(|_| packed.removed.is_none());
+            let added = added.and_then(|number| table.host_type_name(number));
+            added.is_none_or(|host_type| !is_quiet(&packed.domain, host_type))
+        };
+        let all = || self.pieces.iter().flatten();
+        let quiet = all().take(limit).take_while(|packed| !is_told(packed)).count();
+        let told = all().skip(quiet).take(limit).take_while(|packed| is_told(packed)).count();
+        self.acknowledge(quiet);
+        self.first(table, told)
+    }
+
     /// Drops the first transitions.
     pub fn acknowledge(&mut self, count: usize) {
         let count = count.min(self.len);
@@ -93,6 +113,35 @@ impl Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quiet_additions_are_dropped_and_nothing_else() {
+        let table = Table::<u32>::new([], ["a".into()]);
+        let a = Name::from("a");
+        let is_quiet =
+            |domain: &Name, host_type: &Name| host_type == "a" && domain.starts_with('q');
+        let mut pending = Pending::default();
+        let mut push = |domain: &str, removed: bool, added: bool| {
+            pending.push(&table, domain, Some(&a).filter(|_| removed), Some(&a).filter(|_| added));
+        };
+        push("q1", false, true);
+        push("q2", false, true);
+        push("q1", true, false);
+        push("told", false, true);
+        push("q3", false, true);
+        push("q4", true, true);
+        let mut next = |limit, done: usize| {
+            pending.acknowledge(done);
+            let told = pending.first_told(&table, limit, is_quiet);
+            let domains: Vec<_> = told.into_iter().map(|transition| transition.domain).collect();
+            (domains, pending.len(), pending.acknowledged())
+        };
+        assert_eq!(next(1, 0), (vec![], 5, 1));
+        assert_eq!(next(9, 0), (vec!["q1".into(), "told".into()], 4, 2));
+        assert_eq!(next(9, 0), (vec!["q1".into(), "told".into()], 4, 2));
+        assert_eq!(next(9, 2), (vec!["q4".into()], 1, 5));
+        assert_eq!(next(9, 1), (vec![], 0, 6));
+    }
 
     #[test]
     fn transitions_leave_in_the_order_in_which_they_came_and_are_counted() {

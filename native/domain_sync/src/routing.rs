@@ -98,6 +98,22 @@ impl<S: Clone + Eq + Hash> Routing<S> {
         self.pending.lock().first(&self.table, limit)
     }
 
+    /// The same, where nobody has to be notified of some additions: those (domain, host type) that are
+    /// quiet. The first ones of them, at most `limit`, count as done.
+    pub fn pending_told(
+        &self,
+        limit: usize,
+        is_quiet: impl Fn(&Name, &Name) -> bool,
+    ) -> Vec<Transition> {
+        self.pending.lock().first_told(&self.table, limit, is_quiet)
+    }
+
+    /// The number of transitions since the table was made.
+    pub fn transitions(&self) -> u64 {
+        let pending = self.pending.lock();
+        pending.acknowledged() + pending.len() as u64
+    }
+
     /// The number of transitions that others have not been notified of.
     pub fn pending_len(&self) -> usize {
         self.pending.lock().len()

@@ -9,6 +9,7 @@
 //! - `sources`: who inserted what; `stored`: a name as both keep it.
 //! - `name`: what a name may be; `prepared`: what form routing asks for.
 //! - `table`: all of it, to read; `writer`: to change it.
+//! - `subdomains`: names below domains, computed from patterns and the table.
 //!
 //! [`Table::host_type`] is the hot path of the whole product: it is called for every routed stanza.
 
@@ -20,10 +21,12 @@ mod prepared;
 mod snapshot;
 mod sources;
 mod stored;
+mod subdomains;
 mod table;
 mod writer;
 
 pub use name::{MAX_NAME_CHARS, Name, NameError, Pair, check_name, check_text};
 pub use prepared::{PrepareError, is_prepared, prepared};
+pub use subdomains::{Made, Pattern, RegisterError, Subdomain, Subdomains};
 pub use table::Table;
 pub use writer::{DeleteError, InsertError, Inserted, Put, Writer};

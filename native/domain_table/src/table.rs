@@ -167,6 +167,17 @@ impl<S: Clone + Eq + Hash> Table<S> {
         domains
     }
 
+    /// Calls a function for each domain and its host type. Nothing is locked meanwhile.
+    pub fn for_each(&self, mut visit: impl FnMut(&str, &Name)) {
+        for host_type in &self.host_types {
+            host_type.statics.iter().for_each(|domain| visit(domain, &host_type.name));
+        }
+        for (id, domains) in self.index.snapshots() {
+            let host_type = &self.host_types[id as usize].name;
+            domains.names.iter().for_each(|domain| visit(domain.as_str(), host_type));
+        }
+    }
+
     /// Every host type that has been seen: its name, whether dynamic domains may have it, and the number
     /// of its domains, static and dynamic.
     pub fn host_types(&self) -> Vec<(&Name, bool, usize)> {

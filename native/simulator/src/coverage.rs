@@ -44,6 +44,7 @@ corners! {
     Stale: "stale batches refused",
     LateSlice: "slices applied after their service was gone",
     Overtaken: "of these, with a position newer than the next check began with",
+    QuietAddition: "additions of which nobody was notified",
     LateBatch: "batches applied after the position was forgotten",
     Pong: "pings answered",
     Synced: "sync_local through all nodes",

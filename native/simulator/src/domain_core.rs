@@ -3,9 +3,10 @@
 use crate::coverage::{Corner, Coverage};
 use crate::database::Database;
 use crate::node::{Node, fresh_routing};
-use crate::notified::Notified;
+use crate::notified::{Notified, is_quiet, is_quiet_addition};
 use crate::violation::{Violation, violation};
 use domain_sync::follower::Applied;
+use domain_table::Name;
 
 impl Node {
     /// It does a piece of its work; `false` if there is none.
@@ -56,17 +57,37 @@ impl Node {
 
     /// Notifies others of some transitions; `false` if there are none.
     fn notify(&mut self, limit: usize, coverage: &mut Coverage) -> Result<bool, Violation> {
+        let mut left_out = 0;
         if self.notifying.is_empty() {
-            self.notifying = self.routing.pending(limit.max(2)).into();
+            let (limit, before) = (limit.max(2), self.routing.acknowledged());
+            let first = self.routing.pending(limit);
+            let computes = self.computes_subdomains();
+            let is_quiet = |domain: &Name, _: &Name| computes && is_quiet(domain);
+            self.notifying = self.routing.pending_told(limit, is_quiet).into();
+            left_out = (self.routing.acknowledged() - before) as usize;
+            for transition in first.iter().take(left_out) {
+                self.notified.leave_out(transition)?;
+            }
+            coverage.add(Corner::QuietAddition, left_out as u64);
         }
         let done = self.notifying.len().min(limit);
+        let computes = self.computes_subdomains();
         for transition in self.notifying.drain(..done) {
             let replaced = transition.removed.is_some() && transition.added.is_some();
             coverage.add(Corner::HostTypeReplaced, u64::from(replaced));
+            if computes && is_quiet_addition(&transition) {
+                let text = format!("node {}: notified of a quiet addition", self.number);
+                return Err(violation("I7 hooks", text));
+            }
             self.notified.notify(&transition)?;
             self.routing.acknowledge(1);
         }
-        Ok(done > 0)
+        Ok(done + left_out > 0)
+    }
+
+    /// Every other node computes the names below its domains.
+    fn computes_subdomains(&self) -> bool {
+        self.number % 2 == 1
     }
 
     /// It is killed, and its successor takes the table over and requests a check.

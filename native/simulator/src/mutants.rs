@@ -242,6 +242,20 @@ pub const MUTANTS: &[Mutant] = &[
         replacement: "piece.drain(..left.saturating_sub(1));",
     },
     Mutant {
+        name: "a removal is left out like an addition",
+        rule: "I7",
+        file: PENDING,
+        text: "packed.added.filter(|_| packed.removed.is_none());",
+        replacement: "packed.added.or(packed.removed);",
+    },
+    Mutant {
+        name: "others are notified of every addition",
+        rule: "I7",
+        file: PENDING,
+        text: "take_while(|packed| is_told(packed)).count();",
+        replacement: "count();",
+    },
+    Mutant {
         name: "a domain marked for deletion routes",
         rule: "I10",
         file: CHECK,

@@ -1,4 +1,5 @@
-//! What others have been notified of (I7).
+//! What others have been notified of (I7): every transition, once and in order, but for additions of
+//! which nobody has to be notified.
 
 use crate::violation::{Violation, violation};
 use domain_sync::pending::Transition;
@@ -27,6 +28,15 @@ impl Notified {
         Ok(())
     }
 
+    /// They are not notified of an addition.
+    pub fn leave_out(&mut self, transition: &Transition) -> Result<(), Violation> {
+        if !is_quiet_addition(transition) {
+            let text = format!("not notified of {}", describe(transition));
+            return Err(violation("I7 hooks", text));
+        }
+        self.notify(transition)
+    }
+
     /// Is that what the table has?
     pub fn is(&self, pairs: &[Pair]) -> bool {
         let has = |(domain, host_type): &Pair| self.0.get(domain) == Some(host_type);
@@ -46,4 +56,15 @@ fn text(name: &Option<Name>) -> String {
 fn describe(transition: &Transition) -> String {
     let Transition { domain, removed, added } = transition;
     format!("{domain}: {} -> {}", text(removed), text(added))
+}
+
+/// Nobody has to be notified that such a domain begins to route, where names below domains are computed.
+/// The others stand for those that collide.
+pub fn is_quiet(domain: &Name) -> bool {
+    domain.bytes().last().is_some_and(|last| last % 2 == 0)
+}
+
+/// Is this only an addition, and of such a domain?
+pub fn is_quiet_addition(transition: &Transition) -> bool {
+    transition.removed.is_none() && is_quiet(&transition.domain)
 }

@@ -10,6 +10,7 @@
 
 start(_Type, _Args) ->
     ?MODULE = ets:new(?MODULE, [named_table, public, ordered_set]),
+    ok = gen_hook:create_table(),
     mongooseim_metrics = ets:new(mongooseim_metrics, [named_table, public]),
     Services = [{service_domain_db, configured(service_domain_db, Values)}
                 || {ok, Values} <- [application:get_env(service_domain_db)]],

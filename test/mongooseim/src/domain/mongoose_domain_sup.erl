@@ -12,4 +12,6 @@ init([]) ->
     {ok, HostTypes} = application:get_env(mongooseim, host_types),
     Core = {mongoose_domain_core, {mongoose_domain_core, start_link, [Pairs, HostTypes]},
             permanent, 5000, worker, [mongoose_domain_core]},
-    {ok, {{one_for_one, 10, 1}, [Core]}}.
+    Subdomains = {mongoose_subdomain_core, {mongoose_subdomain_core, start_link, []},
+                  permanent, 5000, worker, [mongoose_subdomain_core]},
+    {ok, {{one_for_one, 10, 1}, [Core, Subdomains]}}.
