@@ -33,7 +33,7 @@ CHAOS_DATABASES ?= postgres mysql
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
 .DEFAULT_GOAL := build
-.PHONY: help docs-test
+.PHONY: help docs-test package deb test-package
 .PHONY: build debug-info demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 test-sid lint bench bench-native bench-follow bench-start bench-import bench-http sim sim-mutants chaos chaos-sid fuzz admin-fuzz screenshots quick clean
 
 # The targets, with a line each.
@@ -76,13 +76,24 @@ ctl:
 
 # Installs mongoose-domainctl, its manual page and its completions, below PREFIX.
 install-ctl: ctl
-	@ctl=$${CARGO_TARGET_DIR:-target}/release/mongoose-domainctl; share=$(DESTDIR)$(PREFIX)/share; \
-	install -D -t $(DESTDIR)$(PREFIX)/bin $$ctl && \
-	mkdir -p $$share/man/man1 $$share/bash-completion/completions $$share/zsh/site-functions $$share/fish/vendor_completions.d && \
-	$$ctl man >$$share/man/man1/mongoose-domainctl.1 && \
-	$$ctl completions bash >$$share/bash-completion/completions/mongoose-domainctl && \
-	$$ctl completions zsh >$$share/zsh/site-functions/_mongoose-domainctl && \
-	$$ctl completions fish >$$share/fish/vendor_completions.d/mongoose-domainctl.fish
+	@script/install-ctl $${CARGO_TARGET_DIR:-target}/release/mongoose-domainctl $(DESTDIR)$(PREFIX)
+
+# For MongooseIM's nodes, which need neither Rust nor rebar3 then: a tarball for the Erlang/OTP that is
+# here, _build/package/*.tar.gz. Rust's part is built in a Debian 11, so that it runs on later ones, too.
+package: build
+	@script/install-deps package </dev/null
+	@cargo fetch --quiet --locked
+	@script/root bullseye env CARGO_TARGET_DIR=/mnt/_build/target cargo build --release --quiet --locked --offline -p domain_nif -p domain_http -p domain_ctl
+	@script/package _build/bullseye/target/release
+
+# The same as a Debian package, _build/package/*.deb, which lintian checks.
+deb: package
+	@script/deb _build/package/*.tar.gz
+
+# The tarball and the Debian package on Debian 11, 12 and 13 with nothing in them: installed into a
+# release, which is started, and removed without a trace.
+test-package: deb
+	@script/test-package
 
 # Creates MongooseIM's tables in a database.
 schema: build

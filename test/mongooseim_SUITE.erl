@@ -9,7 +9,7 @@
 -include_lib("stdlib/include/assert.hrl").
 
 -import(installer, [make_ours/1, script/2, script/3, run/3, run_in/3, kill_at/5,
-                    refused/3, refused/4, refused_unprivileged/3, says/2,
+                    refused/3, refused/4, refused_unprivileged/3, says/2, paused/5,
                     snapshot/1, snapshot_of/1, times/1, same/2,
                     mim/2, lib/2, overwrite/3, overwrite_file/2, tools/3, command/3, shell/1]).
 
@@ -46,6 +46,7 @@ groups() ->
        the_version_in_use_is_chosen_of_several,
        a_release_without_a_vm_is_checked_by_that_on_the_path,
        what_is_not_built_is_built_first,
+       a_package_is_installed_without_what_builds,
        options_may_come_first_and_help_is_given]},
      {refusals, [],
       [other_versions_of_mongooseim_are_refused,
@@ -69,6 +70,11 @@ groups() ->
        a_file_that_is_not_known_is_not_removed,
        a_file_of_ours_that_the_script_did_not_put_there_is_not_kept_as_a_stock_one,
        a_build_that_fails_is_refused,
+       a_damaged_package_is_refused,
+       a_package_for_a_source_tree_is_refused,
+       two_at_once_are_refused,
+       a_node_that_starts_after_the_checks_is_refused,
+       a_node_that_starts_while_files_are_replaced_is_told,
        wrong_usage_is_refused_with_the_usage]},
      {interruptions, [parallel],
       [an_install_may_be_interrupted_at_every_step,
@@ -357,6 +363,20 @@ what_is_not_built_is_built_first(Config0) ->
     {0, _} = script("install", Make, Config),
     {0, _} = script("status", Config).
 
+a_package_is_installed_without_what_builds(Config0) ->
+    Config = package(Config0),
+    Before = snapshot(Config),
+    Path = [{"PATH", few_tools(Config)}],
+    {0, DryRun} = script("install --dry-run", Path, Config),
+    says(DryRun, ["would write " ?CORE, "would write " ?LIBRARY]),
+    same(Before, snapshot(Config)),
+    {0, _} = script("install", Path, Config),
+    {0, Status} = script("status", Path, Config),
+    says(Status, ["mongoose_domain_native 0.1.0 in", "intact"]),
+    with_node(#{}, Config, fun is_ours/1),
+    {0, _} = script("uninstall", Path, Config),
+    same(Before, snapshot(Config)).
+
 options_may_come_first_and_help_is_given(Config) ->
     {0, _} = run(?config(ours, Config), ["--dry-run", "install", mim("", Config)], []),
     {0, NotInstalled} = script("status", Config),
@@ -425,7 +445,7 @@ a_release_without_a_vm_and_without_erl_is_refused(Config) ->
     shell(["rm -r ", mim("erts-*", Config)]),
     Bin = filename:join(?config(dir, Config), "bin"),
     shell(["mkdir ", Bin, " && cd ", Bin, " && for tool in bash env dirname realpath mktemp rm sort"
-           " sha256sum cat stat id grep od; do ln -s $(command -v $tool) .; done"]),
+           " sha256sum cat stat id grep od flock; do ln -s $(command -v $tool) .; done"]),
     refused("install", ["has no VM of its own", "no `erl' on the PATH"], Config, [{"PATH", Bin}]).
 
 a_vm_that_cannot_be_asked_is_refused(Config) ->
@@ -533,6 +553,49 @@ a_build_that_fails_is_refused(Config0) ->
             tools(["make"], "#!/bin/sh\nexit 2\n", Config)),
     refused("install", ["has built no .*, no " ?LIBRARY " or no " ?PROGRAM], Config,
             tools(["make"], "#!/bin/sh\n", Config)).
+
+a_damaged_package_is_refused(Config0) ->
+    Config = package(Config0),
+    Library = filename:join(?config(ours, Config), ?LIBRARY),
+    overwrite_file(Library, "damaged"),
+    refused("install", ["package in .* is damaged", ?LIBRARY ": FAILED"], Config),
+    ok = file:delete(Library),
+    refused("install", ["package in .* is damaged", ?LIBRARY ": FAILED"], Config).
+
+a_package_for_a_source_tree_is_refused(Config0) ->
+    Config = package(Config0),
+    shell(["rm -r ", mim("", Config)]),
+    stand_in:copy_tree(mim("", Config)),
+    refused("install", ["this is a package, which goes into a release"], Config).
+
+two_at_once_are_refused(Config) ->
+    {0, _} = paused("sync", "*.beam.new*", "install", Config, fun(Continue) ->
+        [refused(Command, ["another mongooseim is at work on .*: run this again"], Config)
+         || Command <- ["install", "uninstall", "install --dry-run"]],
+        Continue()
+    end),
+    {0, _} = script("uninstall", Config).
+
+a_node_that_starts_after_the_checks_is_refused(Config) ->
+    Before = snapshot(Config),
+    {1, Output} = paused("sync", "*.beam.new*", "install", Config, fun(Continue) ->
+        with_node(#{}, Config, fun(_Node) -> Continue() end)
+    end),
+    says(Output, ["a node has just started from .*, so nothing was changed: stop it by"]),
+    ?assertEqual(nomatch, re:run(Output, "half done")),
+    same(Before, snapshot(Config)).
+
+a_node_that_starts_while_files_are_replaced_is_told(Config) ->
+    [begin
+         {1, Output} = paused("mv", Pattern, Command, Config, fun(Continue) ->
+             with_node(#{}, Config, fun(_Node) -> Continue() end)
+         end),
+         says(Output, ["is changed, but a node started from .*: restart it"]),
+         ?assertEqual(nomatch, re:run(Output, "half done")),
+         {0, Status} = script("status", Config),
+         says(Status, [Expected])
+     end || {Command, Pattern, Expected} <- [{"install", "*.unfinished\\ *", "\nintact"},
+                                             {"uninstall", "*.unfinished", "is not installed"}]].
 
 wrong_usage_is_refused_with_the_usage(Config) ->
     [begin
@@ -946,6 +1009,20 @@ programs(Config) ->
     [Pid || "/proc/" ++ Pid <- filelib:wildcard("/proc/[0-9]*"),
             {ok, Program} <- [file:read_link("/proc/" ++ Pid ++ "/exe")],
             Program =:= lib(?PROGRAM, Config)].
+
+%% A directory of ours as script/package lays it out.
+package(Config0) ->
+    Config = private_ours(Config0),
+    shell(["cd ", ?config(ours, Config), " && mv " ?BUILT "/ebin . && rm -r _build erlang"
+           " && sha256sum */* >SHA256SUMS"]),
+    Config.
+
+%% A directory with what script/mongooseim says that it needs, and nothing else.
+few_tools(Config) ->
+    Bin = filename:join(?config(dir, Config), "bin"),
+    shell(["mkdir ", Bin, " && cd ", Bin, " && for tool in bash env grep flock $(dpkg -L coreutils"
+           " | sed -n 's|.*/bin/||p'); do ln -s $(command -v $tool) .; done"]),
+    Bin.
 
 %% With the sources, for rebar3.
 with_sources(Config) ->

@@ -3,7 +3,7 @@
 %% other files may be; and `env', an environment, if it is not the usual one.
 -module(installer).
 
--export([make_ours/1, script/2, script/3, run/3, run_in/3, kill_at/5]).
+-export([make_ours/1, script/2, script/3, run/3, run_in/3, kill_at/5, paused/5]).
 -export([refused/3, refused/4, refused_unprivileged/3, says/2]).
 -export([snapshot/1, snapshot_of/1, times/1, same/2]).
 -export([mim/2, lib/2, overwrite/3, overwrite_file/2, tools/3, command/3, shell/1]).
@@ -101,6 +101,24 @@ kill_at(Program, N, Mim, Command, Config) ->
                      "[ $n -lt ", integer_to_list(N), " ] || { kill -9 $PPID; exit 1; }\n"
                      "exec ${0##*/} \"$@\"\n"], Config),
     run_in(Mim, Command, Killing, Config).
+
+%% Runs the script, which stops at its call of the program with arguments like this pattern of the
+%% shell, and goes on when `Fun' calls the function that it is given. That returns the result.
+paused(Program, Pattern, Command, Config, Fun) ->
+    Waits = filename:join(?config(dir, Config), "waits"),
+    Goes = filename:join(?config(dir, Config), "goes"),
+    shell(["rm -rf ", Waits, " ", Goes, " ", ?config(dir, Config), "/tools_", Program]),
+    Env = tools([Program], ["#!/bin/sh\nPATH=${PATH#*:}\n"
+                            "case \"$*\" in ", Pattern, ")\n"
+                            "  >", Waits, "; until [ -e ", Goes, " ]; do sleep 0.1; done\n"
+                            "esac\nexec ${0##*/} \"$@\"\n"], Config),
+    Self = self(),
+    Runner = spawn_link(fun() -> Self ! {self(), script(Command, Env, Config)} end),
+    test_helper:wait_until(fun() -> filelib:is_file(Waits) end),
+    Fun(fun() ->
+            ok = file:write_file(Goes, ""),
+            receive {Runner, Result} -> Result end
+        end).
 
 %% What it leaves
 
