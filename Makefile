@@ -124,6 +124,7 @@ test-sid: build ctl
 
 # The commands of README.md and doc/, run on a node of their own, and what they print.
 docs-test: build ctl
+	@script/install-deps docs </dev/null
 	@script/docs-test
 
 # What must be clean: formats, warnings, calls, types, lengths of lines.

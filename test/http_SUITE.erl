@@ -810,10 +810,7 @@ delete(Path, Body) -> request(delete, Path, Body).
 post(Path, Body) -> request(post, Path, Body).
 
 request(Method, Path, Body) ->
-    case http_helper:request(Method, Path, Body) of
-        {Code, <<"{", _/binary>> = Json} -> {Code, decode(Json)};
-        Other -> Other
-    end.
+    http_helper:decoded(http_helper:request(Method, Path, Body)).
 
 graphql(Query) ->
     decode(http_helper:graphql(Query)).

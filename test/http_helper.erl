@@ -4,7 +4,7 @@
 -compile({no_auto_import, [get/1, put/2]}).
 
 -export([start/2, url/0, get/1, put/2, patch/2, delete/2, post/2, post/3]).
--export([graphql/1, graphql_refusal/1, request/3, request/4, call/5, basic/2]).
+-export([graphql/1, graphql_refusal/1, request/3, request/4, decoded/1, call/5, basic/2]).
 -export([programs/0, kill_program/1]).
 
 %% @doc Starts a standalone node with the HTTP server on a free port.
@@ -47,6 +47,10 @@ request(Method, Path, Headers, Body) ->
         <<>> -> Code;
         _ -> {Code, Answer}
     end.
+
+%% @doc An answer whose body is decoded if it is an object of JSON.
+decoded({Code, <<"{", _/binary>> = Json}) -> {Code, json_helper:decode(Json)};
+decoded(Answer) -> Answer.
 
 %% @doc The same, with a body of this type.
 post(Path, ContentType, Body) ->

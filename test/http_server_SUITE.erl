@@ -7,7 +7,7 @@
 -include_lib("common_test/include/ct.hrl").
 -include_lib("stdlib/include/assert.hrl").
 
--import(http_helper, [get/1, put/2, request/4, basic/2]).
+-import(http_helper, [basic/2]).
 
 %% Milliseconds until the server must have done something: longer than any limit of its own.
 -define(WAIT, 60000).
@@ -68,23 +68,24 @@ without_credentials_nothing_but_the_probes_is_answered(Config) ->
     start(secret(), Config),
     [begin
          {Code, Headers, Body} = http_helper:call(get, http_helper:url() ++ Path, [], none, []),
-         ?assertEqual({Path, 401, <<"{\"what\":\"basic auth is required\"}">>}, {Path, Code, Body}),
+         ?assertEqual({Path, {401, what("basic auth is required")}},
+                      {Path, http_helper:decoded({Code, Body})}),
          ?assertMatch("Basic " ++ _, proplists:get_value("www-authenticate", Headers))
      end || Path <- ["/", "/api/domains", "/api/domains/a.example", "/api/status", "/metrics",
                      "/api/openapi.json", "/api/docs", "/assets/style.css", "/nothing"]],
     ?assertMatch({401, _}, put("/api/domains/a.example", ?TYPE1)),
     ?assertMatch({200, _}, get("/healthz")),
-    ?assertMatch({_, <<"{\"status\":", _/binary>>}, get("/readyz")).
+    ?assertMatch({_, #{<<"status">> := _}}, get("/readyz")).
 
 credentials_must_be_the_right_ones(Config) ->
     start(secret(), Config),
     Get = fun(Header) -> request(get, "/api/domains", [Header], none) end,
     ?assertMatch({200, _}, Get(basic("admin", "secret"))),
-    Wrong = {401, <<"{\"what\":\"basic auth provided, invalid password\"}">>},
+    Wrong = {401, what("basic auth provided, invalid password")},
     [?assertEqual(Wrong, Get(basic(Name, Password)))
      || {Name, Password} <- [{"admin", "Secret"}, {"admin", ""}, {"admin", "secret "},
                              {"other", "secret"}, {"", ""}, {"admin", "secret:"}]],
-    Required = {401, <<"{\"what\":\"basic auth is required\"}">>},
+    Required = {401, what("basic auth is required")},
     [?assertEqual(Required, Get({"authorization", Value}))
      || Value <- ["", "Basic", "Basic %%%", "Bearer abc",
                   "Basic " ++ base64:encode_to_string("x")]],
@@ -152,7 +153,7 @@ a_password_in_clear_is_warned_of(Config) ->
 
 a_page_of_another_origin_changes_nothing(Config) ->
     start(#{}, Config),
-    Refused = {403, <<"{\"what\":\"request from another origin\"}">>},
+    Refused = {403, what("request from another origin")},
     Put = fun(Headers) -> request(put, "/api/domains/a.example", Headers, ?TYPE1) end,
     [?assertEqual(Refused, Put(Headers))
      || Headers <- [[{"origin", "http://evil.example"}], [{"origin", "null"}], [{"origin", "x"}],
@@ -224,12 +225,14 @@ a_connection_that_nobody_uses_is_closed(Config) ->
 probes_are_answered_when_all_places_are_taken(Config) ->
     start(secret(), Config),
     {Slow, Refused} = take_all_places([]),
-    [?assertMatch({Part, {_, _}}, {Part, binary:match(Refused, Part)})
-     || Part <- [<<"retry-after: 1\r\n">>, <<"{\"what\":\"too many connections\"}">>]],
+    [Head, Body] = binary:split(Refused, <<"\r\n\r\n">>),
+    ?assertMatch({_, _}, binary:match(Head, <<"retry-after: 1\r\n">>)),
+    ?assertEqual(what("too many connections"), json_helper:decode(Body)),
     %% Some who say nothing do not matter either.
     Silent = [connect() || _ <- lists:seq(1, 16)],
-    ?assertEqual({200, <<"{\"status\":\"ok\"}">>}, get("/healthz")),
-    ?assertEqual({200, <<"{\"status\":\"ready\",\"state\":\"following\"}">>}, get("/readyz")),
+    ?assertEqual({200, #{<<"status">> => <<"ok">>}}, get("/healthz")),
+    ?assertEqual({200, #{<<"status">> => <<"ready">>, <<"state">> => <<"following">>}},
+                 get("/readyz")),
     [ok = gen_tcp:close(Socket) || Socket <- Slow ++ Silent],
     test_helper:wait_until(fun() ->
         element(1, request(get, "/api/status", [basic("admin", "secret")], none)) =:= 200
@@ -264,8 +267,7 @@ with_files_it_speaks_https(Config) ->
     Options = [{verify, verify_peer}, {cacertfile, tls_helper:certificate("ca", Config)},
                %% httpc takes the address for a name.
                {server_name_indication, disable}],
-    ?assertMatch({200, _, <<"{\"status\":\"ok\"}">>},
-                 http_helper:call(get, Url, [], none, [{ssl, Options}])),
+    ?assertMatch({200, _, _}, http_helper:call(get, Url, [], none, [{ssl, Options}])),
     %% Plain HTTP is not understood, and a client that says nothing is cut off.
     ?assertEqual(nomatch, string:find(raw("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"),
                                       "200 OK")),
@@ -350,18 +352,18 @@ what_is_open_to_others_needs_a_password(Config) ->
 
 without_a_database_only_static_domains_are_there(_Config) ->
     {ok, _} = http_helper:start(#{}, #{}),
-    Disabled = {403, <<"{\"what\":\"service disabled\"}">>},
+    Disabled = {403, what("service disabled")},
     ?assertEqual(Disabled, put("/api/domains/a.example", ?TYPE1)),
     ?assertEqual(Disabled, request(patch, "/api/domains/a.example", [], "{\"enabled\":true}")),
     ?assertEqual(Disabled, request(delete, "/api/domains/a.example", [], ?TYPE1)),
     ?assertEqual(Disabled, request(post, "/api/verify", [], "")),
-    ?assertEqual({404, <<"{\"what\":\"domain not found\"}">>}, get("/api/domains/a.example")),
-    ?assertEqual({200, <<"{\"domains\":[{\"domain\":\"static.example\",\"host_type\":\"type1\","
-                         "\"status\":\"enabled\",\"enabled\":true,\"type\":\"static\"}],"
-                         "\"next\":null}">>}, get("/api/domains")),
-    ?assertEqual({200, <<"{\"status\":\"ready\",\"state\":\"disabled\"}">>}, get("/readyz")),
-    {200, Status} = get("/api/status"),
-    ?assertMatch({_, _}, binary:match(Status, <<"\"state\":\"disabled\"">>)).
+    ?assertEqual({404, what("domain not found")}, get("/api/domains/a.example")),
+    Static = #{<<"domain">> => <<"static.example">>, <<"host_type">> => <<"type1">>,
+               <<"status">> => <<"enabled">>, <<"enabled">> => true, <<"type">> => <<"static">>},
+    ?assertEqual({200, #{<<"domains">> => [Static], <<"next">> => null}}, get("/api/domains")),
+    ?assertEqual({200, #{<<"status">> => <<"ready">>, <<"state">> => <<"disabled">>}},
+                 get("/readyz")),
+    ?assertMatch({200, #{<<"state">> := <<"disabled">>}}, get("/api/status")).
 
 disabled_no_port_is_open(Config) ->
     Before = listening(),
@@ -469,6 +471,17 @@ wait_for_other_than(Pid) ->
     test_helper:wait_until(fun() -> not lists:member(whereis(mongoose_domain_http),
                                                      [undefined, Pid])
                            end).
+
+%% Requests: JSON is answered decoded.
+
+get(Path) -> request(get, Path, [], none).
+put(Path, Body) -> request(put, Path, [], Body).
+
+request(Method, Path, Headers, Body) ->
+    http_helper:decoded(http_helper:request(Method, Path, Headers, Body)).
+
+what(Text) ->
+    #{<<"what">> => list_to_binary(Text)}.
 
 secret() ->
     #{username => "admin", password => "secret"}.
