@@ -134,7 +134,7 @@ the_http_server_may_listen_on_ipv6(_Config) ->
     [begin
          {ok, _} = http_helper:start(#{}, Http#{ip_address => Address}),
          {Address, Port} = listening(),
-         [?assertMatch({_, <<"HTTP/1.1 200 ", _/binary>>}, {Host, is_healthy(Host, Port)})
+         [?assertMatch({_, <<"HTTP/1.1 200 ", _/binary>>}, {Host, health(Host, Port)})
           || Host <- Hosts],
          node_helper:stop_standalone()
      end || {Address, Http, Hosts} <- [{"::1", #{}, ["::1"]},
@@ -142,7 +142,7 @@ the_http_server_may_listen_on_ipv6(_Config) ->
                                         ["::1", "127.0.0.1"]}]].
 
 %% OTP's client does not speak IPv6 and IPv4.
-is_healthy(Host, Port) ->
+health(Host, Port) ->
     {ok, Address} = inet:parse_address(Host),
     Family = case tuple_size(Address) of 4 -> inet; 8 -> inet6 end,
     {ok, Socket} = gen_tcp:connect(Address, Port, [Family, binary, {active, false}]),
