@@ -3,6 +3,7 @@
 
 use domain_table::{Name, Pattern, RegisterError, Subdomains, Table};
 use proptest::prelude::*;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Table8 = Table<u8>;
@@ -236,11 +237,12 @@ proptest! {
                         Pattern::Fqdn(name) => {
                             let key = (name.to_string(), host_type.to_owned());
                             let is_free = !names.contains_key(&**name);
-                            if model.fqdns.contains_key(&key) {
-                                Err(RegisterError::AlreadyRegistered)
-                            } else {
-                                model.fqdns.insert(key, (handler, is_free));
-                                if is_free { Ok(()) } else { Err(RegisterError::SubdomainExists) }
+                            match model.fqdns.entry(key) {
+                                Entry::Occupied(_) => Err(RegisterError::AlreadyRegistered),
+                                Entry::Vacant(entry) => {
+                                    entry.insert((handler, is_free));
+                                    if is_free { Ok(()) } else { Err(RegisterError::SubdomainExists) }
+                                }
                             }
                         }
                     };
