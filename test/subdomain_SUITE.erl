@@ -88,21 +88,21 @@ end_per_group(_Group, _Config) ->
 
 init_per_testcase(a_load_of_which_nobody_needs_to_know_is_told_to_nobody, Config) ->
     record_calls(),
-    test_helper:capture_logs(),
+    log_helper:capture_logs(),
     Config;
 init_per_testcase(listeners_of_the_standalone_application_are_told_as_before, Config) ->
-    test_helper:capture_logs(),
+    log_helper:capture_logs(),
     Config;
 init_per_testcase(_Case, Config) ->
     record_calls(),
-    test_helper:capture_logs(),
+    log_helper:capture_logs(),
     {ok, _} = ?SUP:start_link([{?STATIC, ?T1}], [?T1, ?T2]),
     Config.
 
 end_per_testcase(_Case, _Config) ->
-    test_helper:release_logs(),
+    log_helper:release_logs(),
     test_helper:attempt(fun() -> persistent_term:erase(gen_hook) end),
-    test_helper:stop_standalone(),
+    node_helper:stop_standalone(),
     stop_sup(),
     meck:unload().
 
@@ -144,7 +144,7 @@ a_whole_name_that_is_taken_counts_as_registered_all_the_same(_Config) ->
     ?assertEqual({error, already_registered}, add(?T2, ?WHOLE)),
     ?assertEqual({ok, ?T1}, ?SUBDOMAINS:get_host_type(Name)),
     ?assertEqual([#{level => error, what => subdomains_collision, subdomain => Name}],
-                 test_helper:logged(subdomains_collision)),
+                 log_helper:logged(subdomains_collision)),
     ok = ?SUBDOMAINS:unregister_subdomain(?T2, ?WHOLE),
     ?assertEqual({ok, ?T1}, ?SUBDOMAINS:get_host_type(Name)).
 
@@ -348,7 +348,7 @@ whoever_is_told_and_crashes_is_logged_and_harms_nobody(_Config) ->
     ?assertEqual([{mongoose_hooks, register_subhost}, {mongoose_hooks, unregister_subhost},
                   {mongoose_lazy_routing, maybe_remove_subdomain}],
                  [Hook || #{hook := Hook, level := error}
-                              <- test_helper:logged(domain_hook_failed)]),
+                              <- log_helper:logged(domain_hook_failed)]),
     ?assertEqual(Pid, whereis(?SUBDOMAINS)).
 
 %% Answered when a few are told; the others are told step by step, while lazy routing keeps up.
@@ -439,10 +439,10 @@ where_handlers_are_kept_unseen_each_name_is_told(_Config) ->
 
 %% By the service: a load, a removal, all followed.
 a_load_of_which_nobody_needs_to_know_is_told_to_nobody(Config0) ->
-    Config = test_helper:init_database(sqlite, Config0),
+    Config = db_helper:init_database(sqlite, Config0),
     _ = gen_hook_table([]),
-    Url = test_helper:fresh_url(Config),
-    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    Url = db_helper:fresh_url(Config),
+    {ok, _} = node_helper:start_standalone(#{database => Url}),
     [{ok, _} = mongoose_domain_api:insert_domain(Domain, ?T1) || Domain <- [?A, ?B]],
     pong = service_domain_db:sync_local(),
     ok = add(?T1, ?MUC),
@@ -450,7 +450,7 @@ a_load_of_which_nobody_needs_to_know_is_told_to_nobody(Config0) ->
     ok = ?SUBDOMAINS:sync(),
     ok = sys:suspend(?SUBDOMAINS),
     ok = service_domain_db:restart(),
-    pong = test_helper:loaded(),
+    pong = node_helper:loaded(),
     ?assertEqual(0, mailbox()),
     ?assertEqual({ok, ?T1}, ?SUBDOMAINS:get_host_type(<<"muc.b.example">>)),
     %% One that collides is told.
@@ -460,13 +460,13 @@ a_load_of_which_nobody_needs_to_know_is_told_to_nobody(Config0) ->
     ok = sys:resume(?SUBDOMAINS),
     ok = ?SUBDOMAINS:sync(),
     ?assertEqual([#{level => error, what => check_subdomain_name_failed, subdomain => ?A}],
-                 test_helper:logged(check_subdomain_name_failed)).
+                 log_helper:logged(check_subdomain_name_failed)).
 
 %% Without MongooseIM's modules.
 listeners_of_the_standalone_application_are_told_as_before(Config0) ->
-    Config = test_helper:init_database(sqlite, Config0),
-    Url = test_helper:fresh_url(Config),
-    {ok, _} = test_helper:start_standalone(#{database => Url}),
+    Config = db_helper:init_database(sqlite, Config0),
+    Url = db_helper:fresh_url(Config),
+    {ok, _} = node_helper:start_standalone(#{database => Url}),
     Case = self(),
     ok = mongoose_domain_hooks:add_listener(?MODULE, fun(What, Type, Domain) ->
                                                 Case ! {told, {What, [Type, Domain]}, self()}
@@ -482,7 +482,7 @@ listeners_of_the_standalone_application_are_told_as_before(Config0) ->
     ok = ?SUBDOMAINS:sync(),
     ?assertEqual([#{level => error, what => check_domain_name_failed,
                     domain => <<"muc.a.example">>}],
-                 test_helper:logged(check_domain_name_failed)),
+                 log_helper:logged(check_domain_name_failed)),
     %% Nor does anybody have to be told, and nothing stays pending.
     ok = mongoose_domain_hooks:delete_listener(?MODULE),
     ok = ?CORE:insert(?B, ?T1, source),
@@ -498,13 +498,13 @@ two_patterns_of_one_name_are_logged_and_the_whole_name_keeps_it(_Config) ->
     ok = ?SUBDOMAINS:sync(),
     ?assertEqual({ok, ?T2}, ?SUBDOMAINS:get_host_type(Name)),
     ?assertEqual([#{level => error, what => subdomains_collision, subdomain => Name}],
-                 test_helper:logged(subdomains_collision)),
+                 log_helper:logged(subdomains_collision)),
     ?assertEqual(1, length([Name || {register_subhost, [N, false]} <- told(), N =:= Name])),
     %% The other way round: the prefix comes second.
     ok = ?SUBDOMAINS:unregister_subdomain(?T1, ?MUC),
     ok = add(?T1, ?MUC),
     ok = ?SUBDOMAINS:sync(),
-    ?assertEqual(2, length(test_helper:logged(subdomains_collision))),
+    ?assertEqual(2, length(log_helper:logged(subdomains_collision))),
     ?assertNot(lists:member({unregister_subhost, [Name]}, told())).
 
 of_two_prefixes_the_longer_wins_and_it_is_logged(_Config) ->
@@ -513,13 +513,13 @@ of_two_prefixes_the_longer_wins_and_it_is_logged(_Config) ->
     ok = add(?T2, {prefix, <<"m.x.">>}),
     insert([{<<"x.a.example">>, ?T1}]),
     ok = ?SUBDOMAINS:sync(),
-    ?assertEqual([], test_helper:logged(subdomains_collision)),
+    ?assertEqual([], log_helper:logged(subdomains_collision)),
     _ = told(),
     insert([{?A, ?T2}]),
     ok = ?SUBDOMAINS:sync(),
     ?assertEqual({ok, ?T2}, ?SUBDOMAINS:get_host_type(Name)),
     ?assertEqual([#{level => error, what => subdomains_collision, subdomain => Name}],
-                 test_helper:logged(subdomains_collision)),
+                 log_helper:logged(subdomains_collision)),
     %% The name was there before. Lazy routing must forget by whom.
     Won = info(?T2, Name, {prefix, <<"m.x.">>}, ?A),
     ?assertEqual([{maybe_remove_subdomain, [Won]}], told()),
@@ -538,7 +538,7 @@ a_subdomain_that_is_a_domain_is_logged_and_both_stay(_Config) ->
     ok = ?SUBDOMAINS:sync(),
     ?assertEqual([#{level => error, what => check_subdomain_name_failed, subdomain => It}
                   || It <- [Name, <<"whole.example">>, <<"muc.a.example">>]],
-                 test_helper:logged(check_subdomain_name_failed)),
+                 log_helper:logged(check_subdomain_name_failed)),
     ?assertEqual({ok, ?T1}, ?SUBDOMAINS:get_host_type(Name)),
     ?assertEqual({ok, ?T2}, ?CORE:get_host_type(Name)).
 
@@ -550,7 +550,7 @@ a_domain_that_is_a_subdomain_is_logged_and_told_to_lazy_routing(_Config) ->
     insert([{Name, ?T2}]),
     ok = ?SUBDOMAINS:sync(),
     ?assertEqual([#{level => error, what => check_domain_name_failed, domain => Name}],
-                 test_helper:logged(check_domain_name_failed)),
+                 log_helper:logged(check_domain_name_failed)),
     ?assertEqual([{maybe_remove_subdomain, [info(?T1, Name, ?MUC, ?STATIC)]}], told()),
     ?assertEqual({ok, ?T1}, ?SUBDOMAINS:get_host_type(Name)).
 
@@ -561,7 +561,7 @@ collisions_are_noticed_without_a_handler(Config) ->
     insert([{?B, ?T2}]),
     ok = ?SUBDOMAINS:sync(),
     ?assertEqual([#{level => error, what => subdomains_collision, subdomain => <<"p.b.example">>}],
-                 test_helper:logged(subdomains_collision)),
+                 log_helper:logged(subdomains_collision)),
     a_subdomain_that_is_a_domain_is_logged_and_both_stay(Config).
 
 collisions_are_noticed_in_a_table_that_was_restarted(_Config) ->
@@ -572,7 +572,7 @@ collisions_are_noticed_in_a_table_that_was_restarted(_Config) ->
     ok = ?SUBDOMAINS:sync(),
     ?assertEqual([#{level => error, what => check_subdomain_name_failed,
                     subdomain => <<"muc.a.example">>}],
-                 test_helper:logged(check_subdomain_name_failed)).
+                 log_helper:logged(check_subdomain_name_failed)).
 
 errors_are_logged_by_the_function_for_tests(_Config) ->
     Case = self(),
@@ -586,7 +586,7 @@ errors_are_logged_by_the_function_for_tests(_Config) ->
         {logged, Function, subdomains_collision} -> ?assert(is_atom(Function))
     after ?WAIT -> ct:fail(not_logged)
     end,
-    ?assertEqual([], test_helper:logged(subdomains_collision)).
+    ?assertEqual([], log_helper:logged(subdomains_collision)).
 
 %% Life
 
@@ -636,7 +636,7 @@ a_clean_stop_ends_all(_Config) ->
     ?assertError(badarg, ?SUBDOMAINS:get_all_subdomains_for_domain(?STATIC)),
     insert([{?A, ?T1}]),
     ok = ?CORE:delete(?A),
-    ?assertEqual([], test_helper:logged(domain_hook_failed)),
+    ?assertEqual([], log_helper:logged(domain_hook_failed)),
     {ok, _} = supervisor:restart_child(?SUP, ?SUBDOMAINS),
     ?assertEqual(not_found(), found(<<"muc.static.example">>)).
 
@@ -656,7 +656,7 @@ unknown_messages_are_logged_and_ignored(_Config) ->
     ok = ?SUBDOMAINS:sync(),
     ?assertEqual([warning, warning, warning],
                  [Level || What <- [unexpected_call, unexpected_cast, unexpected_message],
-                           #{level := Level, server := ?SUBDOMAINS} <- test_helper:logged(What)]),
+                           #{level := Level, server := ?SUBDOMAINS} <- log_helper:logged(What)]),
     ?assertEqual(Pid, whereis(?SUBDOMAINS)).
 
 functions_can_be_replaced_at_run_time(_Config) ->
