@@ -119,7 +119,8 @@ a_change_that_was_begun_goes_on_when_the_program_ends(Config) ->
     await_other_than(Pid),
     Handler ! go_on,
     test_helper:wait_until(fun() ->
-        {404, <<"{\"what\":\"domain not found\"}">>} =:= http_helper:get("/api/domains/a.example")
+        {404, #{<<"what">> => <<"domain not found">>}}
+            =:= http_helper:decoded(http_helper:get("/api/domains/a.example"))
     end).
 
 %% It waits for go_on.

@@ -880,31 +880,31 @@ domains_are_changed_by_http_through_the_api_of_mongooseim(Config) ->
                       Headers = [http_helper:basic("admin", "secret")],
                       {Code, _, Answer} =
                           http_helper:call(Method, Server ++ Path, Headers, Body, []),
-                      {Code, Answer}
+                      http_helper:decoded({Code, Answer})
                   end,
         {401, _, _} = http_helper:call(get, Server ++ "/api/domains", [], none, []),
         Domain = "/api/domains/A.example",
         Type1 = "{\"host_type\": \"type1\"}",
         ?assertEqual({204, <<>>}, Request(put, Domain, Type1)),
         ?assertEqual({204, <<>>}, Request(put, Domain, Type1)),
-        ?assertEqual({403, <<"{\"what\":\"unknown host type\"}">>},
+        ?assertEqual({403, #{<<"what">> => <<"unknown host type">>}},
                      Request(put, Domain, "{\"host_type\": \"type9\"}")),
-        ?assertEqual({403, <<"{\"what\":\"domain is static\"}">>},
+        ?assertEqual({403, #{<<"what">> => <<"domain is static">>}},
                      Request(put, "/api/domains/static.example", Type1)),
         pong = call(Node, service_domain_db, sync_local, []),
         ?assertEqual({ok, <<"type1">>},
                      call(Node, mongoose_domain_core, get_host_type, [<<"a.example">>])),
         ?assertEqual({204, <<>>}, Request(patch, Domain, "{\"enabled\": false}")),
-        ?assertMatch({200, <<"{\"domain\":\"a.example\",\"host_type\":\"type1\","
-                             "\"status\":\"disabled\"", _/binary>>}, Request(get, Domain, none)),
-        ?assertMatch({200, <<"{\"data\":{\"domain\":{\"enableDomain\":{\"status\":"
-                             "\"ENABLED\"}}}}">>},
+        ?assertMatch({200, #{<<"domain">> := <<"a.example">>, <<"host_type">> := <<"type1">>,
+                             <<"status">> := <<"disabled">>}}, Request(get, Domain, none)),
+        ?assertEqual({200, #{<<"data">> => #{<<"domain">> => #{<<"enableDomain">> =>
+                                 #{<<"status">> => <<"ENABLED">>}}}}},
                      Request(post, "/api/graphql", "{\"query\": \"mutation { domain { enableDomain("
                                                    "domain: \\\"a.example\\\") {status} } }\"}")),
         ?assertEqual({204, <<>>}, Request(delete, Domain, Type1)),
         ?assertMatch([_], [called || {removal_handler, remove_domain, _}
                                          <- call(Node, mongooseim_app, calls, [])]),
-        ?assertEqual({404, <<"{\"what\":\"domain not found\"}">>}, Request(get, Domain, none)),
+        ?assertEqual({404, #{<<"what">> => <<"domain not found">>}}, Request(get, Domain, none)),
         ?assertMatch({200, _}, Request(get, "/metrics", none)),
         ok = call(Node, service_domain_db, stop, []),
         ?assertEqual(undefined, call(Node, erlang, whereis, [mongoose_domain_http]))

@@ -117,7 +117,7 @@ requests_by_http_say_in_time_that_the_database_failed(Config) ->
     Reader = start_reader(<<"a.example">>),
     Answers = ets:new(answers, [public, duplicate_bag]),
     Clients = [start_client(N, Answers) || N <- lists:seq(1, 8)],
-    Failed = {500, <<"{\"what\":\"database error\"}">>},
+    Failed = {500, #{<<"what">> => <<"database error">>}},
     wait_for_answer(204, Answers),
     db_helper:kill_server(Config),
     wait_for_answer(Failed, Answers),
@@ -149,12 +149,12 @@ client(Path, [{Method, Body} = Request | Requests], Answers) ->
         {stop, From} -> From ! {self(), stopped}
     after 0 ->
         Begun = erlang:monotonic_time(),
-        Answer = case http_helper:request(Method, Path, Body) of
+        Answer = case http_helper:decoded(http_helper:request(Method, Path, Body)) of
                      %% It could not be added before.
                      {404, _} -> 200;
                      %% Its removal was cut off.
                      {409, _} -> 200;
-                     {403, <<"{\"what\":\"domain is being removed\"}">>} -> 200;
+                     {403, #{<<"what">> := <<"domain is being removed">>}} -> 200;
                      Other -> Other
                  end,
         true = ets:insert(Answers, {Begun, Answer}),
