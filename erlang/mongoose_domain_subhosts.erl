@@ -112,5 +112,8 @@ name_ended(#{subdomain := Name, subdomain_pattern := Pattern, parent_domain := P
          end,
     mongoose_domain_host:maybe_remove_subdomain(Info).
 
-split(Count, List) when length(List) =< Count -> {List, []};
-split(Count, List) -> lists:split(Count, List).
+%% Without the length of the list, which may be millions.
+split(Count, List) ->
+    try lists:split(Count, List)
+    catch error:badarg -> {List, []}
+    end.

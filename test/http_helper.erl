@@ -87,7 +87,8 @@ programs() ->
      || Port <- erlang:ports(),
         {name, Name} <- [erlang:port_info(Port, name)],
         filename:basename(Name) =:= "mongoose-domain-http",
-        {os_pid, OsPid} <- [erlang:port_info(Port, os_pid)]].
+        %% It is 0 until open_port/2 returns.
+        {os_pid, OsPid} <- [erlang:port_info(Port, os_pid)], OsPid > 0].
 
 %% @doc Sends the program a signal, such as "KILL".
 kill_program(Signal) ->

@@ -133,15 +133,14 @@ add_slow_handler() ->
 
 one_that_ends_again_and_again_is_started_ever_later(Config) ->
     start(#{}, Config),
-    _ = lists:foldl(fun(Time, Killed) ->
-            %% Before it has lived for long. The port of the last one may be there a moment longer.
-            test_helper:wait_until(fun() -> http_helper:programs() -- Killed =/= [] end),
-            Pid = http_helper:kill_program("KILL"),
-            test_helper:wait_until(fun() ->
-                length(log_helper:logged(domain_http_ended)) >= Time
-            end),
-            [Pid]
-        end, [], lists:seq(1, 4)),
+    [begin
+         %% Before it has lived for long.
+         test_helper:wait_until(fun() -> http_helper:programs() =/= [] end),
+         _ = http_helper:kill_program("KILL"),
+         test_helper:wait_until(fun() ->
+             length(log_helper:logged(domain_http_ended)) >= Time
+         end)
+     end || Time <- lists:seq(1, 4)],
     Pauses = [Pause || #{retry_after_milliseconds := Pause}
                            <- log_helper:logged(domain_http_ended)],
     ?assertEqual([2 * Pause || Pause <- lists:droplast(Pauses)], tl(Pauses)),

@@ -1013,8 +1013,9 @@ programs(Config) ->
 %% A directory of ours as script/package lays it out.
 package(Config0) ->
     Config = private_ours(Config0),
-    shell(["cd ", ?config(ours, Config), " && mv " ?BUILT "/ebin . && rm -r _build erlang"
-           " && sha256sum */* >SHA256SUMS"]),
+    shell(["cd ", ?config(ours, Config), " && mv " ?BUILT "/ebin . && mkdir ebin/optional && mv "
+           "_build/default/lib/mongoose_domain_standalone/ebin/*.beam ebin/optional"
+           " && rm -r _build erlang && find */ -type f -exec sha256sum {} + >SHA256SUMS"]),
     Config.
 
 %% A directory with what script/mongooseim says that it needs, and nothing else.

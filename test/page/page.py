@@ -219,6 +219,8 @@ class PageTest(unittest.TestCase):
         Select(self.find("#filter-host-type")).select_by_visible_text(host_type)
         Select(self.find("#filter-status")).select_by_visible_text(status)
         self.click("#filter button")
+        # What a test changes after this must not be missing from the list already.
+        self.until(lambda: self.find("#list").get_attribute("aria-busy") is None)
 
     def click_in_row(self, domain, button):
         self.click(f"#rows [aria-label='{button} {domain}']")
