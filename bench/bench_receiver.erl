@@ -22,7 +22,9 @@ forms() ->
                   {ok, Form} = erl_parse:parse_form(Tokens),
                   Form
               end, ["-module(mongoose_subdomain_core).",
-                    "-export([add_domain/2, remove_domain/2]).",
+                    "-export([start_link/0, add_domain/2, remove_domain/2]).",
+                    %% The standalone supervisor asks for it, in the place of ours.
+                    "start_link() -> {ok, whereis(mongoose_subdomain_core)}.",
                     "add_domain(HostType, Domain) ->"
                     "    mongoose_subdomain_core ! {added, HostType, Domain}.",
                     "remove_domain(HostType, Domain) ->"

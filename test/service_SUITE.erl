@@ -335,7 +335,7 @@ a_load_does_not_flood_who_is_notified(Config) ->
                            end)(),
                           Loop()
                       end),
-    true = register(mongoose_subdomain_core, Slow),
+    in_place_of_ours(Slow),
     ok = meck:new(mongoose_subdomain_core, [non_strict, no_link]),
     ok = meck:expect(mongoose_subdomain_core, add_domain,
                      fun(_HostType, Domain) -> Slow ! {add_domain, Domain}, ok end),
@@ -349,6 +349,10 @@ a_load_does_not_flood_who_is_notified(Config) ->
     true = unlink(Slow),
     true = exit(Slow, kill).
 
+in_place_of_ours(Process) ->
+    true = unregister(mongoose_subdomain_core),
+    true = register(mongoose_subdomain_core, Process).
+
 the_table_is_full_before_others_are_notified_and_a_ping_waits_for_both(Config) ->
     %% MongooseIM's process of this name, that handles nothing until it is told to.
     Handled = counters:new(1, []),
@@ -359,7 +363,7 @@ the_table_is_full_before_others_are_notified_and_a_ping_waits_for_both(Config) -
                                   Loop()
                               end)()
                          end),
-    true = register(mongoose_subdomain_core, Waiting),
+    in_place_of_ours(Waiting),
     ok = meck:new(mongoose_subdomain_core, [non_strict, no_link]),
     ok = meck:expect(mongoose_subdomain_core, add_domain,
                      fun(_HostType, Domain) -> Waiting ! {add_domain, Domain}, ok end),
