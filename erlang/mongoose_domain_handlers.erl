@@ -19,7 +19,7 @@ has(Hook) ->
     Now = erlang:monotonic_time(millisecond),
     case get({?MODULE, Hook}) of
         {Sizes, Tables, Until, Has} when Now < Until ->
-            case sizes(Tables) of
+            case {places(), sizes(Tables)} of
                 Sizes -> Has;
                 _ -> look(Hook, Now)
             end;
@@ -28,8 +28,10 @@ has(Hook) ->
     end.
 
 look(Hook, Now) ->
+    %% First, so that what comes meanwhile is a change.
+    Places = places(),
     Tables = tables(),
-    Sizes = sizes(Tables),
+    Sizes = {Places, sizes(Tables)},
     Kept = [fun() -> ets:tab2list(Table) end || Table <- Tables]
            ++ [fun() -> Term end || {Key, Term} <- persistent_term:get(), mentions(?KEEPER, Key)],
     Has = Kept =:= [] orelse lists:any(fun(Read) -> is_in(Hook, Read) end, Kept),
@@ -47,9 +49,11 @@ tables() ->
               ets:info(Table, name) =:= ?KEEPER
                   orelse is_pid(Keeper) andalso ets:info(Table, owner) =:= Keeper].
 
+places() ->
+    {whereis(?KEEPER), ets:whereis(?KEEPER), persistent_term:info()}.
+
 sizes(Tables) ->
-    {whereis(?KEEPER), ets:whereis(?KEEPER), persistent_term:info(),
-     [{ets:info(Table, size), ets:info(Table, memory)} || Table <- Tables]}.
+    [{ets:info(Table, size), ets:info(Table, memory)} || Table <- Tables].
 
 %% A hook with an empty list has no handler.
 mentions(Atom, Atom) -> true;

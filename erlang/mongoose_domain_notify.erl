@@ -10,7 +10,7 @@
 %% `atomics'), so that the successor of a process that is killed goes on where it was.
 -module(mongoose_domain_notify).
 
--export([new/0, changed/2, step/1, timeout/1, reply_at/4, number/0]).
+-export([new/0, changed/2, step/1, timeout/1, reply_at/4, number/0, split/2]).
 
 -export_type([state/0]).
 
@@ -88,6 +88,13 @@ number() ->
         error:badarg -> 0
     end.
 
+%% @doc The first ones, at most so many, and the others. Takes no longer for a list of millions.
+-spec split(non_neg_integer(), [T]) -> {[T], [T]}.
+split(Count, List) ->
+    try lists:split(Count, List)
+    catch error:badarg -> {List, []}
+    end.
+
 %% Internal
 
 %% Whom to notify of what, and how many transitions come after that.
@@ -128,8 +135,6 @@ notify(listeners, Transitions, Done) ->
     ok = mongoose_domain_host:notify_listeners(Transitions),
     atomics:add(Done, 1, length(Transitions)).
 
-split(Count, List) when length(List) =< Count -> {List, []};
-split(Count, List) -> lists:split(Count, List).
 
 left(Left, State = #state{waiting = Waiting}) ->
     {Served, Others} = lists:partition(fun({AtMost, _, _}) -> Left =< AtMost end, Waiting),

@@ -1,7 +1,7 @@
 %% @doc Tells others of names below domains that begin and end. For `mongoose_subdomain_core'.
 -module(mongoose_domain_subhosts).
 
--export([domains/3, made/3, later/4, fqdn/1, name_began/2, made_by/3, ended/2, name_ended/1]).
+-export([domains/4, made/3, later/4, fqdn/1, name_began/2, made_by/3, ended/2, name_ended/1]).
 
 -type host_type() :: mongoose_domain_core:host_type().
 -type pattern() :: mongoose_domain_nif:pattern().
@@ -20,17 +20,22 @@
 -define(PACE, 500).
 
 %% @doc The domains of which something is to be said when a prefix is registered: all, or those that
-%% collide. What came by later transitions than this number is told when it is added.
--spec domains(host_type(), pattern(), IsAll :: boolean()) ->
+%% collide. What came by later transitions than this number is told when it is added. One that comes
+%% while collisions are looked for may be logged then, too: twice rather than not at all.
+%%
+%% Calls the function as soon as the number is known, so that whatever is changed after the answer
+%% comes later than what is told here.
+-spec domains(host_type(), pattern(), IsAll :: boolean(), fun(() -> any())) ->
     {[mongoose_domain_core:domain()], Number :: non_neg_integer()}.
-domains(HostType, {prefix, Prefix}, IsAll) ->
-    Number = mongoose_domain_nif:transitions(),
+domains(HostType, {prefix, Prefix}, IsAll, Then) ->
+    {All, Number} = case IsAll of
+                        true -> mongoose_domain_nif:domains_and_transitions(HostType);
+                        false -> {none, mongoose_domain_nif:transitions()}
+                    end,
+    _ = Then(),
     %% Also makes a note of what begins like the prefix.
     Colliding = mongoose_domain_nif:colliding_domains(HostType, Prefix),
-    case IsAll of
-        true -> mongoose_domain_nif:domains_and_transitions(HostType);
-        false -> {Colliding, Number}
-    end.
+    {case All of none -> Colliding; _ -> All end, Number}.
 
 %% @doc What a prefix makes for a domain.
 -spec made(host_type(), mongoose_domain_core:domain(), pattern()) -> [mongoose_domain_nif:made()].
@@ -80,7 +85,7 @@ made_by(HostType, {Kind, Text} = Pattern, Handler) ->
 %% those who are told keep up.
 -spec ended([fun(() -> info())], fun(() -> any())) -> ok.
 ended(Names, Then) ->
-    {Few, Others} = split(?FEW, Names),
+    {Few, Others} = mongoose_domain_notify:split(?FEW, Names),
     lists:foreach(fun(Name) -> name_ended(Name()) end, Few),
     _ = Then(),
     ended_at_pace(Others).
@@ -89,7 +94,7 @@ ended_at_pace([]) ->
     ok;
 ended_at_pace(Names) ->
     ok = await_keep_up(?PACE),
-    {Step, Others} = split(?STEP, Names),
+    {Step, Others} = mongoose_domain_notify:split(?STEP, Names),
     lists:foreach(fun(Name) -> name_ended(Name()) end, Step),
     ended_at_pace(Others).
 
@@ -111,9 +116,3 @@ name_ended(#{subdomain := Name, subdomain_pattern := Pattern, parent_domain := P
              _ -> mongoose_domain_host:unregister_subhost(Name)
          end,
     mongoose_domain_host:maybe_remove_subdomain(Info).
-
-%% Without the length of the list, which may be millions.
-split(Count, List) ->
-    try lists:split(Count, List)
-    catch error:badarg -> {List, []}
-    end.

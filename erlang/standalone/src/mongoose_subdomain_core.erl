@@ -137,10 +137,10 @@ terminate(Reason, _Numbers) ->
     _ = mongoose_domain_host:is_clean_stop(Reason) andalso mongoose_domain_nif:stop_subdomains(),
     ok.
 
-%% The names of a prefix are there at once, so it is answered before others are told.
+%% The names of a prefix are there at once, so it is answered before others are told of them.
 registered(ok, HostType, {prefix, _} = Pattern, From, Numbers) ->
-    gen_server:reply(From, ok),
-    {Domains, Number} = mongoose_domain_subhosts:domains(HostType, Pattern, wants_additions()),
+    Ok = fun() -> gen_server:reply(From, ok) end,
+    {Domains, Number} = mongoose_domain_subhosts:domains(HostType, Pattern, wants_additions(), Ok),
     _ = [name_began(Made) || Domain <- Domains,
                              Made <- mongoose_domain_subhosts:made(HostType, Domain, Pattern)],
     Numbers#{{HostType, Pattern} => Number};
