@@ -33,8 +33,7 @@ CHAOS_DATABASES ?= postgres mysql
 EBIN = -pa _build/default/lib/mongoose_domain_native/ebin _build/default/lib/mongoose_domain_standalone/ebin
 
 .DEFAULT_GOAL := build
-.PHONY: help docs-test package deb test-package
-.PHONY: build debug-info demo shell serve ctl install-ctl schema test test-rust test-erlang test-otp27 test-sid lint bench bench-native bench-follow bench-start bench-import bench-http sim sim-mutants chaos chaos-sid fuzz admin-fuzz screenshots quick clean
+.PHONY: help build debug-info demo shell serve ctl install-ctl package deb test-package schema test test-rust test-erlang test-otp27 test-sid docs-test lint bench bench-native bench-follow bench-start bench-import bench-http sim sim-mutants chaos chaos-sid fuzz admin-fuzz screenshots quick clean
 
 # The targets, with a line each.
 help:

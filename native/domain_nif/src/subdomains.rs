@@ -1,12 +1,12 @@
 //! The patterns of names below domains, and the functions that compute such names.
 
 use crate::atoms::{
-    already_registered, error, fqdn, fresh, host_type as host_type_key, kept, no_parent_domain,
-    not_found, ok, packet_handler, parent_domain, prefix, subdomain, subdomain_already_exists,
-    subdomain_pattern, undefined,
+    already_registered, error, fqdn, fresh, host_type as host_type_key, kept, no_parent_domain, ok,
+    packet_handler, parent_domain, prefix, subdomain, subdomain_already_exists, subdomain_pattern,
+    undefined,
 };
 use crate::raw::{raw_nif, tuple};
-use crate::table::{read_node, routing, sought};
+use crate::table::{found, read_node, routing, sought};
 use crate::term::{KeptTerm, binary, list, names};
 use domain_table::{Made, Name, Pattern, RegisterError, Subdomain, Table, check_name};
 use parking_lot::Mutex;
@@ -96,16 +96,15 @@ raw_nif!("collides" / 2, collides);
 raw_nif!("transitions" / 0, transitions);
 
 fn subdomain_host_type<'a>(env: Env<'a>, [name]: [Term<'a>; 1]) -> Option<Term<'a>> {
-    read(|patterns, table| match patterns.host_type(table, sought(name)) {
-        Some(name) => tuple(env, [ok().to_term(env), binary(env, name.as_bytes())]),
-        None => tuple(env, [error().to_term(env), not_found().to_term(env)]),
+    read(|patterns, table| {
+        let host_type = patterns.host_type(table, sought(name));
+        found(env, host_type.map(|host_type| binary(env, host_type.as_bytes())))
     })
 }
 
 fn subdomain_info<'a>(env: Env<'a>, [name]: [Term<'a>; 1]) -> Option<Term<'a>> {
-    read(|patterns, table| match patterns.find(table, sought(name)) {
-        Some(found) => tuple(env, [ok().to_term(env), info(env, &found)]),
-        None => tuple(env, [error().to_term(env), not_found().to_term(env)]),
+    read(|patterns, table| {
+        found(env, patterns.find(table, sought(name)).map(|subdomain| info(env, &subdomain)))
     })
 }
 

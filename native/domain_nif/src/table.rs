@@ -1,8 +1,8 @@
 //! The routing table of this node.
 
 use crate::atoms::{
-    absent, all, bad_insert, error, fresh, inserted, is_static, kept, ok, refreshed, removed,
-    unknown_host_type,
+    absent, all, bad_insert, error, fresh, inserted, is_static, kept, not_found, ok, refreshed,
+    removed, unknown_host_type,
 };
 use crate::raw::{Answer, raw_nif, tuple};
 use crate::runtime::on_own_thread;
@@ -103,10 +103,17 @@ pub fn sought<'a>(name: Term<'a>) -> &'a [u8] {
 
 fn get_host_type<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {
     let domain = sought(domain);
-    read_table(|table| match table.host_type(domain) {
-        Some(host_type) => tuple(env, [ok().to_term(env), binary(env, host_type.as_bytes())]),
-        None => tuple(env, [error().to_term(env), crate::atoms::not_found().to_term(env)]),
+    read_table(|table| {
+        found(env, table.host_type(domain).map(|host_type| binary(env, host_type.as_bytes())))
     })
+}
+
+/// `{ok, Term}`, or `{error, not_found}`.
+pub fn found<'a>(env: Env<'a>, term: Option<Term<'a>>) -> Term<'a> {
+    match term {
+        Some(term) => tuple(env, [ok().to_term(env), term]),
+        None => tuple(env, [error().to_term(env), not_found().to_term(env)]),
+    }
 }
 
 fn is_static_domain<'a>(env: Env<'a>, [domain]: [Term<'a>; 1]) -> Option<Term<'a>> {

@@ -57,11 +57,10 @@ impl Node {
 
     /// Notifies others of some transitions; `false` if there are none.
     fn notify(&mut self, limit: usize, coverage: &mut Coverage) -> Result<bool, Violation> {
-        let mut left_out = 0;
+        let (mut left_out, computes) = (0, self.computes_subdomains());
         if self.notifying.is_empty() {
             let (limit, before) = (limit.max(2), self.routing.acknowledged());
             let first = self.routing.pending(limit);
-            let computes = self.computes_subdomains();
             let is_quiet = |domain: &Name, _: &Name| computes && is_quiet(domain);
             self.notifying = self.routing.pending_told(limit, is_quiet).into();
             left_out = (self.routing.acknowledged() - before) as usize;
@@ -71,7 +70,6 @@ impl Node {
             coverage.add(Corner::QuietAddition, left_out as u64);
         }
         let done = self.notifying.len().min(limit);
-        let computes = self.computes_subdomains();
         for transition in self.notifying.drain(..done) {
             let replaced = transition.removed.is_some() && transition.added.is_some();
             coverage.add(Corner::HostTypeReplaced, u64::from(replaced));
