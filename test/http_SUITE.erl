@@ -623,7 +623,7 @@ the_status_says_how_the_node_is(Config) ->
     {200, Status} = get("/api/status"),
     Kind = atom_to_binary(?config(kind, Config)),
     ?assertMatch(#{<<"node">> := <<"nonode@nohost">>, <<"state">> := <<"following">>,
-                   <<"lag">> := 0, <<"lag_seconds">> := 0.0, <<"loads">> := 1,
+                   <<"lag">> := 0, <<"lag_seconds">> := +0.0, <<"loads">> := 1,
                    <<"last_error">> := null, <<"domains">> := 2, <<"followed">> := 1,
                    <<"database">> := #{<<"kind">> := Kind}}, Status),
     ?assertEqual({#{}, #{}}, {maps:get(<<"reloads">>, Status), maps:get(<<"errors">>, Status)}),
