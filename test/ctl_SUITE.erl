@@ -482,7 +482,8 @@ rejected_lines_are_shown_with_their_reasons(Config) ->
     ?assertEqual({2, summary(6, 1, 0, 0, 5),
                   iolist_to_binary(["line 3: domain is static: static.example,type1\n"
                                     "line 5: unknown host type: c.example,type9\n"
-                                    "line 6: duplicate: it has type1: b.example,type2\n"
+                                    "line 6: duplicate: its host type is type1: "
+                                    "b.example,type2\n"
                                     "line 7: domain is being removed: a.example,type1\n"
                                     "line 8: invalid domain name: ", Long, ",type1\n"])},
                  import([File], Config)).

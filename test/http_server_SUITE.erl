@@ -325,7 +325,7 @@ der(Name, Config) ->
 
 wrong_options_are_refused(Config) ->
     [refused(Http, Text, Config)
-     || {Http, Text} <- [{#{ip_address => "localhost"}, "is no IP address"},
+     || {Http, Text} <- [{#{ip_address => "localhost"}, "is not an IP address"},
                          {#{port => 65536}, "port must be 0 to 65535"},
                          {#{port => "8088"}, "port must be 0 to 65535"},
                          {#{memory_limit => 31}, "memory_limit must be a number of MiB"},

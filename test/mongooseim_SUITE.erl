@@ -929,7 +929,7 @@ no_password_is_logged_when_the_service_does_not_start(Env, Config) ->
          does_not_start(Wrong, Config),
          {ok, Log} = file:read_file(?config(mim, Config) ++ ".log"),
          [?assertMatch({Part, {match, _}}, {Part, re:run(Log, Part)})
-          || Part <- ["service_startup_failed", "opts", "is no IP address", "username"]],
+          || Part <- ["service_startup_failed", "opts", "is not an IP address", "username"]],
          ?assertEqual(nomatch, re:run(Log, "very-secret"))
      end || Given <- [Http#{password => <<"a-very-secret-one">>}, ByFile]],
     %% But it is the one that is asked for.

@@ -444,7 +444,7 @@ fn of_a_file_that_is_wrong_somewhere_nothing_is_sent() {
         (
             "a.csv",
             "domain,host_type,note\na,t,n\n".to_owned(),
-            "line 1: unknown column 'note': known are domain, host_type, status",
+            "line 1: unknown column 'note': the known ones are domain, host_type, status",
         ),
         ("b.csv", "\u{0}a\n".to_owned(), "the file is UTF-16: save it as UTF-8"),
     ] {

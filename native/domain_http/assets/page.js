@@ -71,8 +71,9 @@ const ADVICE = [
   ["basic auth", "Reload this page and give the user and the password."],
   ["request from another origin",
     "Open this page by the address of the node itself; a proxy before it has to pass the header Host on."],
-  ["without a password this server",
-    "Do so, or set a username and a password in the configuration of the node."],
+  ["this server has no password",
+    "Open this page at such an address, or set a username and a password in the configuration of the "
+      + "node."],
   ["too many connections", "Try again in a moment."],
   ["No node of MongooseIM",
     "A removal also removes data that MongooseIM keeps: start a node of it, then try again."],

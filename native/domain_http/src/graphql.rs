@@ -87,7 +87,11 @@ async fn answer(
 /// The answer as JSON. The budget is given back when it is sent.
 fn sent(answer: &async_graphql::Response, budget: Arc<Budget>) -> Response {
     let Ok(json) = serde_json::to_vec(answer) else {
-        return Error::new(StatusCode::INTERNAL_SERVER_ERROR, "no JSON").into_response();
+        return Error::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "failed to encode the answer as JSON",
+        )
+        .into_response();
     };
     let length = json.len();
     let pieces = stream::unfold((Bytes::from(json), budget), async |(mut rest, budget)| {

@@ -183,7 +183,7 @@ enum Verified {
     (status = 200, body = Verified),
     (status = 403, body = ErrorBody, description = "`service disabled`"),
     (status = 500, body = ErrorBody, description = "`database error`"),
-    (status = 503, body = ErrorBody, description = "not done within 120 s")))]
+    (status = 503, body = ErrorBody, description = "timed out after 120 s")))]
 async fn verify(State(admin): State<Arc<Admin>>) -> Result<Json<Verified>, Error> {
     let (count, domains) = admin.verify().await?;
     Ok(Json(if count == 0 { Verified::Ok } else { Verified::Differs { count, domains } }))

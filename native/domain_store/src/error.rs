@@ -320,7 +320,7 @@ fn from_mysql(number: u16, message: &str) -> Error {
         // MySQL, where MariaDB finds nothing.
         3988 => Error::new(
             ErrorKind::QueryFailed,
-            format!("the database cannot hold a character of the name: {message}"),
+            format!("the database cannot store a character of the name: {message}"),
         ),
         // The server demands TLS of everybody.
         3159 => Error::new(ErrorKind::TlsFailed, format!("{message} Turn on TLS")),
