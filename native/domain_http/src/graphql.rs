@@ -314,7 +314,7 @@ impl DomainMutation {
         field(as_it_is(admin, enabled, DomainStatus::Enabled).await)
     }
 
-    /// Keeps a domain, but lets it route no more.
+    /// Keeps a domain, but stops routing it.
     async fn disable_domain(&self, context: &Context<'_>, domain: DomainName) -> Field<Domain> {
         let (_turn, domain) = (self.0.lock().await, domain.0);
         let admin = admin(context)?;

@@ -109,7 +109,7 @@ struct Failed {
 
 /// Adds many domains, or enables and disables them.
 ///
-/// `text/csv`: records `domain,host_type` or `domain,host_type,status`; a heading may say another
+/// `text/csv`: records `domain,host_type` or `domain,host_type,status`; a heading may give another
 /// order. `application/x-ndjson`: lines `{"domain": …, "host_type": …, "status": …}`. In UTF-8. The
 /// status is `enabled` or `disabled`. A domain that is there with the same host type gets the status,
 /// or is left alone by a record without one; a new one is enabled then.

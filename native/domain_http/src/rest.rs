@@ -176,7 +176,7 @@ struct ListQuery {
     /// Only those with this status: enabled, disabled or deleting.
     #[param(inline, value_type = Option<DomainStatus>)]
     status: Option<String>,
-    /// Only those behind this name: `next` of the page before.
+    /// Only those after this name: `next` of the page before.
     after: Option<String>,
     /// The most domains in a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
