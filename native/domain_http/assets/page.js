@@ -77,7 +77,7 @@ const ADVICE = [
   ["too many connections", "Try again in a moment."],
   ["No node of MongooseIM",
     "A removal also removes data that MongooseIM keeps: start a node of it, then try again."],
-  ["It is not known what has become of the removal", "If it is still there, remove it again."],
+  ["The result of the removal is not known", "If it is still there, remove it again."],
 ];
 
 /// Where the server's paths begin: the server's own root, or below the path that a proxy gives it. The
