@@ -56,7 +56,7 @@ const ADVICE = [
   ["failed to parse JSON", "Reload this page: it may be older than the node."],
   ["invalid domain name", "A name such as example.com has 1 to 250 characters and no spaces."],
   ["domain is static",
-    "It is set in the configuration of the nodes: change it there and restart them."],
+    "It is in the configuration of the nodes: change it there and restart them."],
   ["service disabled",
     "No database is configured, so there are only static domains: configure one and restart the node."],
   ["unknown host type",
@@ -105,7 +105,7 @@ export async function send(method, path, body, type, limit) {
     text = await response.text();
   } catch {
     throw new Failure(0, `the node does not answer${
-      method === "GET" ? "" : "; whether it did this is not known: look when it is back"}`);
+      method === "GET" ? "" : "; whether it did this is not known: check when it answers again"}`);
   }
   if (!response.ok) throw new Failure(response.status, parsed(text)?.what ?? `HTTP ${response.status}`);
   return text;
