@@ -89,8 +89,8 @@ package: build
 deb: package
 	@script/deb _build/package/*.tar.gz
 
-# The tarball and the Debian package on Debian 11, 12 and 13 with nothing in them: installed into a
-# release, which is started, and removed without a trace.
+# Tests the tarball and the Debian package on Debian 11, 12 and 13 with nothing else in them: installs
+# each into a release, starts that, and removes it without a trace.
 test-package: deb
 	@script/test-package
 
@@ -126,13 +126,13 @@ docs-test: build ctl
 	@script/install-deps docs </dev/null
 	@script/docs-test
 
-# What must be clean: formats, warnings, calls, types, lengths of lines.
+# Checks formats, warnings, calls, types and lengths of lines.
 lint:
 	@script/install-deps test </dev/null
 	cargo fmt --all --check
 	cargo clippy --release --workspace --all-targets --locked -- -D warnings
 	@! cargo tree --locked -p domain_nif -e normal | grep -E ' (axum|hyper|async-graphql|apollo-parser|csv|httparse|prometheus|tokio-rustls|utoipa) v' || { echo "the library must not read what clients send"; exit 1; }
-	@! grep -nE '^.{101,}' erlang/*.erl erlang/standalone/src/*.erl test/*.erl test/*/*.erl bench/*.erl || { echo "over 100 columns"; exit 1; }
+	@! grep -nE '^.{101,}' erlang/*.erl erlang/standalone/src/*.erl test/*.erl test/*/*.erl bench/*.erl || { echo "these lines have more than 100 columns"; exit 1; }
 	@! wc -l erlang/mongoose_domain_core.erl erlang/service_domain_db.erl erlang/standalone/src/mongoose_subdomain_core.erl | grep -v total | awk '$$1 > 170' | grep . || { echo "a drop-in has at most 170 lines"; exit 1; }
 	rebar3 do xref, dialyzer
 
@@ -145,7 +145,7 @@ bench: build
 	@erlc -o _build/bench test/*_helper.erl bench/bench*.erl
 	@erl -noshell $(EBIN) -pa _build/bench -run bench main "$(QUICK)" "$(ONLY)"
 
-# The crates below, by Criterion; the table beside DashMap.
+# Benchmarks of the crates by Criterion; the table is compared with DashMap.
 bench-native:
 	@script/install-deps </dev/null
 	cargo bench --locked --workspace --bench maps --bench table --bench batch $(if $(QUICK),-- --test)
@@ -183,8 +183,8 @@ sim:
 	@script/install-deps </dev/null
 	@cargo run --release --quiet --locked -p simulator --bin simulator -- $(if $(SEED),seed $(SEED),seeds $(SEEDS))
 
-# Does the simulator catch each of its deliberate bugs? Those with MUTANT in their name or as their
-# rule. With CHECK=1: does each still apply and compile?
+# Whether the simulator catches each of its deliberate bugs, or those with MUTANT in their name or as
+# their rule. With CHECK=1 only whether each still applies and compiles.
 sim-mutants:
 	@script/install-deps </dev/null
 	@cargo run --release --quiet --locked -p simulator --bin mutants -- $(if $(CHECK),check) $(if $(MUTANT),"$(MUTANT)")

@@ -26,7 +26,7 @@ did_you_mean(Keys, Known) ->
                             plain(Key) =:= plain(Meant)],
     case Near of
         [{Key, Meant} | _] ->
-            Text = io_lib:format(": did you mean ~tp by ~tp?", [Meant, Key]),
+            Text = io_lib:format(": did you mean ~tp instead of ~tp?", [Meant, Key]),
             unicode:characters_to_binary(Text);
         [] ->
             <<>>

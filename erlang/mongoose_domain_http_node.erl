@@ -23,7 +23,7 @@ answer(Port, Number, Question) ->
                     ?LOG_ERROR(logged(Question, #{what => domain_http_request_failed,
                                                   class => Class, reason => Reason,
                                                   stacktrace => Stacktrace})),
-                    refused(db_error, <<"it failed; see the log of the node">>)
+                    refused(db_error, <<"the node failed to do this; see its log">>)
             end,
     send(Port, {answer, Number, Reply}).
 
@@ -36,7 +36,7 @@ logged(Question, Report) ->
 %% @doc Says that a question cannot be answered, because the process that should died.
 -spec refuse(port(), Number :: non_neg_integer()) -> ok.
 refuse(Port, Number) ->
-    Reply = refused(db_error, <<"the change was stopped">>),
+    Reply = refused(db_error, <<"the node could not finish this; see its log">>),
     %% Waits while the program does not read.
     _ = spawn(fun() -> mongoose_domain_http_port:send(Port, {answer, Number, Reply}) end),
     ok.
@@ -96,7 +96,7 @@ reply(certificates_changed, _Part) ->
     done;
 reply({certificates_broken, Text}, _Part) ->
     ?LOG_ERROR(#{what => domain_http_certificates_broken, text => Text,
-                 then => <<"those that were read before stay in use">>}),
+                 then => <<"the certificates that were read before stay in use">>}),
     done;
 reply(verify, _Part) ->
     verify(mongoose_domain_host:is_service_loaded(service_domain_db));
@@ -144,7 +144,7 @@ snapshot() ->
                                         host_types => HostTypes}.
 
 verify(false) ->
-    refused(service_disabled, <<"there is no database">>);
+    refused(service_disabled, <<"no database is configured">>);
 verify(true) ->
     case mongoose_domain_status:verify() of
         ok -> {verified, 0, []};

@@ -43,7 +43,7 @@ read(Opts) when is_map(Opts) ->
                                memory_limit => ?MEMORY_LIMIT}, Given));
         {[], {error, Text}} -> wrong("~ts", [Text]);
         {[Key | _], _} ->
-            wrong("~tp is no option; there are ~0tp~ts",
+            wrong("~tp is not an option; the options are ~0tp~ts",
                   [Key, Known, mongoose_domain_error:did_you_mean([Key], Known)])
     end;
 read(_Opts) ->
@@ -68,8 +68,9 @@ typed(#{port := Port, tls := Tls, memory_limit := Limit} = Opts) ->
             Given = maps:map(fun(_Key, Value) -> text(Value) end, Texts),
             {ok, maps:merge(Empty, Given#{port => Port, memory_limit => Limit,
                                           node => atom_to_binary(node())})};
-        {[Key | _], _} -> wrong("~ts must be a text", [Key]);
-        {[], [Key | _]} -> wrong("~tp is no option of tls; there are certfile and keyfile", [Key])
+        {[Key | _], _} -> wrong("~ts must be a string", [Key]);
+        {[], [Key | _]} ->
+            wrong("~tp is not an option of tls; the options are certfile and keyfile", [Key])
     end.
 
 %% No value in an error: it may be the password.

@@ -73,19 +73,20 @@ database(#{conn_opts := #{} = Opts}) ->
                    idle_timeout => seconds(keepalive_interval, Opts, ?IDLE_TIMEOUT)},
         {ok, #{options => maps:merge(Server, Limits),
                max_retry => seconds(max_start_interval, Opts, ?MAX_RETRY),
-               notes => [text("~ts: it is not known here", [Name])
+               notes => [text("~ts: unknown here, and ignored", [Name])
                          || Name <- maps:keys(Opts) -- ?OPTIONS] ++ Notes}}
     catch
         throw:{refused, Text} -> {error, {bad_database_option, Text}}
     end;
 database(_WithSecrets) ->
-    {error, {bad_database_option, <<"the pool in outgoing_pools.rdbms has no connection">>}}.
+    {error, {bad_database_option, <<"the pool in outgoing_pools.rdbms has no section "
+                                    "connection">>}}.
 
 driver(#{driver := pgsql}) -> postgres;
 driver(#{driver := cockroachdb}) -> postgres;
 driver(#{driver := mysql}) -> mysql;
 driver(#{driver := No}) -> refuse(driver, "~tp: it must be pgsql, mysql or cockroachdb", [No]);
-driver(#{}) -> refuse(driver, "missing", []).
+driver(#{}) -> refuse(driver, "it is missing", []).
 
 port(#{port := Port}) when is_integer(Port), Port > 0, Port < 65536 -> Port;
 port(#{port := Port}) -> refuse(port, "~tp: it must be 1 to 65535", [Port]);
@@ -119,8 +120,8 @@ versions(#{versions := Versions}) when not is_list(Versions) ->
 versions(#{versions := Versions}) ->
     case ['tlsv1.2', 'tlsv1.3'] -- Versions of
         [] -> ok;
-        _ -> refuse("tls.versions", "~tp: one of TLS 1.2 and 1.3 cannot be left out: name both, or "
-                    "remove the option. Older ones are never used", [Versions])
+        _ -> refuse("tls.versions", "~tp: TLS 1.2 and 1.3 are always both allowed: name both, or "
+                    "remove the option. Older versions are never used", [Versions])
     end;
 versions(#{}) ->
     ok.
@@ -128,15 +129,15 @@ versions(#{}) ->
 %% These two are in every section of MongooseIM 6.4 and newer, with values that ask for nothing.
 
 crl_files(#{crl_files := Files}) when Files =/= [] ->
-    refuse("tls.crl_files", "lists of revoked certificates are not read here, so none could be "
-           "relied on. Remove the option", []);
+    refuse("tls.crl_files", "certificate revocation lists are not supported here. Remove the "
+           "option", []);
 crl_files(#{}) ->
     ok.
 
 disconnect_on_failure(#{disconnect_on_failure := Value}) when Value =/= true ->
-    refuse("tls.disconnect_on_failure", "~tp: a server that fails the verification is always "
-           "disconnected. It must be true; use verify_mode = \"none\" for a server that is not to "
-           "be verified", [Value]);
+    refuse("tls.disconnect_on_failure", "~tp: it must be true, because a server that fails the "
+           "verification is always disconnected. For a server that should not be verified, set "
+           "verify_mode = \"none\"", [Value]);
 disconnect_on_failure(#{}) ->
     ok.
 
@@ -150,7 +151,7 @@ mode(Driver, Tls, Opts) ->
             {preferred, []};
         Peer when Peer =:= peer; Peer =:= selfsigned_peer ->
             {Verified, [<<"tls.verify_mode: a self-signed certificate is only accepted if it is in "
-                      "tls.cacertfile, and not that of an authority">> || Peer =/= peer]
+                      "tls.cacertfile, and is not one of an authority">> || Peer =/= peer]
                    ++ [<<"tls.required: a server without TLS is refused, because it could not be "
                          "verified">> || not IsRequired]
                    ++ NameNotes};
@@ -182,8 +183,8 @@ same_host(#{host := Name}, Opts) ->
     case characters("tls.server_name_indication.host", Name) of
         Host -> ok;
         Other -> refuse("tls.server_name_indication.host",
-                        "~ts: it cannot be another one than the host that we connect to (~ts): "
-                        "make this name the host", [Other, Host])
+                        "~ts: it must be the same as the option host (~ts): set host to this "
+                        "name", [Other, Host])
     end;
 same_host(_Sni, _Opts) ->
     ok.
@@ -210,9 +211,9 @@ system_authorities() ->
     case [{'Certificate', Der, not_encrypted}
           || #cert{der = Der, otp = Decoded} <- Certificates, is_in_force(Decoded)] of
         [] ->
-            refuse("tls.cacertfile", "missing, and the operating system has no certificate "
-                   "authorities to trust: name a file of them, or install the system's (as "
-                   "Debian's package ca-certificates)", []);
+            refuse("tls.cacertfile", "it is missing, and the operating system has no certificate "
+                   "authorities to trust: name a file of them, or install those of the system "
+                   "(Debian's package ca-certificates)", []);
         Authorities ->
             public_key:pem_encode(Authorities)
     end.
@@ -224,8 +225,8 @@ valid_authorities(File) ->
               {ok, Contents} -> Contents;
               {error, _} -> <<>>
           end,
-    _ = [refuse("tls.cacertfile", "~ts: an authority in it has expired or is not valid yet: remove "
-                "it", [File])
+    _ = [refuse("tls.cacertfile", "~ts: a certificate in it has expired or is not valid yet: "
+                "remove it", [File])
          || {'Certificate', Der, not_encrypted} <- public_key:pem_decode(Pem),
             not is_in_force(decoded(Der, File))],
     File.
@@ -257,7 +258,7 @@ client(#{certfile := _} = Tls) ->
     Both = path(certfile, Tls),
     #{client => {Both, key(Both, Tls)}};
 client(#{keyfile := _}) ->
-    refuse("tls.keyfile", "without tls.certfile", []);
+    refuse("tls.keyfile", "it needs tls.certfile, too", []);
 client(#{}) ->
     #{}.
 
@@ -285,21 +286,21 @@ decrypted(Entry, #{password := Configured}) ->
         _:_ -> refuse("tls.password", "it does not decrypt the private key", [])
     end;
 decrypted(_Entry, #{}) ->
-    refuse("tls.password", "missing: the private key is encrypted", []).
+    refuse("tls.password", "it is missing, and the private key is encrypted", []).
 
 %% Values
 
 known(Opts, Known, Prefix) ->
     case maps:keys(Opts) -- Known of
         [] -> ok;
-        [Unknown | _] -> refuse([Prefix, atom_to_list(Unknown)], "it is not known here", [])
+        [Unknown | _] -> refuse([Prefix, atom_to_list(Unknown)], "unknown here: remove it", [])
     end.
 
 %% For a password, too: the value is not shown.
 string(Name, Opts) ->
     case Opts of
         #{Name := Value} -> characters(Name, Value);
-        #{} -> refuse(Name, "missing", [])
+        #{} -> refuse(Name, "it is missing", [])
     end.
 
 characters(Name, Value) ->

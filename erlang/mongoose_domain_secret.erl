@@ -54,7 +54,7 @@ of_file(File) when is_binary(File); is_list(File) ->
             {error, io_lib:format("~ts: ~ts", [File, file:format_error(Reason)])}
     end;
 of_file(_File) ->
-    {error, "password_file must be a text"}.
+    {error, "password_file must be a string"}.
 
 read(File) ->
     case file:open(File, [read, raw, binary]) of

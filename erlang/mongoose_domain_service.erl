@@ -48,8 +48,8 @@ await_first_load(Name, #{initial_load_timeout := Seconds}) ->
     catch
         exit:{timeout, _} ->
             ?LOG_WARNING(#{what => first_load_takes_long, seconds => Seconds,
-                           text => <<"the node starts; the rest of its domains routes as soon as "
-                                     "it is loaded">>});
+                           text => <<"the node starts now; domains that are not loaded yet route "
+                                     "as soon as they are">>});
         exit:_ -> ok
     end.
 

@@ -54,7 +54,7 @@ status() ->
 -spec verify() -> verified().
 verify() ->
     try gen_server:call(?SERVICE, verify, infinity)
-    catch exit:_ -> {error, {stopped, <<"the service does not run">>}}
+    catch exit:_ -> {error, {stopped, <<"service_domain_db is not running">>}}
     end.
 
 state(undefined, _IsFailing, _Position) -> stopped;

@@ -133,7 +133,8 @@ unknown_columns_and_keys_end_an_import_before_anything_is_written(Config) ->
     Failed = fun(What) -> [failed(What)] end,
     ?assertEqual(Failed("line 1: unknown column 'hostType': did you mean 'host_type'?"),
                  import(?CSV, "domain,hostType\na.example,type1\n")),
-    ?assertEqual(Failed("line 1: unknown column 'owner': known are domain, host_type, status"),
+    ?assertEqual(Failed("line 1: unknown column 'owner': the known ones are domain, "
+                        "host_type, status"),
                  import(?CSV, "domain,host_type,owner\na.example,type1,me\n")),
     ?assertEqual(Failed("line 2: unknown key 'Status': did you mean 'status'?"),
                  import(?NDJSON, "{\"domain\": \"a.example\", \"host_type\": \"type1\"}\n"
@@ -141,7 +142,8 @@ unknown_columns_and_keys_end_an_import_before_anything_is_written(Config) ->
                                  "\"Status\": \"disabled\"}\n")),
     %% Behind many transactions, too.
     Json = ["{\"domain\": \"a.example\", \"host_type\": \"type1\"}\n" || _ <- lists:seq(1, 3500)],
-    ?assertEqual(Failed("line 3501: unknown key 'owner': known are domain, host_type, status"),
+    ?assertEqual(Failed("line 3501: unknown key 'owner': the known ones are domain, "
+                        "host_type, status"),
                  import(?NDJSON, [Json, "{\"domain\": \"b.example\", \"owner\": 1}\n", Json])),
     Csv = ["a.example,type1\n" || _ <- lists:seq(1, 3500)],
     ?assertEqual(Failed("line 3501 is not UTF-8: save the file as UTF-8"),
@@ -155,10 +157,10 @@ another_encoding_is_said_in_one_answer(Config) ->
     ?assertEqual([failed("the file is UTF-16: save it as UTF-8")],
                  import(?CSV, unicode:characters_to_binary("a.example,type1\n", utf8,
                                                            {utf16, little}))),
-    ?assertEqual({415, <<"the charset must be UTF-8: save the file as that">>},
+    ?assertEqual({415, <<"the charset must be UTF-8: save the file as UTF-8">>},
                  refusal(post("/api/import", "text/csv; charset=ISO-8859-1", Latin1))),
     Gzip = [{"content-encoding", "gzip"}],
-    ?assertEqual({415, <<"Content-Encoding gzip is not understood: send the file as it is">>},
+    ?assertEqual({415, <<"Content-Encoding gzip is not supported: send the file uncompressed">>},
                  refusal(http_helper:request(post, "/api/import", Gzip,
                                              zlib:gzip("a.example,type1\n")))),
     ?assertEqual("", rows(Config)).
@@ -171,8 +173,8 @@ names_that_the_database_cannot_hold_are_rejected(Config) ->
     Name = <<"日本.example"/utf8>>,
     Body = ["a.example,type1\n", Name, ",type1\nb.example,type1\n"],
     Path = "/api/domains/" ++ binary_to_list(uri_string:quote(Name)),
-    Why = <<"the database cannot hold '", Name/binary,
-            "': its character set lacks a character of it">>,
+    Why = <<"the database cannot store '", Name/binary,
+            "': its character set lacks a character of the name">>,
     case ?config(kind, Config) of
         sqlite ->
             ?assertMatch([_, ?DONE(3, 3, _, _, _)], import(?CSV, Body)),
@@ -220,7 +222,7 @@ what_cannot_be_imported_is_rejected_with_its_reason(Config) ->
            "\"good.example\",\"type1\"\n",
     ?assertEqual([rejected(1, "static.example,type1", "domain is static"),
                   rejected(2, "a.example,type9", "unknown host type"),
-                  rejected(3, "taken.example,type2", "duplicate: it has type1"),
+                  rejected(3, "taken.example,type2", "duplicate: its host type is type1"),
                   rejected(4, "going.example,type1", "domain is being removed"),
                   rejected(5, "a.example", "a line has two or three fields: "
                                            "domain,host_type,status"),
@@ -237,7 +239,7 @@ what_cannot_be_imported_is_rejected_with_its_reason(Config) ->
 
 a_domain_that_comes_twice_has_the_status_of_the_later_line(Config) ->
     Body = "a.example,type1\nb.example,type1\nA.example,type1,disabled\na.example,type2\n",
-    ?assertEqual([rejected(4, "a.example,type2", "duplicate: it has type1"),
+    ?assertEqual([rejected(4, "a.example,type2", "duplicate: its host type is type1"),
                   progress(4, 2, 1, 0, 1),
                   done(4, 2, 1, 0, 1)],
                  import(?CSV, Body)),

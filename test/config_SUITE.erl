@@ -193,8 +193,8 @@ what_is_wrong_with_an_element_is_said_with_its_place(_Config) ->
              {host_types, [?T, "type2"], <<"element 2: must be a binary">>}]].
 
 an_option_that_is_not_known_is_named_and_so_is_what_was_probably_meant(_Config) ->
-    Options = <<"is no option; there are [static_domains,host_types,database,service,http,"
-                "removal_handlers,removal_handler_timeout,listeners,sidecar]">>,
+    Options = <<"is not an option; the options are [static_domains,host_types,database,service,"
+                "http,removal_handlers,removal_handler_timeout,listeners,sidecar]">>,
     Service = <<"must be a map of event_cleaning_interval, event_max_age, audit_interval and "
                 "initial_load_timeout, in "
                 "seconds from 1 to 2592000, and max_connections, from 1 to 100">>,
@@ -202,18 +202,18 @@ an_option_that_is_not_known_is_named_and_so_is_what_was_probably_meant(_Config) 
      || {Env, Option, Text} <-
             [{#{static_domain => []}, static_domain, Options},
              {#{'host-types' => []}, 'host-types',
-              <<Options/binary, ": did you mean host_types by 'host-types'?">>},
+              <<Options/binary, ": did you mean host_types instead of 'host-types'?">>},
              {#{hostTypes => []}, hostTypes,
-              <<Options/binary, ": did you mean host_types by hostTypes?">>},
+              <<Options/binary, ": did you mean host_types instead of hostTypes?">>},
              {#{service => #{auditInterval => 1}}, service,
               {bad_options, [auditInterval],
-               <<Service/binary, ": did you mean audit_interval by auditInterval?">>}},
+               <<Service/binary, ": did you mean audit_interval instead of auditInterval?">>}},
              {#{http => #{'IP-Address' => "127.0.0.1"}}, http,
-              {bad_http_option, <<"'IP-Address' is no option; there are [ip_address,port,username,"
-                                  "password,password_file,tls,memory_limit]: did you mean "
-                                  "ip_address by 'IP-Address'?">>}}]],
+              {bad_http_option, <<"'IP-Address' is not an option; the options are [ip_address,port,"
+                                  "username,password,password_file,tls,memory_limit]: did you mean "
+                                  "ip_address instead of 'IP-Address'?">>}}]],
     Sidecar = start_error(#{sidecar => #{'Nodes' => []}}),
-    ?assertNotEqual(nomatch, string:find(text(Sidecar), "did you mean nodes by 'Nodes'?")).
+    ?assertNotEqual(nomatch, string:find(text(Sidecar), "did you mean nodes instead of 'Nodes'?")).
 
 the_first_wrong_option_stops_the_start_and_nothing_runs(Config) ->
     Names = [ejabberd_sup, mongoose_domain_sup, mongoose_domain_core, mongoose_domain_hooks,

@@ -10,7 +10,7 @@
 -define(T1, <<"type1">>).
 %% Milliseconds that a run may take: one that waits for a server that is away takes a minute.
 -define(WAIT, 600000).
--define(NO_HTTP, ": does the node run, with its HTTP interface (`make serve`, or the section "
+-define(NO_HTTP, ": is the node running, with its HTTP interface (`make serve`, or the section "
                  "`http` of its configuration)?\n").
 
 suite() ->
@@ -253,7 +253,7 @@ the_status_can_be_read(Config) ->
                    "since start  *, loads 1, reloads 0, audits 0, gaps settled 0, "
                    "dummies written 0\n"
                    "errors       0\n"
-                   "domains      2, of the database 1\n"
+                   "domains      2 (1 from the database)\n"
                    "host types   type1: 2\n"
                    "             type2: 0\n"
                    "database     ", Kind/binary, ", *\n"
@@ -269,7 +269,7 @@ the_status_is_there_as_json(Config) ->
                  <<"\n    \"state\": \"following\",\n">>]].
 
 a_comparison_lists_what_differs(Config) ->
-    ?assertEqual({0, <<"the table is as the database says\n">>, <<>>}, ctl(["verify"], Config)),
+    ?assertEqual({0, <<"the table matches the database\n">>, <<>>}, ctl(["verify"], Config)),
     sql("INSERT INTO domain_settings (domain, host_type) VALUES ('b.example', 'type1')", Config),
     ?assertEqual({1, <<"domains that differ: 1\n"
                        "b.example: in the table absent, in the database type1\n">>, <<>>},
@@ -295,7 +295,7 @@ the_command_line_is_explained(Config) ->
 
 the_server_is_an_option_or_a_variable_or_in_a_file(Config) ->
     Server = ?config(server, Config),
-    Ok = {0, <<"the table is as the database says\n">>, <<>>},
+    Ok = {0, <<"the table matches the database\n">>, <<>>},
     Wrong = {"MONGOOSE_DOMAINCTL_SERVER", "http://127.0.0.1:1"},
     None = {"MONGOOSE_DOMAINCTL_SERVER", false},
     ?assertEqual(Ok, ctl(["verify", "--server", Server ++ "/"], [Wrong], Config)),
@@ -323,7 +323,7 @@ a_server_that_is_away_is_named(Config) ->
 
 credentials_are_needed_and_checked(Config) ->
     Guarded = restart(#{username => "admin", password => "s3cret"}, Config),
-    Ok = {0, <<"the table is as the database says\n">>, <<>>},
+    Ok = {0, <<"the table matches the database\n">>, <<>>},
     Name = {"MONGOOSE_DOMAINCTL_USERNAME", "admin"},
     Right = {"MONGOOSE_DOMAINCTL_PASSWORD", "s3cret"},
     Wrong = {"MONGOOSE_DOMAINCTL_PASSWORD", "s3cre"},
@@ -387,9 +387,9 @@ the_server_is_verified_by_its_certificate(Config) ->
     Server = "https" ++ string:prefix(?config(server, Secure), "http"),
     Verify = fun(Args) -> ctl(["verify", "--server", Server | Args], Secure) end,
     Ca = fun(Name) -> ["--ca-file", tls_helper:certificate(Name, Config)] end,
-    Ok = {0, <<"the table is as the database says\n">>, <<>>},
+    Ok = {0, <<"the table matches the database\n">>, <<>>},
     NoTls = fun(Text) ->
-        {1, <<>>, iolist_to_binary(["Error: no TLS with ", Server, ": ", Text])}
+        {1, <<>>, iolist_to_binary(["Error: the TLS connection to ", Server, " failed: ", Text])}
     end,
     ?assertEqual(Ok, Verify(Ca("ca"))),
     Unknown = NoTls("invalid peer certificate: UnknownIssuer\n"),
@@ -403,7 +403,8 @@ the_server_is_verified_by_its_certificate(Config) ->
                  Verify(["--ca-file", "/dev/null"])),
     _ = restart(#{port => port(Secure)}, Secure),
     {1, <<>>, NotTls} = Verify([]),
-    ?assertMatch(<<"Error: no TLS with ", _/binary>>, NotTls).
+    Failed = ["Error: the TLS connection to ", Server, " failed: "],
+    ?assertMatch(<<_, _/binary>>, string:prefix(NotTls, Failed)).
 
 %% Imports
 
@@ -426,8 +427,8 @@ domains_are_imported_from_ndjson(Config) ->
      end || {Name, Options} <- [{"domains.ndjson", []}, {"domains.jsonl", []},
                                 {"domains", ["--format", "ndjson"]}]],
     File = write("domains.txt", Text, Config),
-    ?assertEqual({1, <<>>, iolist_to_binary(["Error: what is ", File, "? say --format csv or "
-                                             "--format ndjson\n"])},
+    ?assertEqual({1, <<>>, iolist_to_binary(["Error: the name of ", File, " does not give its "
+                                             "format: add --format csv or --format ndjson\n"])},
                  ctl(["import", File], Config)).
 
 domains_are_imported_from_standard_input(Config) ->
@@ -482,7 +483,8 @@ rejected_lines_are_shown_with_their_reasons(Config) ->
     ?assertEqual({2, summary(6, 1, 0, 0, 5),
                   iolist_to_binary(["line 3: domain is static: static.example,type1\n"
                                     "line 5: unknown host type: c.example,type9\n"
-                                    "line 6: duplicate: it has type1: b.example,type2\n"
+                                    "line 6: duplicate: its host type is type1: "
+                                    "b.example,type2\n"
                                     "line 7: domain is being removed: a.example,type1\n"
                                     "line 8: invalid domain name: ", Long, ",type1\n"])},
                  import([File], Config)).
@@ -532,7 +534,7 @@ an_import_that_is_killed_goes_on_when_it_is_repeated(Config) ->
     {0, Dry, <<>>} = import([File, "--dry-run"], Config),
     ?assertMatch(<<"dry run", _/binary>>, Dry),
     {0, Summary, Said} = import([File], Config),
-    ?assertEqual(iolist_to_binary(["going on behind line ", Done, " of ", File, "\n"]), Said),
+    ?assertEqual(iolist_to_binary(["resuming after line ", Done, " of ", File, "\n"]), Said),
     {match, [Added, Unchanged]} =
         re:run(Summary, "lines      60000\nadded      (\\d+)\nchanged    0\nunchanged  (\\d+)\n"
                         "rejected   0\n", [{capture, [1, 2], list}]),
@@ -548,7 +550,7 @@ an_import_outlives_the_server(Config) ->
     Run = start_ctl(["import", File], [], Config),
     test_helper:wait_until(fun() -> filelib:is_file(File ++ ".progress") end),
     node_helper:stop_standalone(),
-    wait_until_said("; once more in 1 s\n", Run),
+    wait_until_said("; retrying in 1 s\n", Run),
     _ = start(Config, #{port => port(Config)}),
     {0, Summary, _Said} = result_of(Run),
     ?assertMatch({match, _}, re:run(Summary, "^lines      60000\n")),
@@ -562,15 +564,15 @@ an_import_waits_for_the_server_for_a_minute(Config) ->
     test_helper:wait_until(fun() -> filelib:is_file(File ++ ".progress") end),
     node_helper:stop_standalone(),
     {1, <<>>, Said} = result_of(Run),
-    {match, [Done]} = re:run(Said, "\n(\\d+) lines of .* are done: repeat the command to go on "
-                                   "behind them\n$", [{capture, [1], list}]),
+    {match, [Done]} = re:run(Said, "\n(\\d+) lines of .* are done: repeat the command to resume "
+                                   "after them\n$", [{capture, [1], list}]),
     [?assertNotEqual({nomatch, Seconds},
-                     {string:find(Said, "; once more in " ++ Seconds ++ " s\n"), Seconds})
+                     {string:find(Said, "; retrying in " ++ Seconds ++ " s\n"), Seconds})
      || Seconds <- ["1", "2", "4", "8", "16", "30"]],
     ?assertNotEqual(nomatch, string:find(Said, ?NO_HTTP)),
     _ = start(Config, #{port => port(Config)}),
     {0, _, Goes} = import([File], Config),
-    ?assertEqual(iolist_to_binary(["going on behind line ", Done, " of ", File, "\n"]), Goes).
+    ?assertEqual(iolist_to_binary(["resuming after line ", Done, " of ", File, "\n"]), Goes).
 
 an_import_goes_on_when_the_database_comes_back(Config) ->
     {0, _, _} = ctl(["insert_domain", "b.example", "type1"], Config),
@@ -579,11 +581,11 @@ an_import_goes_on_when_the_database_comes_back(Config) ->
     sql("ALTER TABLE domain_settings RENAME TO elsewhere", Config),
     File = write("domains.csv", "a.example,type1\n", Config),
     Run = start_ctl(["import", File], [], Config),
-    wait_until_said("database error; once more in 1 s\n", Run),
+    wait_until_said("database error; retrying in 1 s\n", Run),
     sql("DROP TABLE IF EXISTS domain_settings; ALTER TABLE elsewhere RENAME TO domain_settings",
         Config),
     {0, _, Said} = result_of(Run),
-    ?assertMatch(<<"database error; once more in 1 s\n", _/binary>>, Said),
+    ?assertMatch(<<"database error; retrying in 1 s\n", _/binary>>, Said),
     ?assertEqual(["a.example|type1|1", "b.example|type1|1"], rows(Config)).
 
 %% Exports

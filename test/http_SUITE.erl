@@ -305,19 +305,20 @@ what_is_not_known_is_refused_and_named(Config) ->
      || {Path, Key, Says} <-
             [{"/api/domains?hostType=type1", "hostType", "did you mean 'host_type'?"},
              {"/api/domains?LIMIT=1", "LIMIT", "did you mean 'limit'?"},
-             {"/api/domains?limits=1", "limits", "known are host_type, status, after, limit"},
+             {"/api/domains?limits=1", "limits",
+              "the known ones are host_type, status, after, limit"},
              {"/api/export?host-type=type1", "host-type", "did you mean 'host_type'?"},
-             {?A ++ "?host_type=type1", "host_type", "there is none here"},
-             {"/api/status?x", "x", "there is none here"}]],
-    ?assertEqual({400, what("query parameter 'limit' is there twice")},
+             {?A ++ "?host_type=type1", "host_type", "none is allowed here"},
+             {"/api/status?x", "x", "none is allowed here"}]],
+    ?assertEqual({400, what("query parameter 'limit' is given twice")},
                  get("/api/domains?limit=1&limit=2")),
     [?assertEqual({400, what(["unknown key '", Key, "': ", Says])}, request(Method, ?A, Body))
      || {Method, Body, Key, Says} <-
             [{put, "{\"hostType\": \"type1\"}", "hostType", "did you mean 'host_type'?"},
              {put, "{\"host_type\": \"type1\", \"enabled\": false}", "enabled",
-              "known are host_type"},
+              "the known ones are host_type"},
              {patch, "{\"enabled\": true, \"host_type\": \"type1\"}", "host_type",
-              "known are enabled"},
+              "the known ones are enabled"},
              {delete, "{\"host_type\": \"type1\", \"Request\": true}", "Request",
               "did you mean 'request'?"}]],
     ?assertEqual("", rows(Config)).
@@ -735,7 +736,7 @@ removals_that_take_long_keep_no_change_waiting(_Config) ->
     Handlers = [receive {removes, Pid} -> Pid end || _ <- lists:seq(1, 32)],
     ?assertEqual(204, put(?A, ?TYPE1)),
     %% Two find no place, and are not begun later.
-    Busy = {503, what("too many removals are in progress: ask again")},
+    Busy = {503, what("too many removals are in progress: try again")},
     [?assertEqual(Busy, receive {_, {503, _} = Answer} -> Answer end) || _ <- [1, 2]],
     [Handler ! go_on || Handler <- Handlers],
     [?assertEqual(204, receive {_, 204} -> 204 end) || _ <- lists:seq(1, 32)],

@@ -126,7 +126,7 @@ a_password_comes_from_a_file_or_a_function(Config) ->
     Refused = fun(Given, Text) -> refused(Given#{username => "admin"}, Text, Config) end,
     Refused(#{password_file => File, password => "a"}, "only one of them can be set"),
     Refused(#{password_file => "/nowhere/password"}, "/nowhere/password: no such file"),
-    Refused(#{password_file => 1}, "password_file must be a text"),
+    Refused(#{password_file => 1}, "password_file must be a string"),
     Refused(#{password => fun() -> error("the-secret") end}, "should return it failed"),
     refused(#{password_file => File}, "must be set both", Config),
     [begin
@@ -325,7 +325,7 @@ der(Name, Config) ->
 
 wrong_options_are_refused(Config) ->
     [refused(Http, Text, Config)
-     || {Http, Text} <- [{#{ip_address => "localhost"}, "is no IP address"},
+     || {Http, Text} <- [{#{ip_address => "localhost"}, "is not an IP address"},
                          {#{port => 65536}, "port must be 0 to 65535"},
                          {#{port => "8088"}, "port must be 0 to 65535"},
                          {#{memory_limit => 31}, "memory_limit must be a number of MiB"},
@@ -335,10 +335,10 @@ wrong_options_are_refused(Config) ->
                          {#{username => "a:b", password => "c"}, "must not contain a colon"},
                          {#{username => "", password => "c"}, "must not be empty"},
                          {#{username => "a", password => ""}, "must not be empty"},
-                         {#{username => a, password => "c"}, "username must be a text"},
-                         {#{certfile => "a"}, "certfile is no option"},
+                         {#{username => a, password => "c"}, "username must be a string"},
+                         {#{certfile => "a"}, "certfile is not an option"},
                          {#{tls => "a"}, "tls must be a map"},
-                         {#{tls => #{file => "a"}}, "file is no option of tls"},
+                         {#{tls => #{file => "a"}}, "file is not an option of tls"},
                          {yes, "must be a map"}]].
 
 what_is_open_to_others_needs_a_password(Config) ->

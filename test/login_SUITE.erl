@@ -66,7 +66,7 @@ an_expired_password_is_named(Config) ->
     %% MySQL's default.
     [sql("SET GLOBAL disconnect_on_expired_password = ON", Config)
      || db_helper:mysql_server() =:= mariadb],
-    refused(["Your password has expired", "give the user a new one"], logins("secret", Config)).
+    refused(["Your password has expired", "set a new password"], logins("secret", Config)).
 
 a_refused_login_is_counted_and_works_when_it_is_mended(Config) ->
     user("IDENTIFIED BY 'secret' ACCOUNT LOCK", Config),
@@ -87,27 +87,27 @@ a_refused_login_is_counted_and_works_when_it_is_mended(Config) ->
 a_server_of_another_kind_is_named(Config) ->
     "mysql:" ++ OfMysql = ?config(url, Config),
     {error, {query_failed, Said}} = login("postgres:" ++ OfMysql),
-    says(["the answer of the database server is not understood"], Said).
+    says(["unexpected answer from the database server: "], Said).
 
 %% MariaDB
 
 a_password_of_ed25519_is_named(Config) ->
     plugin("auth_ed25519", Config),
     user("IDENTIFIED VIA ed25519 USING PASSWORD('secret')", Config),
-    refused(["the user has to log in by client_ed25519, which cannot be done here: "
-             "let the user log in by ", "mysql_native_password"], logins("secret", Config)).
+    refused(["the user's authentication plugin client_ed25519 is not supported here: "
+             "change it to ", "mysql_native_password"], logins("secret", Config)).
 
 a_login_by_pam_is_named(Config) ->
     plugin("auth_pam", Config),
     user("IDENTIFIED VIA pam", Config),
-    refused(["the user has to log in by dialog, which cannot be done here"],
+    refused(["the user's authentication plugin dialog is not supported here"],
             logins("secret", Config)).
 
 %% The default of MariaDB.
 an_expired_password_is_named_when_the_server_lets_the_user_change_it(Config) ->
     user("IDENTIFIED BY 'secret' PASSWORD EXPIRE", Config),
     sql("SET GLOBAL disconnect_on_expired_password = OFF", Config),
-    refused(["the user's password has expired: give the user a new one"],
+    refused(["the user's password has expired: set a new password"],
             logins("secret", Config)).
 
 %% Both, each in its own way

@@ -398,7 +398,7 @@ other_versions_of_mongooseim_are_refused(Config) ->
 
 a_version_that_cannot_be_read_is_asked_for(Config) ->
     shell(["cd ", mim("lib", Config), " && mv mongooseim-* mongooseim-main"]),
-    refused("install", ["does not tell the version", "--mim-version X.Y.Z"], Config),
+    refused("install", ["cannot read the version", "--mim-version X.Y.Z"], Config),
     refused("install --mim-version 6.9.1", ["this is MongooseIM 6.9.1"], Config),
     {0, _} = script("install --mim-version 6.4.1", Config).
 
@@ -570,7 +570,7 @@ a_package_for_a_source_tree_is_refused(Config0) ->
 
 two_at_once_are_refused(Config) ->
     {0, _} = paused("sync", "*.beam.new*", "install", Config, fun(Continue) ->
-        [refused(Command, ["another mongooseim is at work on .*: run this again"], Config)
+        [refused(Command, ["another mongooseim is running on .*: run this again"], Config)
          || Command <- ["install", "uninstall", "install --dry-run"]],
         Continue()
     end),
@@ -581,7 +581,7 @@ a_node_that_starts_after_the_checks_is_refused(Config) ->
     {1, Output} = paused("sync", "*.beam.new*", "install", Config, fun(Continue) ->
         with_node(#{}, Config, fun(_Node) -> Continue() end)
     end),
-    says(Output, ["a node has just started from .*, so nothing was changed: stop it by"]),
+    says(Output, ["a node has just started from .*, so nothing was changed: stop it with"]),
     ?assertEqual(nomatch, re:run(Output, "half done")),
     same(Before, snapshot(Config)).
 
@@ -601,10 +601,11 @@ wrong_usage_is_refused_with_the_usage(Config) ->
     [begin
          {1, Output} = run(?config(ours, Config), Args, []),
          says(Output, [Expected, "usage: script/mongooseim"])
-     end || {Args, Expected} <- [{[], "the first word"}, {["remove", "x"], "the first word"},
+     end || {Args, Expected} <- [{[], "the first argument"},
+                                 {["remove", "x"], "the first argument"},
                                  {["install"], "exactly one directory"},
                                  {["install", "x", "y"], "exactly one directory"},
-                                 {["install", "--force", "x"], "there is no option --force"},
+                                 {["install", "--force", "x"], "unknown option --force"},
                                  {["install", "x", "--at"], "--at needs a value"}]],
     refused("install --at vendor/mongoose_domain_native", ["--at is for a source tree"], Config).
 
@@ -710,7 +711,7 @@ is_told_of_what_was_built_in(Config) ->
     [BuiltIn] = filelib:wildcard(mim("lib/mongoose_domain_native-*", Config)),
     shell(["mv ", BuiltIn, "/" ?CORE " ", BuiltIn, "/core"]),
     {1, Damaged} = script("status", Config),
-    says(Damaged, [?CORE " +missing", "not whole: build the release again"]),
+    says(Damaged, [?CORE " +missing", "incomplete: build the release again"]),
     shell(["mv ", BuiltIn, "/core ", BuiltIn, "/" ?CORE]).
 
 a_source_tree_is_built_with_ours_at_another_place_and_with_subdomains(Config0) ->
@@ -784,7 +785,7 @@ the_version_of_a_source_tree_is_read_where_it_is_told(Config) ->
 
 a_source_tree_that_does_not_tell_its_version_is_refused(Config) ->
     shell(["cd ", mim("", Config), " && rm VERSION && sed -i /vsn/d src/mongooseim.app.src"]),
-    refused("install", ["does not tell the version", "--mim-version"], Config),
+    refused("install", ["cannot read the version", "--mim-version"], Config),
     refused("install --mim-version 5.1.0", ["this is MongooseIM 5.1.0"], Config),
     {0, _} = script("install --mim-version 6.4.0 --dry-run", Config).
 
@@ -806,7 +807,7 @@ a_place_outside_of_the_source_tree_is_refused(Config) ->
 another_place_while_installed_is_refused(Config) ->
     {0, _} = script("install", Config),
     refused("install --at vendor/mongoose_domain_native",
-            ["we are at .*/_checkouts/.*: uninstall before"], Config).
+            ["mongoose_domain_native is linked at .*/_checkouts/.*: uninstall it before"], Config).
 
 a_changed_script_of_ours_is_refused(Config) ->
     {0, _} = script("install", Config),
@@ -929,7 +930,7 @@ no_password_is_logged_when_the_service_does_not_start(Env, Config) ->
          does_not_start(Wrong, Config),
          {ok, Log} = file:read_file(?config(mim, Config) ++ ".log"),
          [?assertMatch({Part, {match, _}}, {Part, re:run(Log, Part)})
-          || Part <- ["service_startup_failed", "opts", "is no IP address", "username"]],
+          || Part <- ["service_startup_failed", "opts", "is not an IP address", "username"]],
          ?assertEqual(nomatch, re:run(Log, "very-secret"))
      end || Given <- [Http#{password => <<"a-very-secret-one">>}, ByFile]],
     %% But it is the one that is asked for.

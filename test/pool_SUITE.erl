@@ -133,7 +133,7 @@ time_limits_are_taken_over(_Config) ->
                  database(#{keepalive_interval => 600, max_start_interval => 600})).
 
 an_unknown_option_is_noted(_Config) ->
-    ?assertMatch({ok, #{notes := [<<"colour: it is not known here">>]}},
+    ?assertMatch({ok, #{notes := [<<"colour: unknown here, and ignored">>]}},
                  database(#{colour => red})).
 
 without_tls_there_is_none(_Config) ->
@@ -400,7 +400,7 @@ the_start_says_which_database_and_no_password(_Config) ->
     start_mongooseim(#{outgoing_pools => [pool(Away)]}),
     ok = service_domain_db:start(#{}),
     ?assertMatch([#{level := notice, host := <<"127.0.0.1">>, port := 1, database := <<"mim">>,
-                    tls := off, notes := [<<"colour: it is not known here">>]}],
+                    tls := off, notes := [<<"colour: unknown here, and ignored">>]}],
                  log_helper:logged(domain_database)),
     Everything = io_lib:format("~p", [[log_helper:logged(domain_database),
                                        log_helper:logged(domain_check_failed)]]),

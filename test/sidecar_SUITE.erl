@@ -367,7 +367,7 @@ a_node_that_hangs_is_not_waited_for_and_not_asked_again(Config) ->
     stand_in:signal("STOP", First),
     {unreachable, Text} = answer(Removal),
     says(Text, [atom_to_list(stand_in:name(First)) ++ " has not answered within 2 s",
-                "It may go on there", "Ask again"]),
+                "It may go on there", "Try again"]),
     ?assertEqual([], removed_on(Second)),
     %% Changes do not wait for it: it goes on only at the end.
     insert(Sidecar, <<"b.example">>),
@@ -390,7 +390,7 @@ a_removal_whose_node_dies_is_not_begun_elsewhere_until_it_is_asked_again(Config)
     kill(First),
     {unreachable, Text} = answer(Removal),
     says(Text, ["the connection to " ++ atom_to_list(stand_in:name(First)) ++ " was lost",
-                "Ask again"]),
+                "Try again"]),
     ?assertEqual([], removed_on(Second)),
     ?assertEqual("a.example|type1|2", rows(Config)),
     ?assertEqual({ok, details(?D, ?T, deleted)}, call(Sidecar, ?API, delete_domain, [?D, ?T])),
@@ -560,7 +560,7 @@ a_sidecar_of_itself_is_refused(_Config) ->
     {sidecar, Text} = refused(Peer, #{nodes => ['mim@127.0.0.1', Name]}),
     ?assertEqual(<<(atom_to_binary(Name))/binary, " is this node itself">>, Text),
     {sidecar, Twice} = refused(Peer, #{nodes => ['mim@127.0.0.1', 'mim@127.0.0.1']}),
-    ?assertEqual(<<"a node is there twice">>, Twice),
+    ?assertEqual(<<"a node is given twice">>, Twice),
     node_helper:stop_node(Peer).
 
 long_and_short_names_do_not_mix(_Config) ->

@@ -67,7 +67,8 @@ the_right_authority_is_trusted(Config) ->
     ?assertEqual(ok, connect(maps:remove(verify_mode, verified(peer, Config)), Config)).
 
 a_wrong_authority_is_not_trusted(Config) ->
-    [?assertMatch({error, {tls_failed, <<"no TLS with the database server: ", _/binary>>}},
+    [?assertMatch({error, {tls_failed, <<"the TLS connection to the database server failed: ",
+                                        _/binary>>}},
                   connect(Tls#{cacertfile => file("other-ca", Config)}, Config))
      || Tls <- [verified(peer, Config), verified(selfsigned_peer, Config), any_host(Config)]].
 
@@ -196,8 +197,8 @@ without_tls_no_tls_is_used(Config) ->
 
 tls_that_is_required_but_not_offered_is_an_error(Config) ->
     Tls = #{verify_mode => none, required => true},
-    ?assertMatch({error, {tls_failed, <<"no TLS with the database server: server does not support "
-                                        "TLS">>}},
+    ?assertMatch({error, {tls_failed, <<"the TLS connection to the database server failed: "
+                                        "server does not support TLS">>}},
                  connect(Tls, ?config(plain, Config))).
 
 tls_that_must_be_verified_but_is_not_offered_is_an_error(Config) ->
@@ -246,7 +247,7 @@ urls_with_verification_need_the_authorities(Config) ->
                 mysql -> ["?ssl-mode=VERIFY_IDENTITY", "?ssl-mode=VERIFY_CA"]
             end,
     [?assertMatch({error, {bad_database_url, <<"the database URL is not valid: to verify the "
-                                               "server it needs ", _/binary>>}},
+                                               "server, the URL needs ", _/binary>>}},
                   connect_url(?config(server_url, Config) ++ Mode)) || Mode <- Modes].
 
 %% Helpers

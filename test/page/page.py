@@ -631,7 +631,7 @@ class Import(PageTest):
               '{"rejected": {"line": 2, "reason": "odd"}}\\n{"done": {"added": 3, "rejected": 1}}\\n')""")
         self.choose_file("a.import.example,type1\n")
         self.click("#import-try")
-        self.assert_shows("imported", "The node finds other records than this page behind line 1",
+        self.assert_shows("imported", "The node finds other records than this page after line 1",
                           "3 would be added", "1 would be rejected")
         self.assertFalse(self.find("#import-run").is_enabled())
 

@@ -72,8 +72,8 @@ what_is_wrong(Text) when is_binary(Text) -> Text;
 what_is_wrong(Wrong) -> io_lib:format("~tp", [Wrong]).
 
 serving(undefined, _Http) ->
-    stop("It does not serve; the log says why. If the port is taken, give another: "
-         "make serve PORT=8089", []);
+    stop("The HTTP server did not start; the log says why. If the port is in use, choose "
+         "another one: make serve PORT=8089", []);
 serving({IpAddress, Port}, Http) ->
     Scheme = case Http of
                  #{tls := #{certfile := _}} -> "https";
@@ -98,7 +98,7 @@ stop(Format, Args) ->
 schema() ->
     case create_schema(take_database()) of
         ok ->
-            io:put_chars("MongooseIM's domain tables are there.\n"),
+            io:put_chars("MongooseIM's domain tables exist now.\n"),
             halt(0);
         {error, Text} ->
             io:format("~ts~n", [Text]),

@@ -191,9 +191,9 @@ why_not(Node) ->
     Epmd = net_kernel:epmd_module(),
     case Epmd:port_please(Name, Host, ?PROBE_TIMEOUT) of
         {port, Port, _Version} ->
-            {refused, text("it is there, but did not connect: is the cookie the same (-setcookie), "
-                           "does it answer at its port ~b, and is that for this kind of "
-                           "distribution (-proto_dist)?", [Port])};
+            {refused, text("it runs, but the connection failed: is the cookie the same "
+                           "(-setcookie), can its port ~b be reached, and is that for the same "
+                           "kind of distribution (-proto_dist)?", [Port])};
         _ ->
             {away, text("it does not run: epmd at ~ts does not know it, or does not answer",
                         [Host])}
@@ -203,7 +203,7 @@ probed(Node, {probed, Found}, State) ->
     _ = erlang:send_after(interval(Found), self(), {probe, Node}),
     found(Node, Found, State);
 probed(Node, Crash, State) ->
-    probed(Node, {probed, {away, text("to probe it failed (~ts)", [tag(Crash)])}}, State).
+    probed(Node, {probed, {away, text("the probe failed (~ts)", [tag(Crash)])}}, State).
 
 interval({refused, _Text}) -> ?INTERVAL_REFUSED;
 interval(_Found) -> ?INTERVAL.
@@ -291,8 +291,8 @@ logged(?PASSWORD, Reason) -> tag(Reason);
 logged(_Removal, Reason) -> Reason.
 
 no_answer(What, Format, Args) ->
-    {unreachable, text("It is not known what has become of the ~ts: " ++ Format ++
-                       ". It may go on there. Ask again, to find out or to finish it",
+    {unreachable, text("The result of the ~ts is not known: " ++ Format ++
+                       ". It may go on there. Try again, to find out or to finish it",
                        [What | Args])}.
 
 answer(?PASSWORD, Node, {ok, Text}) ->
@@ -366,7 +366,7 @@ check_this_node(Nodes) ->
     Unfit = [Node || Node <- Nodes, is_long(Node) =/= is_long(node())],
     case application:get_env(?APP, database) of
         undefined ->
-            bad_option(<<"needs the option database: that of the nodes">>);
+            bad_option(<<"needs the option database: the database of the nodes">>);
         {ok, _} when Handlers =/= [] ->
             {error, removal_handlers, <<"must be [] in a sidecar: removals run on MongooseIM's "
                                         "nodes, and so do the handlers">>};
@@ -375,7 +375,7 @@ check_this_node(Nodes) ->
                          "-setcookie COOKIE -hidden">>);
         {ok, _} when Unfit =/= [] ->
             bad_option(text("~ts has a short name and this node a long one, or the reverse: start "
-                            "it with -name NAME@HOST.DOMAIN or -sname NAME, as those are",
+                            "this node with -name NAME@HOST.DOMAIN or -sname NAME, as the others",
                             [hd(Unfit)]));
         {ok, _} ->
             check_visibility(Nodes)
@@ -389,7 +389,7 @@ check_visibility(Nodes) ->
         {true, true, _} ->
             bad_option(text("~ts is this node itself", [node()]));
         {true, false, Count} when Count < length(Nodes) ->
-            bad_option(<<"a node is there twice">>);
+            bad_option(<<"a node is given twice">>);
         {true, false, _} ->
             ok
     end.

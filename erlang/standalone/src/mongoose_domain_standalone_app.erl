@@ -89,7 +89,7 @@ check_names() ->
         [] -> ok;
         [Name | _] ->
             Meant = mongoose_domain_error:did_you_mean([Name], ?NAMES),
-            Text = io_lib:format("is no option; there are ~0tp~ts", [?OPTIONS, Meant]),
+            Text = io_lib:format("is not an option; the options are ~0tp~ts", [?OPTIONS, Meant]),
             {error, Name, unicode:characters_to_binary(Text)}
     end.
 

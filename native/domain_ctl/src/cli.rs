@@ -5,9 +5,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 
 const AFTER_HELP: &str = "\
-Where the server is and who asks is taken from the options, else from the environment, else from a
-TOML file; there is no option for the password, since all users of a machine can see options.
-The file's user name, password and authorities are for its own server (without one: the default).
+The server and the user are taken from the options, else from the environment, else from a TOML
+file. There is no option for the password, because all users of a machine can see options.
+The user name, password and authorities in the file are only for the server in the file, or for
+the default server if it names none.
 
   option            environment                    key of the file
   --server          MONGOOSE_DOMAINCTL_SERVER      server
@@ -18,7 +19,7 @@ The file's user name, password and authorities are for its own server (without o
 
 Exit codes: 0 all went well; 1 it failed; 2 the command line is wrong, or lines were rejected.";
 
-/// The domains of MongooseIM, by the HTTP interface of a node.
+/// Manages the domains of MongooseIM through the HTTP interface of a node.
 #[derive(Debug, Parser)]
 #[command(name = "mongoose-domainctl", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub struct Cli {
@@ -35,7 +36,7 @@ pub struct ConnectionOptions {
     /// The node's HTTP interface, without credentials [default: http://127.0.0.1:8088]
     #[arg(long, global = true, value_name = "URL")]
     pub server: Option<String>,
-    /// Who asks
+    /// The user name
     #[arg(long, global = true, value_name = "NAME")]
     pub username: Option<String>,
     /// A file with the password in its first line
@@ -44,7 +45,7 @@ pub struct ConnectionOptions {
     /// The certificate authorities to trust (PEM), in place of the public ones
     #[arg(long, global = true, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// A file of settings [default: ~/.config/mongoose-domainctl.toml]
+    /// The settings file [default: ~/.config/mongoose-domainctl.toml]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -56,7 +57,7 @@ pub enum Command {
     Domain(DomainCommand),
     #[command(flatten)]
     Older(OlderCommand),
-    /// How the node follows the database, and which nodes there are
+    /// Show how the node follows the database, and which nodes there are
     Status {
         /// Print what the server says: {"nodes": …, "status": …}
         #[arg(long)]
@@ -82,13 +83,13 @@ pub enum DomainCommand {
     AddDomain(Pair),
     /// Remove a domain and its data; returns when it is gone
     RemoveDomain(Pair),
-    /// Remove a domain and its data later; it routes no more at once
+    /// Stop routing a domain now, and remove it and its data later
     RequestRemoveDomain(Pair),
     /// Let a domain route
     EnableDomain(Name),
-    /// Keep a domain, but let it route no more
+    /// Keep a domain, but stop routing it
     DisableDomain(Name),
-    /// What the configuration or the database says of a domain
+    /// Show what the configuration or the database says about a domain
     DomainDetails(Name),
     /// Set the password of a domain's administrator
     SetDomainPassword {
@@ -100,13 +101,13 @@ pub enum DomainCommand {
     },
     /// Delete the password of a domain's administrator
     DeleteDomainPassword(Name),
-    /// The domains that route by a host type
+    /// List the domains of a host type that route
     DomainsByHostType {
         /// The host type
         #[arg(long = "hostType", value_name = "HOST_TYPE")]
         host_type: String,
     },
-    /// All domains
+    /// List all domains
     AllDomains,
 }
 
@@ -139,7 +140,7 @@ pub enum OlderCommand {
     /// Let a domain route (older form)
     #[command(name = "enable_domain")]
     Enable(OlderName),
-    /// Keep a domain, but let it route no more (older form)
+    /// Keep a domain, but stop routing it (older form)
     #[command(name = "disable_domain")]
     Disable(OlderName),
 }
@@ -161,7 +162,7 @@ pub struct OlderPair {
 
 /// Add many domains from a file
 ///
-/// CSV has a record `domain,host_type[,status]` for each domain; a heading may say another order.
+/// CSV has a record `domain,host_type[,status]` for each domain; a heading may give another order.
 /// NDJSON has an object with these keys in each line. Both are in UTF-8. The status is `enabled` or
 /// `disabled`. Empty lines and lines that begin with "# " are skipped. Unknown columns and keys are
 /// an error of the whole file.
@@ -170,20 +171,20 @@ pub struct OlderPair {
 /// with another host type is rejected. So the same file can be imported again. A new domain without
 /// a status is enabled.
 ///
-/// FILE.progress notes how far it is. If the import is interrupted, the same command goes on there,
-/// provided that FILE has not changed. At the end it is deleted. Standard input has no such file.
-/// While the server is away the import waits for it, for about a minute.
+/// FILE.progress notes how far the import is. If it is interrupted, the same command resumes there,
+/// provided that FILE has not changed. At the end FILE.progress is deleted. Standard input has no
+/// such file. If the server does not answer, the import retries for about a minute.
 ///
-/// The exit code is 2 if lines were rejected. Each is written to the file of --rejects behind a line
-/// with the reason, `# line 17: domain is static`; that file, corrected, can be imported itself.
+/// The exit code is 2 if lines were rejected. Each is written to the file of --rejects after a line
+/// with the reason, `# line 17: domain is static`. That file can be corrected and then imported.
 #[derive(Args, Debug)]
 pub struct ImportOptions {
     /// The file, or - for standard input
     pub file: PathBuf,
-    /// What is in it [default: by its extension, .csv, .ndjson or .jsonl; csv for -]
+    /// The format of the file [default: by its extension, .csv, .ndjson or .jsonl; csv for -]
     #[arg(long)]
     pub format: Option<Format>,
-    /// Change nothing; say what would happen to each line by itself
+    /// Change nothing; show what would happen to each line by itself
     #[arg(long)]
     pub dry_run: bool,
     /// Where to write the rejected lines [default: the first 20 to standard error]
@@ -203,7 +204,7 @@ pub struct ExportOptions {
     /// The file, or - for standard output
     #[arg(default_value = "-")]
     pub file: PathBuf,
-    /// What to write [default: by the extension, .csv, .ndjson or .jsonl; csv for -]
+    /// The format of the file [default: by its extension, .csv, .ndjson or .jsonl; csv for -]
     #[arg(long)]
     pub format: Option<Format>,
     /// Only the domains of this host type

@@ -216,7 +216,7 @@ impl Client {
                 Error::Tls { url, why: error.to_string() }
             }
             ureq::Error::Protocol(error) => {
-                self.unexpected(format!("no HTTP: {error}; is it https://?"))
+                self.unexpected(format!("not HTTP: {error}; does the URL need https://?"))
             }
             ureq::Error::HostNotFound => Error::Unreachable { url, why: "unknown host".to_owned() },
             ureq::Error::Timeout(Timeout::Connect | Timeout::Resolve) => {
@@ -243,7 +243,7 @@ fn reason(error: &io::Error) -> String {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
     match inner {
         Some(ureq::Error::Timeout(_)) => {
-            format!("nothing more came within {} s", ANSWER.as_secs())
+            format!("no more data came within {} s", ANSWER.as_secs())
         }
         _ if error.kind() == io::ErrorKind::UnexpectedEof => {
             "the server closed the connection".to_owned()

@@ -176,11 +176,11 @@ fn credentials(
         (None, None) => Ok(None),
         (Some(_), None) => wrong(
             "there is a user name, but no password: use --password-file, \
-             MONGOOSE_DOMAINCTL_PASSWORD or the key password of the file of settings",
+             MONGOOSE_DOMAINCTL_PASSWORD or the key `password` in the settings file",
         ),
         (None, Some(_)) => wrong(
             "there is a password, but no user name: use --username, \
-             MONGOOSE_DOMAINCTL_USERNAME or the key username of the file of settings",
+             MONGOOSE_DOMAINCTL_USERNAME or the key `username` in the settings file",
         ),
     }
 }
@@ -195,13 +195,13 @@ fn checked_server(text: &str) -> Result<Url, Error> {
         );
     }
     let Ok(url) = Url::parse(text) else {
-        return wrong("cannot be understood: write it as http://HOST:PORT");
+        return wrong("is not valid: write it as http://HOST:PORT");
     };
     if !matches!(url.scheme(), "http" | "https") {
         return wrong("must begin with http:// or https://");
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return wrong("must end before a ? or a #");
+        return wrong("must not contain ? or #");
     }
     Ok(url)
 }
@@ -457,11 +457,11 @@ mod tests {
         for (url, expected) in [
             ("http://admin:s3cret@127.0.0.1:8088", "must not hold credentials"),
             ("admin:s3cret@127.0.0.1", "must not hold credentials"),
-            ("127.0.0.1:8088", "cannot be understood"),
+            ("127.0.0.1:8088", "is not valid"),
             ("localhost:8088", "must begin with http:// or https://"),
             ("ftp://s3cret", "must begin with http:// or https://"),
-            ("http://x/?password=s3cret", "must end before a ?"),
-            ("http://:8088", "cannot be understood"),
+            ("http://x/?password=s3cret", "must not contain ?"),
+            ("http://:8088", "is not valid"),
         ] {
             let error = home.error(&server(url), &[]);
             assert!(error.contains(expected) && !error.contains("s3cret"), "{url}: {error}");

@@ -15,7 +15,7 @@ const WITH_TYPE: &str = "{ domain hostType status type routable }";
 pub fn run(command: &DomainCommand, client: &Client) -> Result<ExitCode, Error> {
     let result: Value = client.post("/api/graphql", &request(command)?)?;
     if result.get("data").is_none() && result.get("errors").is_none() {
-        return Err(client.unexpected("JSON, but no result of GraphQL"));
+        return Err(client.unexpected("JSON, but not a result of GraphQL"));
     }
     output::json(&result)?;
     // By the specification of GraphQL the key is there only if there are errors.

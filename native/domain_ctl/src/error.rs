@@ -7,13 +7,13 @@ use std::path::Path;
 /// Why a command failed. Never holds a password.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// An option, a variable or a file of settings is wrong.
+    /// An option, a variable or the settings file is wrong.
     #[error("{0}")]
     Settings(String),
     /// No connection.
     #[error(
-        "{url} cannot be reached: {why}: does the node run, with its HTTP interface (`make serve`, \
-         or the section `http` of its configuration)?"
+        "{url} cannot be reached: {why}: is the node running, with its HTTP interface (`make \
+         serve`, or the section `http` of its configuration)?"
     )]
     Unreachable {
         /// The server.
@@ -22,7 +22,7 @@ pub enum Error {
         why: String,
     },
     /// No answer.
-    #[error("{url} did not answer within {seconds} s; what was asked may be done all the same")]
+    #[error("{url} did not answer within {seconds} s; the request may still be carried out")]
     Late {
         /// The server.
         url: String,
@@ -30,7 +30,7 @@ pub enum Error {
         seconds: u64,
     },
     /// No TLS with the server.
-    #[error("no TLS with {url}: {why}")]
+    #[error("the TLS connection to {url} failed: {why}")]
     Tls {
         /// The server.
         url: String,
@@ -57,7 +57,7 @@ pub enum Error {
         what: String,
     },
     /// The answer is not what a node of ours says.
-    #[error("{url} answers something else than expected ({what}): is it a domain node?")]
+    #[error("unexpected answer from {url} ({what}): is it a domain node?")]
     Unexpected {
         /// The server.
         url: String,
@@ -65,7 +65,7 @@ pub enum Error {
         what: String,
     },
     /// The answer ended before its end.
-    #[error("the answer of {url} broke off: {why}")]
+    #[error("the answer from {url} was cut off: {why}")]
     BrokenOff {
         /// The server.
         url: String,

@@ -37,7 +37,9 @@ pub fn run(options: &ExportOptions, client: &Client) -> Result<ExitCode, Error> 
 /// A file whose extension says nothing.
 pub fn unknown_format(file: &Path) -> Error {
     let file = file.display();
-    Error::Settings(format!("what is {file}? say --format csv or --format ndjson"))
+    Error::Settings(format!(
+        "the name of {file} does not give its format: add --format csv or --format ndjson"
+    ))
 }
 
 fn path(format: Format, options: &ExportOptions) -> String {
@@ -56,7 +58,8 @@ fn target(file: &Path) -> Result<PathBuf, Error> {
     match fs::canonicalize(file) {
         Ok(path) if path.is_file() => Ok(path),
         Ok(_) => {
-            let text = format!("{} is not a file; - is standard output", file.display());
+            let text =
+                format!("{} is not a regular file: use - for standard output", file.display());
             Err(Error::File(text))
         }
         Err(_) => Ok(file.to_owned()),

@@ -93,7 +93,7 @@ fn check_rejects(options: &ImportOptions) -> Result<(), Error> {
     let real = |path: &Path| fs::canonicalize(path).ok();
     let rejects = options.rejects.as_deref().and_then(real);
     if rejects.is_some() && rejects == real(&options.file) {
-        let text = "the file of the rejected lines is the imported file: name another";
+        let text = "--rejects names the imported file: name another file";
         return Err(Error::Settings(text.to_owned()));
     }
     Ok(())
@@ -161,7 +161,7 @@ fn copy(mut input: impl Read) -> io::Result<File> {
         Ok(file)
     });
     copied.map_err(|error| {
-        io::Error::other(format!("no copy in {}: {error}", std::env::temp_dir().display()))
+        io::Error::other(format!("cannot copy it to {}: {error}", std::env::temp_dir().display()))
     })
 }
 
@@ -183,14 +183,14 @@ fn earlier(progress_file: &ProgressFile, options: &ImportOptions) -> Option<Prog
         Found::Nothing => None,
         Found::Another => {
             output::complain(format_args!(
-                "{file}.progress is of another import: beginning with the first line"
+                "{file}.progress belongs to another import: starting at the first line"
             ));
             progress_file.remove();
             None
         }
         Found::Progress(progress) => {
             let done = progress.offset().lines;
-            output::complain(format_args!("going on behind line {done} of {file}"));
+            output::complain(format_args!("resuming after line {done} of {file}"));
             say_where_rejects_are(&progress, options);
             Some(progress)
         }
@@ -202,8 +202,8 @@ fn say_where_rejects_are(progress: &Progress, options: &ImportOptions) {
     let earlier = progress.rejects.as_ref().map(|(path, _)| path);
     let rejected = progress.counts.rejected;
     if rejected > 0 && options.rejects.is_some() && earlier != options.rejects.as_ref() {
-        let offset = earlier.map_or("no file".to_owned(), |path| path.display().to_string());
-        output::complain(format_args!("the {rejected} lines rejected before it are in {offset}"));
+        let place = earlier.map_or("no file".to_owned(), |path| path.display().to_string());
+        output::complain(format_args!("the {rejected} lines rejected before that are in {place}"));
     }
 }
 
@@ -251,7 +251,7 @@ impl<'a> Import<'a> {
             }
             match waits.next() {
                 Some(seconds) if error.may_pass() => {
-                    self.display.say(&format!("{}; once more in {seconds} s", error.brief()));
+                    self.display.say(&format!("{}; retrying in {seconds} s", error.brief()));
                     std::thread::sleep(Duration::from_secs(*seconds));
                 }
                 _ => return Err(self.failed(error)),
@@ -298,7 +298,7 @@ impl<'a> Import<'a> {
         Ok((done, failure))
     }
 
-    /// If it cannot be noted, the import goes on all the same.
+    /// If it cannot be noted, the import goes on.
     fn note(&mut self) {
         let Some(file) = &self.progress_file else { return };
         let rejects = self.rejects.written();
@@ -307,7 +307,7 @@ impl<'a> Import<'a> {
             let file = self.options.file.display();
             self.display.say(&format!(
                 "Warning: {file}.progress cannot be written: {error}; if the import is \
-                 interrupted, it begins anew"
+                 interrupted, it has to start again at the first line"
             ));
             self.progress_file = None;
         }
@@ -325,7 +325,7 @@ impl<'a> Import<'a> {
             _ if self.options.dry_run => repeat.to_owned(),
             Some(_) => {
                 let file = self.options.file.display();
-                format!("{done} lines of {file} are done: {repeat} to go on behind them")
+                format!("{done} lines of {file} are done: {repeat} to resume after them")
             }
             None => {
                 format!("{done} lines are done: {repeat}; what is done already stays as it is")

@@ -112,7 +112,7 @@ pub fn status(as_json: bool, client: &Client) -> Result<ExitCode, Error> {
 pub fn verify(client: &Client) -> Result<ExitCode, Error> {
     let verified: Verified = client.post("/api/verify", &json!({}))?;
     if verified.result == "ok" {
-        output::line("the table is as the database says")?;
+        output::line("the table matches the database")?;
         return Ok(ExitCode::SUCCESS);
     }
     let name = |host_type: &Option<String>| match host_type {
@@ -139,7 +139,7 @@ fn summary(status: &Status, nodes: &[Node]) -> String {
         ("last check", ago(status.seconds_since_check)),
         ("since start", since_start(status)),
         ("errors", errors(status)),
-        ("domains", format!("{}, of the database {}", status.domains, status.followed)),
+        ("domains", format!("{} ({} from the database)", status.domains, status.followed)),
     ];
     let host_types = status.host_types.iter().map(|HostType { host_type, allowed, domains }| {
         let note = if *allowed { "" } else { " (not allowed here)" };
@@ -272,7 +272,7 @@ position     120 (newest event 123), lag 3, 2.0 s behind
 last check   12.3 s ago
 since start  checks 17, loads 2, reloads 1 (too_old 1), audits 3, gaps settled 4, dummies written 5
 errors       3 (timeout 2, unavailable 1); the last: timeout: no answer
-domains      101, of the database 100
+domains      101 (100 from the database)
 host types   type1: 101
              old: 0 (not allowed here)
 database     postgres, connections 3, idle 2
@@ -299,7 +299,7 @@ position     none (newest event none), lag unknown
 last check   none
 since start  checks 0, loads 0, reloads 0, audits 0, gaps settled 0, dummies written 0
 errors       0
-domains      1, of the database 0
+domains      1 (0 from the database)
 database     none";
         assert_eq!(summary(&status, &[]), expected);
     }

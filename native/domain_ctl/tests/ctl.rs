@@ -185,8 +185,8 @@ fn an_answer_that_is_not_json_is_shown() {
     let output = run(&server.url, &["status"]);
     assert_eq!(code(&output), Some(1));
     let expected = format!(
-        "Error: {} answers something else than expected (HTTP 200, `<html>\\n<body>It works!`): is \
-         it a domain node?\n",
+        "Error: unexpected answer from {} (HTTP 200, `<html>\\n<body>It works!`): is it a domain \
+         node?\n",
         server.url
     );
     assert_eq!(stderr(&output), expected);
@@ -230,8 +230,10 @@ fn a_server_without_tls_is_an_error_of_tls() {
         let _ = stream.read_to_end(&mut Vec::new());
     });
     let output = run(&url, &["verify"]);
-    let expected =
-        format!("Error: no TLS with {url}: received corrupt message of type InvalidContentType\n");
+    let expected = format!(
+        "Error: the TLS connection to {url} failed: received corrupt message of type \
+             InvalidContentType\n"
+    );
     assert_eq!((code(&output), stderr(&output)), (Some(1), expected));
 }
 
@@ -260,7 +262,7 @@ fn an_export_breaks_off(answer: fn(&str) -> Vec<u8>) {
     let directory = Directory::new("export");
     let file = directory.file("domains.csv");
     let expected = format!(
-        "Error: the answer of {} broke off: the server closed the connection\n",
+        "Error: the answer from {} was cut off: the server closed the connection\n",
         server.url
     );
     for before in [None, Some("older")] {
@@ -286,8 +288,8 @@ fn what_is_no_export_is_written_nowhere() {
     let error = |came: &str| {
         let url = &server.url;
         format!(
-            "Error: {url} answers something else than expected ({came}; no file was changed): is it \
-             a domain node?\n"
+            "Error: unexpected answer from {url} ({came}; no file was changed): is it a domain \
+             node?\n"
         )
     };
     for (name, expected) in [
@@ -329,7 +331,10 @@ fn an_export_to_a_link_replaces_what_it_leads_to() {
 
     let output = run(&server.url, &["export", "/dev/null", "--format", "csv"]);
     assert_eq!(code(&output), Some(1));
-    assert_eq!(stderr(&output), "Error: /dev/null is not a file; - is standard output\n");
+    assert_eq!(
+        stderr(&output),
+        "Error: /dev/null is not a regular file: use - for standard output\n"
+    );
 }
 
 // Imports
@@ -365,10 +370,10 @@ fn a_request_that_fails_is_repeated_from_the_first_line_that_is_not_done() {
     assert_eq!(server.imported(), expected);
     let expected = format!(
         "line 3: duplicate: d2.example,type1\n\
-         database error; once more in 1 s\n\
+         database error; retrying in 1 s\n\
          line 6: duplicate: d5.example,type1\n\
-         the answer of {} broke off: the server closed the connection; once more in 1 s\n\
-         not now; once more in 2 s\n",
+         the answer from {} was cut off: the server closed the connection; retrying in 1 s\n\
+         not now; retrying in 2 s\n",
         server.url
     );
     assert_eq!(stderr(&output), expected);
@@ -418,7 +423,7 @@ fn an_import_that_was_killed_goes_on_where_it_was() {
     assert_eq!(code(&output), Some(2), "{}", stderr(&output));
     assert_eq!(next.imported(), [csv(5_001, 10_000), csv(10_001, 12_000)]);
     let expected = format!(
-        "going on behind line 5000 of {}\n\
+        "resuming after line 5000 of {}\n\
          the rejected lines are in {}: correct them there and import that file\n",
         file.display(),
         rejects.display()
@@ -444,7 +449,7 @@ fn of_a_file_that_is_wrong_somewhere_nothing_is_sent() {
         (
             "a.csv",
             "domain,host_type,note\na,t,n\n".to_owned(),
-            "line 1: unknown column 'note': known are domain, host_type, status",
+            "line 1: unknown column 'note': the known ones are domain, host_type, status",
         ),
         ("b.csv", "\u{0}a\n".to_owned(), "the file is UTF-16: save it as UTF-8"),
     ] {
@@ -496,7 +501,7 @@ fn progress_of_another_import_is_not_gone_on_with() {
     let output = run(&server.url, &["import", text(&file)]);
     assert_eq!(code(&output), Some(0));
     let expected = format!(
-        "{}.progress is of another import: beginning with the first line\n",
+        "{}.progress belongs to another import: starting at the first line\n",
         file.display()
     );
     assert_eq!(stderr(&output), expected);
@@ -541,13 +546,11 @@ fn a_file_that_is_not_one_of_domains_is_refused() {
     assert_eq!(stderr(&output), expected);
     let output = run(&server.url, &["import", text(&file), "--rejects", text(&file)]);
     assert_eq!(code(&output), Some(1));
-    assert_eq!(
-        stderr(&output),
-        "Error: the file of the rejected lines is the imported file: name another\n"
-    );
+    assert_eq!(stderr(&output), "Error: --rejects names the imported file: name another file\n");
     assert_eq!(fs::metadata(&file).unwrap().len(), 100_000);
     let output = run(&server.url, &["import", "domains.txt"]);
     assert_eq!(code(&output), Some(1));
-    let expected = "Error: what is domains.txt? say --format csv or --format ndjson\n";
+    let expected = "Error: the name of domains.txt does not give its format: add --format csv or \
+                    --format ndjson\n";
     assert_eq!(stderr(&output), expected);
 }

@@ -85,7 +85,7 @@ const pathOf = (domain) => `api/domains/${encodeURIComponent(domain)}`;
 async function lookUp(domain) {
   try {
     showFound(await request("GET", pathOf(domain)));
-    say("", nameOf(found.domain), " is there: ", found.status, ".");
+    say("", nameOf(found.domain), " exists: ", found.status, ".");
   } catch (failure) {
     showFound(null);
     complain(failure, nameOf(domain), ": ");
@@ -110,7 +110,7 @@ const statusOf = ({ status, type, routable }) => element("span", { class: status
 function changesOf(details) {
   if (details.type === "static") return [element("span", { class: "note" }, WHY_STATIC)];
   if (details.status === "deleting") {
-    return [element("span", { class: "note" }, "Being removed; tried again until it is done.")];
+    return [element("span", { class: "note" }, "Being removed; retried until it is done.")];
   }
   const button = (text, action, attributes) => element("button",
     { type: "button", "aria-label": `${text} ${details.domain}`, click: action, ...attributes }, text);
@@ -155,7 +155,7 @@ async function remove(details) {
   const { domain, host_type } = details;
   if (await confirmed(details, "Remove",
     "will be removed with all its data: users, rosters, messages. This cannot be undone.", true)) {
-    const requested = await change(details, "marked for removal: it routes no more, its data goes now",
+    const requested = await change(details, "marked for removal: it no longer routes, its data is being removed",
       () => request("DELETE", pathOf(domain), { host_type, request: true }, 130));
     if (requested) await seeRemoved(domain);
   }

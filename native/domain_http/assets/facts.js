@@ -12,18 +12,17 @@ const HELP = {
   "Last check": "When the node last looked at the event log without a failure. It looks when somebody "
     + "changes a domain, and every 30 seconds.",
   Position: "The newest event of the log up to which the table has everything.",
-  Database: "Its kind, and the connections that the server of this page has to it. Those by which the "
-    + "node follows it are not among them.",
-  Checks: "Looks at the event log that ended well, since the table was made.",
+  Database: "Its kind, and the connections that the server of this page has to it. The connections "
+    + "by which the node follows it are not counted.",
+  Checks: "Successful checks of the event log since the table was made.",
   Loads: "How often all domains were read: at the start, and when the table could not be trusted.",
   Reloads: "How often everything was loaded again because the table could not be trusted any more; "
-    + "each reason is counted for itself. None is what to expect.",
-  Audits: "Comparisons of the whole table with the database that came to their end. One begins every "
-    + "few minutes.",
-  "Gaps settled": "Numbers that were missing in the event log, of transactions that were undone or late, "
-    + "and of which it is known by now which. A few are usual.",
-  "Dummies written": "Empty events that were written for missing numbers, so that no node waits for "
-    + "those any more.",
+    + "each reason is counted by itself. Usually there are none.",
+  Audits: "Complete comparisons of the table with the database. One begins every few minutes.",
+  "Gaps settled": "Event numbers that were missing in the log, because a transaction was rolled back or late, "
+    + "and that are explained now. A few are usual.",
+  "Dummies written": "Empty events that were written for missing event numbers, so that no node waits for "
+    + "them any more.",
   "Reloads: too_old": "The node was away for longer than the database keeps its events.",
   "Reloads: went_backwards": "The log of the database lost its newest events: it was restored from a "
     + "backup, or a replica that was behind took over.",
@@ -34,7 +33,7 @@ const HELP = {
   tls_failed: "No TLS connection to the database: look at the certificates.",
   access_denied: "The database refused the user, the password or the database's name.",
   missing_tables: "MongooseIM's tables are not in this database.",
-  read_only: "The database takes no changes: it may be a replica.",
+  read_only: "The database is read-only: it may be a replica.",
   query_failed: "The database refused a query; the last failure says why.",
 };
 

@@ -103,7 +103,7 @@ async function sendOne({ format, heading, body, records }, work) {
     const record = records.get(rejected.line);
     if (!record) {
       const { line } = records.values().next().value;
-      throw new Failure(0, `the node finds other records than this page behind line ${line}: ` +
+      throw new Failure(0, `the node finds other records than this page after line ${line}: ` +
         "import the file with mongoose-domainctl");
     }
     // A copy, so that not all of the file stays in memory.
@@ -111,7 +111,7 @@ async function sendOne({ format, heading, body, records }, work) {
     if (work.rejected.length < KEPT) work.rejected.push(kept);
   }
   if (last.error) throw new Failure(500, last.error.what);
-  if (!last.done) throw new Failure(0, "the answer of the node is cut off");
+  if (!last.done) throw new Failure(0, "the answer of the node was cut off");
   counts.records += records.size;
 }
 

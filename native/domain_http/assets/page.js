@@ -56,7 +56,7 @@ const ADVICE = [
   ["failed to parse JSON", "Reload this page: it may be older than the node."],
   ["invalid domain name", "A name such as example.com has 1 to 250 characters and no spaces."],
   ["domain is static",
-    "It is set in the configuration of the nodes: change it there and restart them."],
+    "It is in the configuration of the nodes: change it there and restart them."],
   ["service disabled",
     "No database is configured, so there are only static domains: configure one and restart the node."],
   ["unknown host type",
@@ -71,12 +71,13 @@ const ADVICE = [
   ["basic auth", "Reload this page and give the user and the password."],
   ["request from another origin",
     "Open this page by the address of the node itself; a proxy before it has to pass the header Host on."],
-  ["without a password this server",
-    "Do so, or set a username and a password in the configuration of the node."],
+  ["this server has no password",
+    "Open this page at such an address, or set a username and a password in the configuration of the "
+      + "node."],
   ["too many connections", "Try again in a moment."],
   ["No node of MongooseIM",
     "A removal also removes data that MongooseIM keeps: start a node of it, then try again."],
-  ["It is not known what has become of the removal", "If it is still there, remove it again."],
+  ["The result of the removal is not known", "If it is still there, remove it again."],
 ];
 
 /// Where the server's paths begin: the server's own root, or below the path that a proxy gives it. The
@@ -104,7 +105,7 @@ export async function send(method, path, body, type, limit) {
     text = await response.text();
   } catch {
     throw new Failure(0, `the node does not answer${
-      method === "GET" ? "" : "; whether it did this is not known: look when it is back"}`);
+      method === "GET" ? "" : "; whether it did this is not known: check when it answers again"}`);
   }
   if (!response.ok) throw new Failure(response.status, parsed(text)?.what ?? `HTTP ${response.status}`);
   return text;

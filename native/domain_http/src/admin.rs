@@ -231,13 +231,14 @@ impl Admin {
         F: Future<Output = Result<T, Refusal>> + Send + 'static,
     {
         // It is the database that changes wait for.
-        let late = |limit: Duration| Refusal::Database(format!("no end in {} s", limit.as_secs()));
+        let late =
+            |limit: Duration| Refusal::Database(format!("timed out after {} s", limit.as_secs()));
         let changing = self.begin(&self.changes, change).await.ok_or_else(|| late(PERMIT_LIMIT))?;
         timeout(CHANGE_LIMIT, changing).await.unwrap_or_else(|_| Err(late(CHANGE_LIMIT)))
     }
 
     async fn removal(&self, change: Change) -> Result<(), Refusal> {
-        let busy = || Refusal::Late("too many removals are in progress: ask again".to_owned());
+        let busy = || Refusal::Late("too many removals are in progress: try again".to_owned());
         let removal = |node: Arc<Node>| async move { node.change(change).await };
         let removing = self.begin(&self.removals, removal).await.ok_or_else(busy)?;
         in_time(removing).await
@@ -412,7 +413,7 @@ impl Admin {
 /// There are more domains than an answer should hold; or another failure.
 #[derive(Debug, thiserror::Error)]
 pub enum TooMany {
-    #[error("too many domains for one answer: read /api/export or, by pages, /api/domains")]
+    #[error("too many domains for one answer: use /api/export, or /api/domains page by page")]
     Domains,
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -425,7 +426,8 @@ fn is_kept(row: &Setting) -> bool {
 /// What may have much to do: a removal, a comparison.
 async fn in_time<T>(work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
     let seconds = REMOVAL_LIMIT.as_secs();
-    let late = || Refusal::Late(format!("not done within {seconds} s; it may go on. Ask again"));
+    let late =
+        || Refusal::Late(format!("timed out after {seconds} s; the work may go on. Try again"));
     timeout(REMOVAL_LIMIT, work).await.unwrap_or_else(|_| Err(late()))
 }
 

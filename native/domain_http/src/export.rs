@@ -66,20 +66,20 @@ struct ExportQuery {
         (status = 200, description = "a record each: CSV with the heading `domain,host_type,status`, \
             or JSON objects with these keys, one in a line", content((String = "text/csv"),
             (String = "application/x-ndjson")), headers(("Content-Length" = u64,
-            description = "of the whole file: a shorter one was cut off"))),
+            description = "of the whole file: if fewer bytes come, it was cut off"))),
         (status = 400, body = ErrorBody, description = "`invalid query`, `unknown query parameter …`, \
             `'status' must be enabled, disabled or deleting`"),
         (status = 403, body = ErrorBody, description = "`service disabled`, `unknown host type`"),
-        (status = 500, body = ErrorBody, description = "`database error`; or the file cannot be kept \
-            in the directory for temporary files"),
-        (status = 503, body = ErrorBody, description = "`too many exports are in progress: ask \
+        (status = 500, body = ErrorBody, description = "`database error`; or the file cannot be \
+            stored in the directory for temporary files"),
+        (status = 503, body = ErrorBody, description = "`too many exports are in progress: try \
             again`")))]
 async fn export(State(admin): State<Arc<Admin>>, uri: Uri) -> Result<Response, Error> {
     let query: ExportQuery = query(&uri, &["format", "host_type", "status"])?;
     let filter = filter(query.host_type, query.status)?;
     let Some(store) = admin.node.store() else { return Err(Refusal::DISABLED.into()) };
     admin.check(&filter).await?;
-    let busy = || Refusal::Late("too many exports are in progress: ask again".to_owned());
+    let busy = || Refusal::Late("too many exports are in progress: try again".to_owned());
     let file = Spool::new(&PLACES).await.ok_or_else(busy)?.map_err(kept)?;
     let format = match query.format {
         Written::Csv => Format::Csv,

@@ -87,7 +87,11 @@ async fn answer(
 /// The answer as JSON. The budget is given back when it is sent.
 fn sent(answer: &async_graphql::Response, budget: Arc<Budget>) -> Response {
     let Ok(json) = serde_json::to_vec(answer) else {
-        return Error::new(StatusCode::INTERNAL_SERVER_ERROR, "no JSON").into_response();
+        return Error::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "failed to encode the answer as JSON",
+        )
+        .into_response();
     };
     let length = json.len();
     let pieces = stream::unfold((Bytes::from(json), budget), async |(mut rest, budget)| {
@@ -310,7 +314,7 @@ impl DomainMutation {
         field(as_it_is(admin, enabled, DomainStatus::Enabled).await)
     }
 
-    /// Keeps a domain, but lets it route no more.
+    /// Keeps a domain, but stops routing it.
     async fn disable_domain(&self, context: &Context<'_>, domain: DomainName) -> Field<Domain> {
         let (_turn, domain) = (self.0.lock().await, domain.0);
         let admin = admin(context)?;

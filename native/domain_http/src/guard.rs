@@ -50,7 +50,8 @@ impl Guard {
                 authorize(wanted, headers).map_err(unauthorized)?;
             }
             None if !is_called_by_address(request.uri(), headers) => {
-                let text = "without a password this server must be called by its address";
+                let text = "this server has no password, so it must be called by its IP address or \
+                            localhost";
                 return Err(Error::forbidden(text));
             }
             None => {}

@@ -109,7 +109,7 @@ struct Failed {
 
 /// Adds many domains, or enables and disables them.
 ///
-/// `text/csv`: records `domain,host_type` or `domain,host_type,status`; a heading may say another
+/// `text/csv`: records `domain,host_type` or `domain,host_type,status`; a heading may give another
 /// order. `application/x-ndjson`: lines `{"domain": …, "host_type": …, "status": …}`. In UTF-8. The
 /// status is `enabled` or `disabled`. A domain that is there with the same host type gets the status,
 /// or is left alone by a record without one; a new one is enabled then.
@@ -128,9 +128,9 @@ struct Failed {
         (status = 403, body = ErrorBody, description = "`service disabled`"),
         (status = 415, body = ErrorBody, description = "`Content-Type must be text/csv or \
             application/x-ndjson`; another charset than UTF-8; a `Content-Encoding`"),
-        (status = 500, body = ErrorBody, description = "the body cannot be kept in the directory for \
-            temporary files"),
-        (status = 503, body = ErrorBody, description = "`too many imports are in progress: ask \
+        (status = 500, body = ErrorBody, description = "the body cannot be stored in the directory \
+            for temporary files"),
+        (status = 503, body = ErrorBody, description = "`too many imports are in progress: try \
             again`")))]
 async fn import(
     State(admin): State<Arc<Admin>>,
@@ -144,7 +144,7 @@ async fn import(
         return Err(Refusal::DISABLED.into());
     }
     let (answers, receiver) = mpsc::channel(64);
-    let busy = || Refusal::Late("too many imports are in progress: ask again".to_owned());
+    let busy = || Refusal::Late("too many imports are in progress: try again".to_owned());
     let file = Spool::new(&PLACES).await.ok_or_else(busy)?.map_err(|error| {
         Error::new(StatusCode::INTERNAL_SERVER_ERROR, spool::failed("import", &error))
     })?;
@@ -171,12 +171,13 @@ fn format_of(headers: &HeaderMap) -> Result<Format, Error> {
     if let Some(encoding) = value(header::CONTENT_ENCODING)
         && !encoding.eq_ignore_ascii_case("identity")
     {
-        let what = format!("Content-Encoding {encoding} is not understood: send the file as it is");
+        let what =
+            format!("Content-Encoding {encoding} is not supported: send the file uncompressed");
         return Err(refused(what));
     }
     Format::of_media_type(&value(header::CONTENT_TYPE).unwrap_or_default()).map_err(|it| match it {
         MediaType::Charset => {
-            refused("the charset must be UTF-8: save the file as that".to_owned())
+            refused("the charset must be UTF-8: save the file as UTF-8".to_owned())
         }
         MediaType::Other => {
             refused("Content-Type must be text/csv or application/x-ndjson".to_owned())
@@ -319,7 +320,9 @@ impl Import {
                 Outcome::Added => counts.added += 1,
                 Outcome::Changed => counts.changed += 1,
                 Outcome::Unchanged => counts.unchanged += 1,
-                Outcome::OtherHostType(other) => reject(format!("duplicate: it has {other}")),
+                Outcome::OtherHostType(other) => {
+                    reject(format!("duplicate: its host type is {other}"))
+                }
                 Outcome::Deleting => reject("domain is being removed".to_owned()),
             }
         }
@@ -442,7 +445,8 @@ async fn keep<E>(
 ) -> Result<(), Stop> {
     loop {
         let piece = timeout(PIECE_LIMIT, body.next()).await;
-        let piece = piece.map_err(|_| Stop::Failed("body did not come in time".to_owned()))?;
+        let piece =
+            piece.map_err(|_| Stop::Failed("timed out while reading the body".to_owned()))?;
         let piece = piece.transpose().map_err(|_| Stop::Gone)?;
         match &piece {
             Some(piece) => {

@@ -39,7 +39,7 @@ impl Requests {
         let count = Opts::new("mongoose_domain_http_requests_total", "Requests that were answered");
         let duration = HistogramOpts::new(
             "mongoose_domain_http_request_duration_seconds",
-            "Seconds until the head of the answer",
+            "Seconds until the response headers were sent",
         );
         Ok(Requests {
             count: IntCounterVec::new(count, &["method", "route", "code"])?,
@@ -125,11 +125,15 @@ impl Now {
             self.gauge("lag_seconds", help, seconds)?;
         }
         if let Some(seconds) = node.seconds_since_check {
-            self.gauge("seconds_since_check", "Since a check last ended well", seconds)?;
+            self.gauge("seconds_since_check", "Seconds since the last successful check", seconds)?;
         }
-        self.counter("checks", "Checks of the event log that ended well", node.checks)?;
-        self.counter("loads", "Loads of all domains that ended well", node.loads)?;
-        self.counters(("reloads", "Loads that were needed again"), "reason", &node.reloads)?;
+        self.counter("checks", "Successful checks of the event log", node.checks)?;
+        self.counter("loads", "Successful loads of all domains", node.loads)?;
+        self.counters(
+            ("reloads", "Times that all domains had to be loaded again"),
+            "reason",
+            &node.reloads,
+        )?;
         self.counter("gaps_settled", "Missing event ids that are settled", node.gaps_settled)?;
         self.counter("dummies_written", "Dummy events that were written", node.dummies_written)?;
         self.counter("audits", "Comparisons of table and database", node.audits)?;

@@ -251,7 +251,7 @@ fn chunks<'n>(names: impl IntoIterator<Item = &'n str>) -> Vec<Vec<String>> {
 }
 
 fn unexpected() -> Refusal {
-    Refusal::Database("the node answered something else".to_owned())
+    Refusal::Database("unexpected answer from the node".to_owned())
 }
 
 /// A change of one domain; names are nameprepped.
@@ -398,7 +398,7 @@ pub(crate) fn never_routes(name: &str) -> String {
 
 /// Why a name cannot be held.
 pub(crate) fn unfit(name: &str) -> String {
-    format!("the database cannot hold '{name}': its character set lacks a character of it")
+    format!("the database cannot store '{name}': its character set lacks a character of the name")
 }
 
 fn without(text: &str, subject: &str) -> String {

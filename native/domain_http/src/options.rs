@@ -72,10 +72,10 @@ pub struct TlsFiles {
 /// Why the server could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// It would let everybody in.
+    /// Everybody could use it.
     #[error(
-        "it would let everybody in at {0}: set a username and a password, or listen on a loopback \
-         address such as 127.0.0.1"
+        "everybody could use the server at {0}: set a username and a password, or listen on a \
+         loopback address such as 127.0.0.1"
     )]
     Open(SocketAddr),
     /// An option cannot be used.
@@ -112,9 +112,9 @@ impl TryFrom<Given> for Options {
     fn try_from(given: Given) -> Result<Self, StartError> {
         let Given { ip_address, port, username, password, certfile, keyfile, .. } = given;
         let ip_address: IpAddr = ip_address.parse().map_err(|_| {
-            option(&format!("ip_address '{ip_address}' is no IP address such as 127.0.0.1"))
+            option(&format!("ip_address '{ip_address}' is not an IP address such as 127.0.0.1"))
         })?;
-        let both = |what: &str| option(&format!("{what} must be set both, or none of them"));
+        let both = |what: &str| option(&format!("{what} must be set both or not at all"));
         let credentials = match (username, password) {
             (Some(username), Some(password)) => Some(Credentials { username, password }),
             (None, None) => None,

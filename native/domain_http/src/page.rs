@@ -64,7 +64,7 @@ fn asset(kind: &'static str, text: &'static str) -> Response {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "mongoose_domain_native", description = "Domains of MongooseIM"),
-    servers((url = "..", description = "where this document is, behind a proxy, too")),
+    servers((url = "..", description = "relative to this document, so also right behind a proxy")),
     paths(
         rest::list_domains,
         rest::show_domain,

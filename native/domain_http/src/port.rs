@@ -56,7 +56,7 @@ impl Port {
     pub fn new(output: impl Write + Send + 'static) -> Result<Self, prometheus::Error> {
         let questions = HistogramOpts::new(
             "mongoose_domain_http_question_duration_seconds",
-            "Seconds that a question about the table of the node took",
+            "Seconds that a question to the node took",
         );
         Ok(Port {
             output: Mutex::new(Box::new(output)),

@@ -53,7 +53,7 @@ fn failed(text: &str) -> ExitCode {
 
 fn another_version() -> StartError {
     let text = format!(
-        "mongoose-domain-http {} does not understand this node: install both from one version",
+        "mongoose-domain-http {} is not of the version of this node: install both from one version",
         env!("CARGO_PKG_VERSION")
     );
     StartError::Other(text)

@@ -34,7 +34,7 @@ fn check(query: &str, known: &[&str]) -> Result<(), Error> {
             return Err(Error::bad_request(unknown("query parameter", key, known)));
         }
         if !seen.insert(key) {
-            return Err(Error::bad_request(format!("query parameter '{key}' is there twice")));
+            return Err(Error::bad_request(format!("query parameter '{key}' is given twice")));
         }
     }
     Ok(())
@@ -61,8 +61,8 @@ mod tests {
         assert_eq!(what(""), None);
         for (query, expected) in [
             ("hostType=a", "unknown query parameter 'hostType': did you mean 'host_type'?"),
-            ("limit=1&x", "unknown query parameter 'x': known are host_type, limit"),
-            ("limit=1&limit=2", "query parameter 'limit' is there twice"),
+            ("limit=1&x", "unknown query parameter 'x': the known ones are host_type, limit"),
+            ("limit=1&limit=2", "query parameter 'limit' is given twice"),
             ("%68ost-type=a", "unknown query parameter 'host-type': did you mean 'host_type'?"),
         ] {
             assert_eq!(what(query).as_deref(), Some(expected));

@@ -65,7 +65,7 @@ pub struct NewStatus {
         the database has exactly this one")),
     request_body = NewDomain,
     responses(
-        (status = 204, description = "it is there"),
+        (status = 204, description = "the domain exists"),
         (status = 400, body = ErrorBody, description = "`'host_type' field is missing`, `body is \
             empty`, `failed to parse JSON`, `invalid domain name`, `invalid host type`, `unknown key …`"),
         (status = 403, body = ErrorBody, description = "`domain is static`, `service disabled`, \
@@ -91,7 +91,7 @@ async fn add_domain(
         the database has exactly this one")),
     request_body = NewStatus,
     responses(
-        (status = 204, description = "it is so now"),
+        (status = 204, description = "the domain has this status"),
         (status = 400, body = ErrorBody, description = "`'enabled' field is missing`, `body is \
             empty`, `failed to parse JSON`, `invalid domain name`"),
         (status = 403, body = ErrorBody, description = "`domain is static`, `service disabled`, \
@@ -117,15 +117,16 @@ async fn change_domain(
         the database has exactly this one")),
     request_body = Removal,
     responses(
-        (status = 204, description = "it is gone"),
-        (status = 202, description = "it does not route any more, and will be gone (`request`)"),
+        (status = 204, description = "the domain is removed"),
+        (status = 202, description = "the domain no longer routes, its data is being \
+            removed (`request`)"),
         (status = 400, body = ErrorBody, description = "`'host_type' field is missing`, `body is \
             empty`, `failed to parse JSON`, `invalid domain name`, `invalid host type`, `'request' \
             must be true or false`"),
         (status = 403, body = ErrorBody, description = "`domain is static`, `service disabled`, \
             `unknown host type`, `wrong host type`"),
         (status = 500, body = ErrorBody, description = "`database error`; or a removal handler failed"),
-        (status = 503, body = ErrorBody, description = "not done within 120 s, or too many \
+        (status = 503, body = ErrorBody, description = "timed out after 120 s, or too many \
             removals are in progress; in a sidecar: no MongooseIM node is reachable")))]
 async fn remove_domain(
     State(admin): State<Arc<Admin>>,
@@ -175,7 +176,7 @@ struct ListQuery {
     /// Only those with this status: enabled, disabled or deleting.
     #[param(inline, value_type = Option<DomainStatus>)]
     status: Option<String>,
-    /// Only those behind this name: `next` of the page before.
+    /// Only those after this name: `next` of the page before.
     after: Option<String>,
     /// The most domains in a page.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000, default = 100)]
@@ -260,6 +261,6 @@ async fn whole(body: Body) -> Result<Bytes, Error> {
     match timeout(BODY_LIMIT, to_bytes(body, LONGEST_BODY)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => Err(Error::new(StatusCode::PAYLOAD_TOO_LARGE, "body is too long")),
-        Err(_) => Err(Error::new(StatusCode::REQUEST_TIMEOUT, "body did not come in time")),
+        Err(_) => Err(Error::new(StatusCode::REQUEST_TIMEOUT, "timed out while reading the body")),
     }
 }

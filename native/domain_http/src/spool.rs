@@ -57,5 +57,5 @@ impl Spool {
 
 /// What to say when a file cannot be kept.
 pub fn failed(what: &str, error: &io::Error) -> String {
-    format!("the {what} cannot be kept in {}: {error}", std::env::temp_dir().display())
+    format!("the {what} cannot be stored in {}: {error}", std::env::temp_dir().display())
 }

@@ -68,9 +68,9 @@ struct StatusBody {
     newest_event: Option<i64>,
     #[serde(flatten)]
     lag: Lag,
-    /// Since a check last ended well.
+    /// Seconds since the last successful check.
     seconds_since_check: Option<f64>,
-    /// Checks that ended well.
+    /// Successful checks.
     checks: u64,
     loads: u64,
     /// Why everything was loaded again, and how often.
@@ -168,7 +168,7 @@ async fn nodes(State(admin): State<Arc<Admin>>) -> Result<Json<Nodes>, Error> {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(tag = "result", rename_all = "lowercase")]
 enum Verified {
-    /// The table is as the database says.
+    /// The table matches the database.
     Ok,
     /// It was not, although no event was pending; it is being loaded again.
     Differs {
@@ -183,7 +183,7 @@ enum Verified {
     (status = 200, body = Verified),
     (status = 403, body = ErrorBody, description = "`service disabled`"),
     (status = 500, body = ErrorBody, description = "`database error`"),
-    (status = 503, body = ErrorBody, description = "not done within 120 s")))]
+    (status = 503, body = ErrorBody, description = "timed out after 120 s")))]
 async fn verify(State(admin): State<Arc<Admin>>) -> Result<Json<Verified>, Error> {
     let (count, domains) = admin.verify().await?;
     Ok(Json(if count == 0 { Verified::Ok } else { Verified::Differs { count, domains } }))

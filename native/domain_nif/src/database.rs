@@ -161,7 +161,7 @@ fn integer<'a, T: Decoder<'a> + PartialOrd>(
 fn open<'a>(env: Env<'a>, config: Config) -> Term<'a> {
     let threads = match Threads::share() {
         Ok(threads) => threads,
-        Err(error) => return failure(env, stopped(), &format!("no thread to be had: {error}")),
+        Err(error) => return failure(env, stopped(), &format!("cannot start a thread: {error}")),
     };
     let Some(runtime) = threads.runtime() else {
         return failure(env, stopped(), "the runtime is stopping");

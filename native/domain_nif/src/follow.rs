@@ -54,7 +54,7 @@ fn start_follower<'a>(
     let threads = match Threads::share() {
         Ok(threads) => threads,
         Err(error) => {
-            return Ok(failure(env, stopped(), &format!("no thread to be had: {error}")));
+            return Ok(failure(env, stopped(), &format!("cannot start a thread: {error}")));
         }
     };
     let Some(runtime) = threads.runtime() else {

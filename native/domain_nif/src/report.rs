@@ -44,8 +44,8 @@ pub fn report(to: &Address, report: Report) {
             if IS_INDEX_KNOWN.swap(true, Ordering::Relaxed) {
                 return;
             }
-            let why = "to find a domain the database reads the whole table; the statement adds the \
-                       index that is missing";
+            let why = "an index is missing, so the database reads the whole table to find a domain: \
+                       run the statement, which adds the index";
             to.send(|env| {
                 let pairs = vec![
                     (statement(), binary(env, sql.as_bytes())),

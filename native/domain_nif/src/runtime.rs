@@ -100,7 +100,7 @@ impl Reply {
 impl Drop for Reply {
     fn drop(&mut self) {
         if let Some(address) = self.0.take() {
-            address.send(|env| failure(env, stopped(), "the request was stopped before its end"));
+            address.send(|env| failure(env, stopped(), "the request was cancelled"));
         }
     }
 }

@@ -35,7 +35,7 @@ impl Columns {
             let known = NAMES.iter().find(|known| known.eq_ignore_ascii_case(name));
             let known = known.ok_or_else(|| keys::unknown("column", name, &NAMES))?;
             if columns.contains(known) {
-                return Err(format!("the column '{known}' is there twice"));
+                return Err(format!("the column '{known}' is given twice"));
             }
             columns.push(*known);
         }

@@ -9,8 +9,8 @@ pub fn meant<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
 pub fn unknown(what: &str, key: &str, known: &[&str]) -> String {
     match (meant(key, known), known) {
         (Some(meant), _) => format!("unknown {what} '{key}': did you mean '{meant}'?"),
-        (None, []) => format!("unknown {what} '{key}': there is none here"),
-        (None, _) => format!("unknown {what} '{key}': known are {}", known.join(", ")),
+        (None, []) => format!("unknown {what} '{key}': none is allowed here"),
+        (None, _) => format!("unknown {what} '{key}': the known ones are {}", known.join(", ")),
     }
 }
 
@@ -29,8 +29,8 @@ mod tests {
             let expected = format!("unknown key '{key}': did you mean 'host_type'?");
             assert_eq!(unknown("key", key, &known), expected);
         }
-        let expected = "unknown key 'host': known are host_type, dry_run";
+        let expected = "unknown key 'host': the known ones are host_type, dry_run";
         assert_eq!(unknown("key", "host", &known), expected);
-        assert_eq!(unknown("key", "x", &[]), "unknown key 'x': there is none here");
+        assert_eq!(unknown("key", "x", &[]), "unknown key 'x': none is allowed here");
     }
 }

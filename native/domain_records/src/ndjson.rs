@@ -49,7 +49,7 @@ pub(crate) fn unknown_key(text: &str) -> Option<String> {
 
 pub(crate) fn record(text: &str) -> Result<Record, String> {
     if !text.trim_start().starts_with('{') {
-        return Err("a line is an object with domain, host_type and status".to_owned());
+        return Err("a line must be an object with domain, host_type and status".to_owned());
     }
     let written: Written<'_> = serde_json::from_str(text).map_err(|error| reason(&error))?;
     let Written { domain, host_type, status } = written;

@@ -226,7 +226,7 @@ impl Reader {
         };
         let Some(stretch) = self.stretch(end + behind) else { return Ok(None) };
         if !self.rest()[end..stretch.text].trim_ascii().is_empty() {
-            let reason = "there is something behind the record in its line".to_owned();
+            let reason = "there is more text after the record in its line".to_owned();
             return Ok(Some((stretch, Err(reason))));
         }
         let text = self.text(end)?;
@@ -239,7 +239,10 @@ impl Reader {
     fn count_endless(&mut self) -> Result<(), Unreadable> {
         self.endless += 1;
         match self.endless > ENDLESS {
-            true => Err(self.unreadable("too many records have no end: is it another format?")),
+            true => {
+                Err(self
+                    .unreadable("too many records are not closed: is the file in another format?"))
+            }
             false => Ok(()),
         }
     }

@@ -97,16 +97,19 @@ fn headings_are_known_in_any_case_with_blanks_or_quotation_marks_and_in_any_orde
 fn unknown_columns_and_keys_end_the_file() {
     for (heading, expected) in [
         ("domain,hostType", "unknown column 'hostType': did you mean 'host_type'?"),
-        ("domain,host_type,note", "unknown column 'note': known are domain, host_type, status"),
-        ("domain,host_type,", "unknown column '': known are domain, host_type, status"),
+        (
+            "domain,host_type,note",
+            "unknown column 'note': the known ones are domain, host_type, status",
+        ),
+        ("domain,host_type,", "unknown column '': the known ones are domain, host_type, status"),
         ("domain,status", "the column 'host_type' is missing"),
-        ("domain,host_type,Domain", "the column 'domain' is there twice"),
+        ("domain,host_type,Domain", "the column 'domain' is given twice"),
     ] {
         assert_eq!(csv(format!("\n{heading}\na,t")), Err(format!("line 2: {expected}")));
     }
     for (key, expected) in [
         ("host-type", "unknown key 'host-type': did you mean 'host_type'?"),
-        ("note", "unknown key 'note': known are domain, host_type, status"),
+        ("note", "unknown key 'note': the known ones are domain, host_type, status"),
     ] {
         let file = format!("{{\"domain\":\"a\",\"{key}\":\"t\"}}\n");
         assert_eq!(read(Format::Ndjson, file), Err(format!("line 1: {expected}")));
@@ -147,7 +150,7 @@ fn what_is_not_clean_is_given_with_the_reason() {
 
 #[test]
 fn what_is_no_record_of_json_is_given_with_the_reason() {
-    let object = "a line is an object with domain, host_type and status";
+    let object = "a line must be an object with domain, host_type and status";
     for (line, expected) in [
         ("{", "key must be a string"),
         ("{\"domain\":\"a\"}", "missing field `host_type`"),
@@ -158,7 +161,7 @@ fn what_is_no_record_of_json_is_given_with_the_reason() {
         ("a,t", "expected value"),
         (
             "{\"domain\":\"a\",\"host_type\":\"t\"} {\"domain\":\"b\",\"host_type\":\"t\"}",
-            "there is something behind the record in its line",
+            "there is more text after the record in its line",
         ),
         (
             "{\"domain\":\"a\",\"host_type\":\"t\",\"status\":\"on\"}",
@@ -209,7 +212,7 @@ fn records_without_end_are_rejected_but_not_for_ever() {
     for (format, line) in [(Format::Csv, "a,\"b\"c,\"\n"), (Format::Ndjson, "{\"a\":\n")] {
         // Each would be looked for through 16 KiB.
         let file = line.repeat(100_000);
-        let expected = "line 101: too many records have no end: is it another format?";
+        let expected = "line 101: too many records are not closed: is the file in another format?";
         assert_eq!(read_by(format, file.as_bytes(), 1000), Err(expected.to_owned()));
         assert!(read_by(format, line.repeat(100).as_bytes(), 1000).is_ok());
     }

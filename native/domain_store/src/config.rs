@@ -134,8 +134,8 @@ pub(crate) fn parsed_url(
         // What is behind a password may belong to it.
         return Err(Error::bad_url(match url.query_pairs().any(|(key, _)| key == "password") {
             true => format!(
-                "it has an unknown parameter, or an & in a password, which is to be \
-                             written %26: the known ones are {known}"
+                "it has an unknown parameter, or a password with an & that must be \
+                             written %26: the known parameters are {known}"
             ),
             false => format!("it has an unknown parameter {key:?}: the known ones are {known}"),
         }));
@@ -215,15 +215,16 @@ pub(crate) fn tls_of_url(
     let (ca_file, names) = (file(ca), (ca[0], certificate[0], key[0]));
     if mode >= TlsMode::VerifyCa && ca_file.is_none() {
         return Err(Error::bad_url(format!(
-            "to verify the server it needs {}: a file with the certificate authorities to trust \
+            "to verify the server, the URL needs {}: a file with the certificate authorities to trust \
              (the system's own are often in /etc/ssl/certs/ca-certificates.crt)",
             names.0
         )));
     }
     if mode < TlsMode::VerifyCa && ca_file.is_some() {
         return Err(Error::bad_url(format!(
-            "{} is only for verifying the server, and it asks for no verification",
-            names.0
+            "{} is set, but the URL does not ask to verify the server: choose a mode that verifies \
+             it, or remove {}",
+            names.0, names.0
         )));
     }
     let client = match (file(certificate), file(key)) {

@@ -92,7 +92,7 @@ impl Error {
     pub(crate) fn comes_twice(domain: &str) -> Self {
         Self::new(
             ErrorKind::QueryFailed,
-            format!("the domain {domain:?} comes twice in one import"),
+            format!("the domain {domain:?} occurs twice in one import"),
         )
     }
 
@@ -100,7 +100,7 @@ impl Error {
         Self::new(
             ErrorKind::QueryFailed,
             format!(
-                "the database takes {domain:?} and {other:?} for the same name: only one of them can \
+                "the database treats {domain:?} and {other:?} as the same name: only one of them can \
                  have a password"
             ),
         )
@@ -154,7 +154,7 @@ impl From<sqlx::Error> for Error {
             sqlx::Error::Database(error) => from_database(&*error),
             sqlx::Error::PoolTimedOut => unavailable(
                 "no connection within the time limit: the database server is down, cannot be \
-                 reached or has no connection left"
+                 reached, or has no free connection"
                     .into(),
             ),
             // That is how rustls wraps what is wrong with a handshake or a certificate.
@@ -202,17 +202,17 @@ fn from_protocol(text: &str) -> Error {
     };
     if let Some(plugin) = plugin {
         return denied(
-            &format!("the user has to log in by {plugin}, which cannot be done here"),
-            "let the user log in by caching_sha2_password (MySQL) or mysql_native_password (MariaDB)",
+            &format!("the user's authentication plugin {plugin} is not supported here"),
+            "change it to caching_sha2_password (MySQL) or mysql_native_password (MariaDB)",
         );
     }
     if text == "message too long" {
         return denied(
             "the password is too long to be encrypted by the server's public key",
-            "turn on TLS, or give the user a shorter one",
+            "turn on TLS, or set a shorter password",
         );
     }
-    let text = format!("the answer of the database server is not understood: {text}");
+    let text = format!("unexpected answer from the database server: {text}");
     Error::new(ErrorKind::QueryFailed, text)
 }
 
@@ -223,7 +223,10 @@ fn denied(why: &str, advice: &str) -> Error {
 }
 
 fn tls_failed(error: &dyn Display) -> Error {
-    Error::new(ErrorKind::TlsFailed, format!("no TLS with the database server: {error}"))
+    Error::new(
+        ErrorKind::TlsFailed,
+        format!("the TLS connection to the database server failed: {error}"),
+    )
 }
 
 fn from_database(error: &dyn DatabaseError) -> Error {
@@ -248,7 +251,9 @@ fn from_sqlite(code: u32, message: &str) -> Error {
         5 | 6 => to_be_repeated(unavailable(format!("the database file is busy: {message}"))),
         8 => with_message(ErrorKind::ReadOnly, message),
         // Of these two SQLite says nothing more.
-        14 => unavailable("the database file cannot be opened: check its path and rights".into()),
+        14 => {
+            unavailable("the database file cannot be opened: check its path and permissions".into())
+        }
         26 => Error::new(ErrorKind::NotADatabase, "the file is not an SQLite database"),
         _ => with_message(ErrorKind::QueryFailed, message),
     }
@@ -299,14 +304,14 @@ fn from_mysql(number: u16, message: &str) -> Error {
             message,
             "check the user's name and password, and whether the user may log in without TLS",
         ),
-        1862 => denied(message, "give the user a new one (ALTER USER … IDENTIFIED BY …)"),
+        1862 => denied(message, "set a new password (ALTER USER … IDENTIFIED BY …)"),
         // MariaDB says so by the first statement, unless it is told to disconnect.
-        1820 => denied(message, "the user's password has expired: give the user a new one"),
+        1820 => denied(message, "the user's password has expired: set a new password"),
         // Of MySQL, of MariaDB.
         3118 | 4151 => denied(message, "unlock it (ALTER USER … ACCOUNT UNLOCK)"),
         3955 | 4150 => denied(message, "after too many wrong passwords: unlock it"),
         // The user's way to log in is not there any more, as mysql_native_password in MySQL 9.
-        1524 => denied(message, "let the user log in by caching_sha2_password"),
+        1524 => denied(message, "change the user's authentication plugin to caching_sha2_password"),
         // No right to: the database, an unknown database, from this host, the table, the column,
         // something that only an administrator may, log in without a password.
         1044 | 1049 | 1130 | 1142 | 1143 | 1227 | 1698 => {
@@ -315,7 +320,7 @@ fn from_mysql(number: u16, message: &str) -> Error {
         // MySQL, where MariaDB finds nothing.
         3988 => Error::new(
             ErrorKind::QueryFailed,
-            format!("the database cannot hold a character of the name: {message}"),
+            format!("the database cannot store a character of the name: {message}"),
         ),
         // The server demands TLS of everybody.
         3159 => Error::new(ErrorKind::TlsFailed, format!("{message} Turn on TLS")),

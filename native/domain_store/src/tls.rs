@@ -82,7 +82,7 @@ impl Tls {
                 Pem::File(path) => PrivateKeyDer::from_pem_file(path)
                     .map_err(|error| bad_file(path, "private key", &error)),
                 Pem::Text(pem) => PrivateKeyDer::from_pem_slice(pem.as_bytes())
-                    .map_err(|_| Error::bad_option("the private key is not one")),
+                    .map_err(|_| Error::bad_option("the private key is not valid PEM")),
             };
             key?;
         }

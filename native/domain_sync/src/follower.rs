@@ -540,7 +540,7 @@ impl<C> Follower<C> {
     /// A check has waited for the only connection long enough.
     fn give_audit_up(&mut self) {
         self.commands.push(Command::CancelAudit);
-        let text = "a check needed the only connection; allow max_connections = 2";
+        let text = "a check needed the only connection: set max_connections to 2 or more";
         self.audit_ended(Err(Failure::new("busy", text)));
     }
 

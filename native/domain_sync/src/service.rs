@@ -296,7 +296,7 @@ pub fn check_end<S>(
         },
         (Ok(Ended::Differs(differences)), _) => CheckEnd::Differs(differences),
         (Ok(Ended::Abandoned), _) => {
-            let text = "nobody waits for the changes any more";
+            let text = "the check was cancelled: nothing takes its changes any more";
             CheckEnd::Failed(Failure::new("stopped", text))
         }
     }
@@ -321,7 +321,7 @@ async fn end<T>(task: &mut Option<Task<T>>) -> Result<T, JoinError> {
 
 /// A task panicked, or the runtime stops.
 fn failure(error: &JoinError) -> Failure {
-    Failure::new("stopped", format!("the task did not come to its end: {error}"))
+    Failure::new("stopped", format!("the task ended too early: {error}"))
 }
 
 /// The timer that fires first, when it does.
