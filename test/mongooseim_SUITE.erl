@@ -1104,8 +1104,7 @@ does_not_start(Env, Config) ->
     try with_node(Env, Config, fun(_) -> started end) of
         started -> error(started)
     catch
-        %% It may end while it is asked whether it has started.
-        Class:_ when Class =:= error; Class =:= exit -> ok
+        error:{no_start, _} -> ok
     end.
 
 call(Node, Module, Function, Args) ->

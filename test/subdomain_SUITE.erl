@@ -475,11 +475,12 @@ listeners_of_the_standalone_application_are_told_as_before(Config0) ->
     {ok, _} = mongoose_domain_api:insert_domain(?A, ?T1),
     {ok, _} = mongoose_domain_api:insert_domain(<<"muc.a.example">>, ?T1),
     pong = service_domain_db:sync_local(),
+    %% It looks while there is still a collision.
+    ok = ?SUBDOMAINS:sync(),
     {ok, _} = mongoose_domain_api:delete_domain(?A, ?T1),
     _ = sys:get_state(mongoose_domain_hooks),
     ?assertEqual([{added, [?T1, ?A]}, {added, [?T1, <<"muc.a.example">>]}, {removed, [?T1, ?A]}],
                  told()),
-    ok = ?SUBDOMAINS:sync(),
     ?assertEqual([#{level => error, what => check_domain_name_failed,
                     domain => <<"muc.a.example">>}],
                  log_helper:logged(check_domain_name_failed)),

@@ -92,9 +92,14 @@ start(Dir, Name, Env, Asker) ->
     is_alive(Node) orelse error({no_start, file:read_file(Dir ++ ".log")}),
     Node.
 
+%% One that ends while it is asked is not up; its log is whole when it is not alive either.
 is_up({Asker, Name, _Pid} = Node) ->
-    node_helper:call(Asker, net_kernel, connect_node, [Name]) andalso
-        lists:keymember(mongooseim, 1, call(Node, application, which_applications, [])).
+    try
+        node_helper:call(Asker, net_kernel, connect_node, [Name]) andalso
+            lists:keymember(mongooseim, 1, call(Node, application, which_applications, []))
+    catch
+        _:_ -> false
+    end.
 
 %% @doc Stops it in good order.
 stop(Node) ->
