@@ -110,7 +110,8 @@ repeat(Statements, Config) ->
     try "" = sql(Statements, Config)
     catch
         error:{sql_failed, _, Output} ->
-            ?assertMatch({match, _}, re:run(Output, "could not serialize|[Dd]eadlock|1213|1020")),
+            ?assertMatch({_, {match, _}},
+                         {Output, re:run(Output, "could not serialize|[Dd]eadlock|1213|1020")}),
             repeat(Statements, Config)
     end.
 
