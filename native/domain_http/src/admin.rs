@@ -231,10 +231,12 @@ impl Admin {
         F: Future<Output = Result<T, Refusal>> + Send + 'static,
     {
         // It is the database that changes wait for.
-        let late =
-            |limit: Duration| Refusal::Database(format!("timed out after {} s", limit.as_secs()));
-        let changing = self.begin(&self.changes, change).await.ok_or_else(|| late(PERMIT_LIMIT))?;
-        timeout(CHANGE_LIMIT, changing).await.unwrap_or_else(|_| Err(late(CHANGE_LIMIT)))
+        let busy = || Refusal::Database("too many changes are in progress: try again".to_owned());
+        let late = |seconds| {
+            Refusal::Database(format!("timed out after {seconds} s; the change may still be made"))
+        };
+        let changing = self.begin(&self.changes, change).await.ok_or_else(busy)?;
+        timeout(CHANGE_LIMIT, changing).await.unwrap_or_else(|_| Err(late(CHANGE_LIMIT.as_secs())))
     }
 
     async fn removal(&self, change: Change) -> Result<(), Refusal> {

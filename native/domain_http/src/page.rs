@@ -103,7 +103,8 @@ impl Modify for Guarded {
         };
         let unauthorized =
             answer("`basic auth is required`, `basic auth provided, invalid password`");
-        let forbidden = answer("`request from another origin`");
+        let forbidden =
+            answer("`request from another origin`; or called by a name without a password");
         let guarded = api.paths.paths.iter_mut().filter(|(path, _)| !OPEN.contains(&path.as_str()));
         for (_, item) in guarded {
             let operations =
