@@ -197,7 +197,7 @@ fn an_answer_that_is_not_json_is_shown() {
     let server = Server::start(|_| b"SSH-2.0-OpenSSH_9.2\r\n".to_vec());
     let output = run(&server.url, &["verify"]);
     assert_eq!(code(&output), Some(1));
-    assert!(stderr(&output).contains("(no HTTP: "), "{}", stderr(&output));
+    assert!(stderr(&output).contains("(not HTTP: "), "{}", stderr(&output));
 }
 
 #[test]
