@@ -110,8 +110,9 @@ repeat(Statements, Config) ->
     try "" = sql(Statements, Config)
     catch
         error:{sql_failed, _, Output} ->
-            ?assertMatch({_, {match, _}},
-                         {Output, re:run(Output, "could not serialize|[Dd]eadlock|1213|1020")}),
+            %% Or a reader has taken the event's id for a gap before its row was there.
+            Refused = "could not serialize|[Dd]eadlock|1213|1020|domain_events.(PRIMARY|pkey)",
+            ?assertMatch({_, {match, _}}, {Output, re:run(Output, Refused)}),
             repeat(Statements, Config)
     end.
 
