@@ -192,7 +192,8 @@ class PageTest(unittest.TestCase):
             os.remove(path)
         self.cdp("Browser.setDownloadBehavior", behavior="allow", downloadPath=DIRECTORY)
         self.click("#import-rejects")
-        self.until(lambda: os.path.exists(path))
+        # An empty file has its name until all is there, and is replaced then.
+        self.until(lambda: os.path.exists(path) and os.path.getsize(path) > 0)
         with open(path, encoding="utf-8") as file:
             return file.read()
 
