@@ -135,7 +135,6 @@ notify(listeners, Transitions, Done) ->
     ok = mongoose_domain_host:notify_listeners(Transitions),
     atomics:add(Done, 1, length(Transitions)).
 
-
 left(Left, State = #state{waiting = Waiting}) ->
     {Served, Others} = lists:partition(fun({AtMost, _, _}) -> Left =< AtMost end, Waiting),
     lists:foreach(fun({_, From, Reply}) -> gen_server:reply(From, Reply) end, Served),

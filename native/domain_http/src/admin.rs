@@ -232,15 +232,16 @@ impl Admin {
     {
         // It is the database that changes wait for.
         let busy = || Refusal::Database("too many changes are in progress: try again".to_owned());
-        let late = |seconds| {
+        let seconds = CHANGE_LIMIT.as_secs();
+        let late = || {
             Refusal::Database(format!("timed out after {seconds} s; the change may still be made"))
         };
         let changing = self.begin(&self.changes, change).await.ok_or_else(busy)?;
-        timeout(CHANGE_LIMIT, changing).await.unwrap_or_else(|_| Err(late(CHANGE_LIMIT.as_secs())))
+        timeout(CHANGE_LIMIT, changing).await.unwrap_or_else(|_| Err(late()))
     }
 
     async fn removal(&self, change: Change) -> Result<(), Refusal> {
-        let busy = || Refusal::Late("too many removals are in progress: try again".to_owned());
+        let busy = || Refusal::busy("removals");
         let removal = |node: Arc<Node>| async move { node.change(change).await };
         let removing = self.begin(&self.removals, removal).await.ok_or_else(busy)?;
         in_time(removing).await

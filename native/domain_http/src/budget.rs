@@ -75,9 +75,7 @@ impl Budget {
 impl Places {
     async fn take(&self) -> Result<OwnedSemaphorePermit, TooMany> {
         let place = timeout(WAIT, self.0.clone().acquire_owned()).await;
-        let late =
-            || Refusal::Late("too many requests for lists are in progress: try again".to_owned());
-        place.ok().and_then(Result::ok).ok_or_else(|| late().into())
+        place.ok().and_then(Result::ok).ok_or_else(|| Refusal::busy("requests for lists").into())
     }
 }
 

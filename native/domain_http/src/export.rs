@@ -79,7 +79,7 @@ async fn export(State(admin): State<Arc<Admin>>, uri: Uri) -> Result<Response, E
     let filter = filter(query.host_type, query.status)?;
     let Some(store) = admin.node.store() else { return Err(Refusal::DISABLED.into()) };
     admin.check(&filter).await?;
-    let busy = || Refusal::Late("too many exports are in progress: try again".to_owned());
+    let busy = || Refusal::busy("exports");
     let file = Spool::new(&PLACES).await.ok_or_else(busy)?.map_err(kept)?;
     let format = match query.format {
         Written::Csv => Format::Csv,

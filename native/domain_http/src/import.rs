@@ -144,7 +144,7 @@ async fn import(
         return Err(Refusal::DISABLED.into());
     }
     let (answers, receiver) = mpsc::channel(64);
-    let busy = || Refusal::Late("too many imports are in progress: try again".to_owned());
+    let busy = || Refusal::busy("imports");
     let file = Spool::new(&PLACES).await.ok_or_else(busy)?.map_err(|error| {
         Error::new(StatusCode::INTERNAL_SERVER_ERROR, spool::failed("import", &error))
     })?;

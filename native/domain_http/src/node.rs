@@ -328,7 +328,7 @@ pub enum Refusal {
     /// No node that could do it can be reached.
     #[error("{0}")]
     Unreachable(String),
-    /// It has begun, and is not done in time.
+    /// Its turn did not come in time, or it has begun and is not done in time.
     #[error("{0}")]
     Late(String),
     /// The database failed.
@@ -347,6 +347,11 @@ impl Refusal {
     /// There is no database.
     pub const DISABLED: Refusal =
         Refusal::Disabled(Cow::Borrowed("Dynamic domains service is disabled"));
+
+    /// Too many such requests were in progress for its turn to come.
+    pub fn busy(requests: &str) -> Self {
+        Refusal::Late(format!("too many {requests} are in progress: try again"))
+    }
 
     /// Its name for programs.
     pub fn code(&self) -> &'static str {
